@@ -1,0 +1,39 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pkbgo is the tour of this module; there is no code in it.
+//
+// The module links the users of a host application to their records at
+// Patients Know Best (PKB). A patient approves once, in a browser; from then on
+// the host's backend calls PKB for that patient, from every replica it runs,
+// for as long as PKB allows.
+//
+// What a host imports:
+//
+//   - [github.com/betawerk/pkb-go/pkb] is the client: configuration, the
+//     approval and its callback, the link's state, and the calls for a patient.
+//     Start here.
+//   - [github.com/betawerk/pkb-go/tokenstore] is where links are kept: the
+//     Store interface to implement over your database, and a store in memory
+//     for a first look.
+//   - [github.com/betawerk/pkb-go/fhir] reads what PKB's FHIR interface
+//     answers.
+//
+// What a host's tests import:
+//
+//   - [github.com/betawerk/pkb-go/pkb/pkbtest] is a PKB that runs inside a test:
+//     consent screens, tokens, the patient's data, and faults on request. It is
+//     no PKB, and nothing but tests should use it.
+//   - [github.com/betawerk/pkb-go/tokenstore/storetest] proves a store of the
+//     host's own.
+//
+// To see it all work, with nothing but Go installed:
+//
+//	go run github.com/betawerk/pkb-go/examples/quickstart@latest
+//
+// The one thing to know before building on it: a PKB refresh token works once.
+// Whoever presents it a second time ends the session, and the patient has to
+// approve again. This module therefore refreshes each user's token once across
+// all replicas, and saves what it gets before anybody uses it. Leave the
+// refreshing to it.
+package pkbgo
