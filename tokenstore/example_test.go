@@ -1,0 +1,48 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// What a Store promises, in short: a write succeeds only on the version that it
+// was made from.
+func ExampleMemory() {
+	ctx := context.Background()
+	store := tokenstore.NewMemory()
+	defer func() { _ = store.Close() }()
+
+	first, err := store.Save(ctx, tokenstore.Record{AppUserID: "app-user-1", State: tokenstore.StateLinked})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mine := first.Clone()
+	mine.PublicID = "1d4a8b2d-f885-499f-ba51-50600312f316"
+	if _, err := store.Save(ctx, mine); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = store.Save(ctx, first) // somebody else, with what was read before
+	fmt.Println(errors.Is(err, tokenstore.ErrConflict))
+
+	now, err := store.Load(ctx, "app-user-1")
+	fmt.Println(now.PublicID, err)
+	page, err := store.List(ctx, "", 10)
+	fmt.Println(len(page), err, store.Volatile())
+
+	fmt.Println(errors.Is(store.Delete(ctx, "app-user-1", first.Version), tokenstore.ErrConflict))
+	fmt.Println(store.Delete(ctx, "app-user-1", now.Version))
+	// Output:
+	// true
+	// 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
+	// 1 <nil> true
+	// true
+	// <nil>
+}

@@ -1,0 +1,157 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// ErrInvalid says that a record cannot be stored: no AppUserID, one that is too
+// long or not UTF-8, or too many bytes in Sealed or Details.
+var ErrInvalid = errors.New("tokenstore: the record is beyond the limits of a store")
+
+// Memory is a Store that forgets everything when the process ends: for tests,
+// and for a first look. The zero value is ready to use.
+type Memory struct {
+	mu      sync.RWMutex
+	records map[string]Record
+	// version is the last one given out, whatever the user: so none is ever
+	// used twice.
+	version uint64
+	closed  bool
+}
+
+// NewMemory returns an empty Memory.
+func NewMemory() *Memory { return &Memory{} }
+
+var (
+	_ Store     = (*Memory)(nil)
+	_ Lister    = (*Memory)(nil)
+	_ Volatile  = (*Memory)(nil)
+	_ io.Closer = (*Memory)(nil)
+)
+
+// Load implements Store.
+func (m *Memory) Load(ctx context.Context, appUserID string) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return Record{}, ErrClosed
+	}
+	r, ok := m.records[appUserID]
+	if !ok {
+		return Record{}, ErrNotFound
+	}
+	return r.Clone(), nil
+}
+
+// Save implements Store.
+func (m *Memory) Save(ctx context.Context, rec Record) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	if rec.AppUserID == "" || len(rec.AppUserID) > MaxUserID || !utf8.ValidString(rec.AppUserID) ||
+		len(rec.Sealed) > MaxSealed || len(rec.Details) > MaxDetails {
+		return Record{}, ErrInvalid
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return Record{}, ErrClosed
+	}
+	if m.records[rec.AppUserID].Version != rec.Version {
+		return Record{}, ErrConflict
+	}
+	if m.records == nil {
+		m.records = map[string]Record{}
+	}
+	m.version++
+	stored := inMicroseconds(rec.Clone())
+	stored.Version = m.version
+	m.records[rec.AppUserID] = stored
+	return stored.Clone(), nil
+}
+
+// Delete implements Store.
+func (m *Memory) Delete(ctx context.Context, appUserID string, version uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.records[appUserID]
+	switch {
+	case m.closed:
+		return ErrClosed
+	case !ok:
+		return ErrNotFound
+	case r.Version != version:
+		return ErrConflict
+	}
+	delete(m.records, appUserID)
+	return nil
+}
+
+// List implements Lister. It sorts all ids at each call: a Memory is small.
+func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	var ids []string
+	for id := range m.records {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	page := make([]Record, 0, min(limit, len(ids)))
+	for _, id := range ids[:min(limit, len(ids))] {
+		page = append(page, m.records[id].Clone())
+	}
+	return page, nil
+}
+
+// Volatile implements the interface Volatile: nothing outlives the process.
+func (m *Memory) Volatile() bool { return true }
+
+// Close forgets everything; all other methods then return ErrClosed.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.records = true, nil
+	return nil
+}
+
+// Format implements fmt.Formatter: a Memory prints nothing of its records.
+func (m *Memory) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "tokenstore.Memory") }
+
+// inMicroseconds brings all times to what a database keeps.
+func inMicroseconds(r Record) Record {
+	for _, t := range []*time.Time{
+		&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt,
+		&r.Lease.RenewedAt, &r.Lease.ExpiresAt, &r.Intent.SentAt,
+	} {
+		if t.IsZero() {
+			*t = time.Time{}
+		} else {
+			*t = t.UTC().Truncate(time.Microsecond)
+		}
+	}
+	return r
+}

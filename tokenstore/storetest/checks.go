@@ -1,0 +1,451 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// checks is the contract. Names are stable: people look them up.
+var checks = []check{
+	{
+		"missing record", "a user without a link must not look like one whose link cannot be read",
+		func(p *probe) {
+			_, err := p.store.Load(p.ctx, p.id("missing"))
+			p.want("Load of a record that was never saved", err, tokenstore.ErrNotFound)
+			p.want("Delete of a record that was never saved", p.store.Delete(p.ctx, p.id("missing"), 1), tokenstore.ErrNotFound)
+		},
+	},
+	{
+		"round trip", "a field that comes back changed is a token that does not open, a lease that never ends, or a link sent to the wrong environment",
+		func(p *probe) {
+			want := full(p.id("full"))
+			saved := p.create(want)
+			if saved.Version == 0 {
+				p.errorf("Save returned version 0")
+			}
+			want.Version = saved.Version
+			p.same("what Save returned", want, saved)
+			p.holds("what Load returned", want)
+
+			least := p.create(tokenstore.Record{AppUserID: p.id("empty")})
+			p.holds("an empty record", tokenstore.Record{AppUserID: p.id("empty"), Version: least.Version})
+
+			// And from something to nothing.
+			emptied := tokenstore.Record{AppUserID: want.AppUserID, Version: want.Version, State: tokenstore.StateUnlinked}
+			saved, err := p.store.Save(p.ctx, emptied)
+			p.must("emptying a record", err)
+			emptied.Version = saved.Version
+			p.holds("a record that was emptied", emptied)
+		},
+	},
+	{
+		"large values", "a token answer that does not fit is a successor that is lost after its predecessor was spent",
+		func(p *probe) {
+			r := full(p.id("large"))
+			r.Sealed = bytes.Repeat([]byte{0, 0xff, '\'', '\\'}, tokenstore.MaxSealed/4)
+			r.Details = bytes.Repeat([]byte("ü"), tokenstore.MaxDetails/2)
+			r.Version = p.create(r).Version
+			p.holds("the largest record", r)
+		},
+	},
+	{
+		"limits", "a record that is cut instead of refused loses its tokens without anybody noticing",
+		func(p *probe) {
+			long := p.id(strings.Repeat("x", tokenstore.MaxUserID))
+			for what, r := range map[string]tokenstore.Record{
+				"no id": {}, "an id that is too long": {AppUserID: long}, "an id that is not UTF-8": {AppUserID: p.id("\xff")},
+				"too large a blob":   {AppUserID: p.id("blob"), Sealed: make([]byte, tokenstore.MaxSealed+1)},
+				"too large a detail": {AppUserID: p.id("details"), Details: make([]byte, tokenstore.MaxDetails+1)},
+			} {
+				if _, err := p.store.Save(p.ctx, r); err == nil {
+					p.errorf("Save took %s", what)
+				}
+				if r.AppUserID == "" {
+					continue
+				}
+				if _, err := p.store.Load(p.ctx, r.AppUserID); err == nil {
+					p.errorf("%s was stored", what)
+				}
+			}
+		},
+	},
+	{
+		"times", "a time that is rounded or shifted makes a token look valid that is not, or a lease over that is not",
+		func(p *probe) {
+			east := time.FixedZone("east", 5*3600+1800)
+			for i, at := range []time.Time{
+				time.UnixMicro(1), time.Unix(0, 0).Add(-time.Microsecond), time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC),
+				time.Date(2026, 10, 25, 1, 30, 0, 1000, time.UTC), time.Date(2026, 7, 1, 12, 0, 0, 500000000, east),
+				time.Date(2026, 2, 28, 23, 59, 59, 999999000, time.UTC),
+			} {
+				r := tokenstore.Record{AppUserID: p.id(fmt.Sprint("time", i)), ExpiresAt: at}
+				r.Version = p.create(r).Version
+				got := p.load(r.AppUserID)
+				if !got.ExpiresAt.Equal(at) || got.ExpiresAt.Location() != time.UTC {
+					p.errorf("saved %v, loaded %v", at, got.ExpiresAt)
+				}
+				if !got.EndsAt.IsZero() {
+					p.errorf("a zero time came back as %v", got.EndsAt)
+				}
+			}
+		},
+	},
+	{
+		"ids", "two users whose ids are folded into one share one patient's record",
+		func(p *probe) {
+			ids := []string{
+				"a", "A", "a ", " a", "a\t", "a\x00", "a\x00b", "é", "e\u0301", "ß", "ss", "İ", "i", "ı", "K", "\u212a", "Ａ",
+				"日本", "👩‍⚕️", "👩", "\u202eabc", "\ufeffa", "%", "_", "a%", "'; DROP TABLE x; --", `"`, `\`, `\\`, "{}", "null", "0", "00", "1e1", "a:b", "a/b", "../a",
+				"\u00e5", "\u212b", "ff", "ﬀ", strings.Repeat("x", 255), strings.Repeat("x", 256), strings.Repeat("x", 300) + "a", strings.Repeat("x", 300) + "b",
+			}
+			ids = append(ids, strings.Repeat("ü", (tokenstore.MaxUserID-len(p.prefix))/2))
+			for i, id := range ids {
+				p.create(tokenstore.Record{AppUserID: p.id(id), PublicID: fmt.Sprint(i)})
+			}
+			for i, id := range ids {
+				if got := p.load(p.id(id)); got.PublicID != fmt.Sprint(i) || got.AppUserID != p.id(id) {
+					p.errorf("the record of id %q is that of %q", id, strings.TrimPrefix(got.AppUserID, p.prefix))
+				}
+			}
+		},
+	},
+	{
+		"stale write", "a write over somebody else's loses the successor of a spent refresh token",
+		func(p *probe) {
+			first := p.create(full(p.id("stale")))
+			second, err := p.store.Save(p.ctx, first)
+			p.must("saving on the current version", err)
+			if second.Version == first.Version {
+				p.errorf("the version did not change with Save")
+			}
+			stale := first
+			stale.Cause = "stale"
+			_, err = p.store.Save(p.ctx, stale)
+			p.want("Save on an old version", err, tokenstore.ErrConflict)
+			stale.Version = second.Version + 1000
+			_, err = p.store.Save(p.ctx, stale)
+			p.want("Save on a version that never was", err, tokenstore.ErrConflict)
+			stale.Version = 0
+			_, err = p.store.Save(p.ctx, stale)
+			p.want("creating a record that exists", err, tokenstore.ErrConflict)
+			p.holds("after refused writes", second)
+
+			stale.AppUserID, stale.Version = p.id("never"), 7
+			_, err = p.store.Save(p.ctx, stale)
+			p.want("Save with a version where there is no record", err, tokenstore.ErrConflict)
+			_, err = p.store.Load(p.ctx, stale.AppUserID)
+			p.want("Load after it", err, tokenstore.ErrNotFound)
+		},
+	},
+	{
+		"delete", "a delete that ignores the version takes away a link that was just made",
+		func(p *probe) {
+			first := p.create(full(p.id("delete")))
+			second, err := p.store.Save(p.ctx, first)
+			p.must("saving", err)
+			p.want("Delete on an old version", p.store.Delete(p.ctx, first.AppUserID, first.Version), tokenstore.ErrConflict)
+			p.want("Delete on version 0", p.store.Delete(p.ctx, first.AppUserID, 0), tokenstore.ErrConflict)
+			p.holds("after refused deletes", second)
+			p.must("Delete on the current version", p.store.Delete(p.ctx, first.AppUserID, second.Version))
+			_, err = p.store.Load(p.ctx, first.AppUserID)
+			p.want("Load after Delete", err, tokenstore.ErrNotFound)
+			p.want("Delete again", p.store.Delete(p.ctx, first.AppUserID, second.Version), tokenstore.ErrNotFound)
+			_, err = p.store.Save(p.ctx, second)
+			p.want("Save after Delete", err, tokenstore.ErrConflict)
+		},
+	},
+	{
+		"versions are never used twice", "a process that slept through an unlink and a new link would write the old patient's tokens over the new one's",
+		func(p *probe) {
+			seen := map[uint64]bool{}
+			var old []tokenstore.Record
+			for range 10 {
+				r := p.create(full(p.id("again")))
+				for range 3 {
+					if seen[r.Version] {
+						p.errorf("version %d was given out twice", r.Version)
+					}
+					seen[r.Version] = true
+					old = append(old, r)
+					var err error
+					r, err = p.store.Save(p.ctx, r)
+					p.must("saving", err)
+				}
+				for _, o := range old {
+					if _, err := p.store.Save(p.ctx, o); !errors.Is(err, tokenstore.ErrConflict) {
+						p.errorf("a version from before the deletion was accepted: %v", err)
+						return
+					}
+				}
+				seen[r.Version] = true
+				p.must("deleting", p.store.Delete(p.ctx, r.AppUserID, r.Version))
+			}
+		},
+	},
+	{
+		"independence", "a caller that reuses its buffer would change tokens in the store",
+		func(p *probe) {
+			r := full(p.id("shared"))
+			want := r.Clone()
+			saved := p.create(r)
+			want.Version = saved.Version
+			scribble := func(r tokenstore.Record) {
+				clear(r.Sealed)
+				clear(r.Details)
+			}
+			scribble(r)
+			p.holds("after the caller changed what it had saved", want)
+			scribble(saved)
+			p.holds("after the caller changed what Save returned", want)
+			scribble(p.load(want.AppUserID))
+			p.holds("after the caller changed what Load returned", want)
+		},
+	},
+	{
+		"no lost update", "of two replicas that refresh at once, one must learn that it was late",
+		func(p *probe) {
+			const workers, each = 16, 25
+			id := p.id("counter")
+			p.create(tokenstore.Record{AppUserID: id})
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			winners := map[uint64]int{}
+			for range workers {
+				wg.Go(func() {
+					for done := 0; done < each; {
+						r, err := p.store.Load(p.ctx, id)
+						if err != nil {
+							p.errorf("Load while others write: %v", err)
+							return
+						}
+						base := r.Version
+						r.Generation++
+						_, err = p.store.Save(p.ctx, r)
+						switch {
+						case err == nil:
+							done++
+							mu.Lock()
+							winners[base]++
+							mu.Unlock()
+						case !errors.Is(err, tokenstore.ErrConflict):
+							p.errorf("Save while others write: %v, want ErrConflict or success", err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if got := p.load(id).Generation; got != workers*each {
+				p.errorf("%d of %d acknowledged updates are there", got, workers*each)
+			}
+			for version, n := range winners {
+				if n > 1 {
+					p.errorf("%d writes were accepted on version %d", n, version)
+				}
+			}
+		},
+	},
+	{
+		"one creator", "two callbacks at once would both make the link",
+		func(p *probe) {
+			for round := range 10 {
+				var wg sync.WaitGroup
+				var mu sync.Mutex
+				made := 0
+				for i := range 8 {
+					wg.Go(func() {
+						_, err := p.store.Save(p.ctx, tokenstore.Record{AppUserID: p.id(fmt.Sprint("create", round)), Cause: fmt.Sprint(i)})
+						switch {
+						case err == nil:
+							mu.Lock()
+							made++
+							mu.Unlock()
+						case !errors.Is(err, tokenstore.ErrConflict):
+							p.errorf("creating at once: %v, want ErrConflict or success", err)
+						}
+					})
+				}
+				wg.Wait()
+				if made != 1 {
+					p.errorf("%d of 8 creators were told that they succeeded", made)
+				}
+			}
+		},
+	},
+	{
+		"delete against save", "an unlink that a late refresh undoes",
+		func(p *probe) {
+			for round := range 20 {
+				r := p.create(tokenstore.Record{AppUserID: p.id(fmt.Sprint("race", round))})
+				var wg sync.WaitGroup
+				var saveErr, deleteErr error
+				wg.Go(func() { _, saveErr = p.store.Save(p.ctx, r) })
+				wg.Go(func() { deleteErr = p.store.Delete(p.ctx, r.AppUserID, r.Version) })
+				wg.Wait()
+				_, err := p.store.Load(p.ctx, r.AppUserID)
+				switch {
+				case saveErr == nil && deleteErr == nil:
+					p.errorf("both were told that they succeeded on one version")
+				case deleteErr == nil:
+					p.want("Load after an acknowledged Delete", err, tokenstore.ErrNotFound)
+				case saveErr == nil:
+					p.want("the Delete that lost", deleteErr, tokenstore.ErrConflict)
+				default:
+					p.errorf("both failed: %v, %v", saveErr, deleteErr)
+				}
+			}
+		},
+	},
+	{
+		"read your writes", "a replica that reads yesterday's record sends a spent refresh token",
+		func(p *probe) {
+			id := p.id("reads")
+			r := p.create(tokenstore.Record{AppUserID: id})
+			for range 50 {
+				var err error
+				r.Generation++
+				r, err = p.store.Save(p.ctx, r)
+				p.must("saving", err)
+				var wg sync.WaitGroup
+				for range 4 {
+					wg.Go(func() {
+						if got, err := p.store.Load(p.ctx, id); err != nil || got.Generation != r.Generation || got.Version != r.Version {
+							p.errorf("loaded generation %d after %d was acknowledged (%v)", got.Generation, r.Generation, err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+		},
+	},
+	{
+		"cancellation", "a caller that has given up must not write, and must not break the store for others",
+		func(p *probe) {
+			r := p.create(full(p.id("cancel")))
+			ctx, cancel := context.WithCancel(p.ctx)
+			cancel()
+			_, err := p.store.Load(ctx, r.AppUserID)
+			p.want("Load", err, context.Canceled)
+			changed := r
+			changed.Cause = "cancelled"
+			_, err = p.store.Save(ctx, changed)
+			p.want("Save", err, context.Canceled)
+			p.want("Delete", p.store.Delete(ctx, r.AppUserID, r.Version), context.Canceled)
+			p.holds("after cancelled calls", r)
+		},
+	},
+	{
+		"cancellation in the middle", "half a write is a pair whose halves belong to two sessions",
+		func(p *probe) {
+			r := p.create(tokenstore.Record{AppUserID: p.id("storm"), Cause: "0", PublicID: "0"})
+			for i := 1; i <= 60; i++ {
+				ctx, cancel := context.WithTimeout(p.ctx, time.Duration(i%12)*50*time.Microsecond)
+				next := r
+				next.Cause, next.PublicID = fmt.Sprint(i), fmt.Sprint(i)
+				_, err := p.store.Save(ctx, next)
+				cancel()
+				now := p.load(r.AppUserID)
+				if now.Cause != now.PublicID || err == nil && now.Cause != fmt.Sprint(i) || now.Cause != r.Cause && now.Cause != fmt.Sprint(i) {
+					p.errorf("after Save with a short deadline (%v) the record has %q and %q", err, now.Cause, now.PublicID)
+					return
+				}
+				if (now.Version == r.Version) != (now.Cause == r.Cause) {
+					p.errorf("record and version disagree after a short deadline")
+					return
+				}
+				r = now
+			}
+		},
+	},
+	{
+		"errors keep quiet", "an error text with a user's id or tokens ends in a log",
+		func(p *probe) {
+			id := p.id("quiet-canary")
+			r := p.create(tokenstore.Record{AppUserID: id, Sealed: []byte("sealed-canary")})
+			_, missing := p.store.Load(p.ctx, id+"-missing")
+			_, stale := p.store.Save(p.ctx, tokenstore.Record{AppUserID: id, Version: r.Version + 1, Sealed: []byte("sealed-canary")})
+			_, large := p.store.Save(p.ctx, tokenstore.Record{AppUserID: id, Version: r.Version, Sealed: bytes.Repeat([]byte("sealed-canary"), 10000)})
+			for _, err := range []error{missing, stale, large, p.store.Delete(p.ctx, id, r.Version+1)} {
+				if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, "canary") || strings.Contains(text, p.prefix) {
+					p.errorf("an error repeats the id or the blob")
+				}
+			}
+		},
+	},
+	{
+		"list", "a sweep that skips a link lets it end; one that sees it twice does the work twice",
+		func(p *probe) {
+			lister, ok := p.store.(tokenstore.Lister)
+			if !ok {
+				return // List is optional
+			}
+			var want []string
+			for _, s := range []string{"b", "a", "B", "a\x00", "é", "z", "👩", "aa", "\uffff", "c'", "ab"} {
+				want = append(want, p.id(s))
+				p.create(full(p.id(s)))
+			}
+			slices.Sort(want)
+			for _, limit := range []int{1, 2, 3, 5, 100} {
+				var got []string
+				for after := p.prefix; ; {
+					page, err := lister.List(p.ctx, after, limit)
+					p.must("List", err)
+					if len(page) > limit {
+						p.errorf("List(%d) returned %d records", limit, len(page))
+					}
+					for _, r := range page {
+						if strings.HasPrefix(r.AppUserID, p.prefix) {
+							got = append(got, r.AppUserID)
+						}
+					}
+					if len(page) == 0 || !strings.HasPrefix(page[len(page)-1].AppUserID, p.prefix) {
+						break
+					}
+					after = page[len(page)-1].AppUserID
+				}
+				if !slices.Equal(got, want) {
+					p.errorf("List in pages of %d: got %q, want %q", limit, trimAll(got, p.prefix), trimAll(want, p.prefix))
+				}
+			}
+			if page, err := lister.List(p.ctx, p.id("b"), 1); err == nil && len(page) == 1 {
+				p.holds("what List returned", page[0])
+			}
+		},
+	},
+	{
+		"closed store", "a store that answers after Close answers from nowhere",
+		func(p *probe) {
+			c, ok := p.store.(io.Closer)
+			if !ok {
+				return // closing is the host's business then
+			}
+			r := p.create(full(p.id("closed")))
+			p.must("Close", c.Close())
+			_, err := p.store.Load(p.ctx, r.AppUserID)
+			p.want("Load", err, tokenstore.ErrClosed)
+			_, err = p.store.Save(p.ctx, r)
+			p.want("Save", err, tokenstore.ErrClosed)
+			p.want("Delete", p.store.Delete(p.ctx, r.AppUserID, r.Version), tokenstore.ErrClosed)
+		},
+	},
+}
+
+func trimAll(ids []string, prefix string) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = strings.TrimPrefix(id, prefix)
+	}
+	return out
+}

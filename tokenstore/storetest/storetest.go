@@ -1,0 +1,142 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storetest is the contract of a tokenstore.Store, as a test suite.
+//
+// A store of your own passes it like this:
+//
+//	func TestMyStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) tokenstore.Store { return openMyStore(t) })
+//	}
+//
+// There is one entry point and nothing to opt out of: a store that cannot pass
+// loses links. Each failure says what it would do to a patient's.
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Run checks the stores that open returns. Each check opens its own; they may
+// share their data, and may hold other records than those of the suite, which
+// uses fresh random ids and leaves some behind.
+func Run(t *testing.T, open func(t *testing.T) tokenstore.Store) {
+	t.Helper()
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			t.Helper()
+			for _, problem := range c.run(t.Context(), open(t)) {
+				t.Errorf("%s\nwhy it matters: %s", problem, c.why)
+			}
+		})
+	}
+}
+
+// check is one promise of the contract.
+type check struct {
+	name string
+	// why says what happens to a patient's link without it.
+	why  string
+	test func(*probe)
+}
+
+// probe runs one check on a store and collects what is wrong.
+type probe struct {
+	ctx      context.Context
+	store    tokenstore.Store
+	prefix   string
+	mu       sync.Mutex
+	problems []string
+}
+
+// run returns what is wrong with s. The check has a goroutine of its own, so
+// that must can end it from within.
+func (c check) run(ctx context.Context, s tokenstore.Store) []string {
+	p := &probe{ctx: ctx, store: s, prefix: "storetest-" + rand.Text() + "-"}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.test(p) })
+	wg.Wait()
+	return p.problems
+}
+
+// id returns a user id that nobody else uses.
+func (p *probe) id(suffix string) string { return p.prefix + suffix }
+
+func (p *probe) errorf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+}
+
+// must ends the check if err is not nil.
+func (p *probe) must(what string, err error) {
+	if err != nil {
+		p.errorf("%s: %v", what, err)
+		runtime.Goexit()
+	}
+}
+
+// want checks that err is target.
+func (p *probe) want(what string, err, target error) {
+	if !errors.Is(err, target) {
+		p.errorf("%s: got error %v, want %v", what, err, target)
+	}
+}
+
+func (p *probe) create(r tokenstore.Record) tokenstore.Record {
+	r.Version = 0
+	saved, err := p.store.Save(p.ctx, r)
+	p.must("creating a record", err)
+	return saved
+}
+
+func (p *probe) load(id string) tokenstore.Record {
+	r, err := p.store.Load(p.ctx, id)
+	p.must("loading a record that was saved", err)
+	return r
+}
+
+// holds checks that the store's record is want.
+func (p *probe) holds(what string, want tokenstore.Record) {
+	p.same(what, want, p.load(want.AppUserID))
+}
+
+func (p *probe) same(what string, want, got tokenstore.Record) {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		p.errorf("%s: another record came back (-want +got):\n%s", what, diff)
+	}
+}
+
+// full returns a record with something in every field.
+func full(id string) tokenstore.Record {
+	at := func(s int) time.Time {
+		return time.Date(2026, 3, 29, 0, 59, s, 123456000, time.UTC) // London's clocks change one minute later
+	}
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	return tokenstore.Record{
+		AppUserID: id, Environment: "sandbox", ClientID: "client-ü", State: tokenstore.StateRelinkRequired, Cause: "session_expired",
+		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Generation: math.MaxInt64,
+		ExpiresAt: at(1), EndsAt: at(2), DueAt: at(3), LinkedAt: at(4), RefreshedAt: at(5),
+		Lease:   tokenstore.Lease{Owner: "replica-1", Fence: math.MaxInt64, RenewedAt: at(6), ExpiresAt: at(7)},
+		Intent:  tokenstore.Intent{Generation: math.MaxInt64, Attempt: 2, SentAt: at(8)},
+		KeyID:   "2026-01",
+		Details: []byte(`{"a":"<&'\"ü` + "\u2028" + `"}`),
+		Sealed:  every,
+	}
+}

@@ -1,0 +1,280 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+func TestMemory(t *testing.T) {
+	Run(t, func(*testing.T) tokenstore.Store { return tokenstore.NewMemory() })
+}
+
+func BenchmarkMemory(b *testing.B) {
+	Benchmark(b, func(*testing.B) tokenstore.Store { return tokenstore.NewMemory() })
+}
+
+// broken is a Memory with one thing wrong.
+type broken struct {
+	*tokenstore.Memory
+	load   func(context.Context, string) (tokenstore.Record, error)
+	save   func(context.Context, tokenstore.Record) (tokenstore.Record, error)
+	delete func(context.Context, string, uint64) error
+	list   func(context.Context, string, int) ([]tokenstore.Record, error)
+}
+
+func (s *broken) Load(ctx context.Context, id string) (tokenstore.Record, error) {
+	if s.load != nil {
+		return s.load(ctx, id)
+	}
+	return s.Memory.Load(ctx, id)
+}
+
+func (s *broken) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if s.save != nil {
+		return s.save(ctx, r)
+	}
+	return s.Memory.Save(ctx, r)
+}
+
+func (s *broken) Delete(ctx context.Context, id string, version uint64) error {
+	if s.delete != nil {
+		return s.delete(ctx, id, version)
+	}
+	return s.Memory.Delete(ctx, id, version)
+}
+
+func (s *broken) List(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
+	if s.list != nil {
+		return s.list(ctx, after, limit)
+	}
+	return s.Memory.List(ctx, after, limit)
+}
+
+// The suite can fail: each way of being broken is caught by the check that is
+// there for it.
+func TestBrokenStoresAreCaught(t *testing.T) {
+	for name, tc := range map[string]struct {
+		by   string
+		make func(*broken)
+	}{
+		"last write wins": {"stale write", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				now, _ := s.Memory.Load(ctx, r.AppUserID)
+				r.Version = now.Version
+				return s.Memory.Save(ctx, r)
+			}
+		}},
+		"check, then write": {"no lost update", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				now, _ := s.Memory.Load(ctx, r.AppUserID)
+				if now.Version != r.Version {
+					return tokenstore.Record{}, tokenstore.ErrConflict
+				}
+				time.Sleep(100 * time.Microsecond)
+				for {
+					now, _ = s.Memory.Load(ctx, r.AppUserID)
+					r.Version = now.Version
+					if saved, err := s.Memory.Save(ctx, r); err == nil {
+						return saved, nil
+					}
+				}
+			}
+		}},
+		"lagging replica": {"read your writes", func(s *broken) {
+			var mu sync.Mutex
+			before := map[string]tokenstore.Record{}
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				old, err := s.Memory.Load(ctx, r.AppUserID)
+				saved, saveErr := s.Memory.Save(ctx, r)
+				if err == nil && saveErr == nil {
+					mu.Lock()
+					before[r.AppUserID] = old
+					mu.Unlock()
+				}
+				return saved, saveErr
+			}
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if old, ok := before[id]; ok {
+					delete(before, id)
+					return old, nil
+				}
+				return s.Memory.Load(ctx, id)
+			}
+		}},
+		"delete ignores the version": {"delete", func(s *broken) {
+			s.delete = func(ctx context.Context, id string, _ uint64) error {
+				now, err := s.Memory.Load(ctx, id)
+				if err != nil {
+					return err
+				}
+				return s.Memory.Delete(ctx, id, now.Version)
+			}
+		}},
+		"versions begin anew": {"versions are never used twice", func(s *broken) {
+			var mu sync.Mutex
+			offset := map[string]uint64{} // what the outside sees is less by this
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				created := r.Version == 0
+				if !created {
+					r.Version += offset[r.AppUserID]
+				}
+				saved, err := s.Memory.Save(ctx, r)
+				if err != nil {
+					return saved, err
+				}
+				if created {
+					offset[r.AppUserID] = saved.Version - 1
+				}
+				offset[r.AppUserID] = min(offset[r.AppUserID], saved.Version-1)
+				saved.Version -= offset[r.AppUserID]
+				return saved, nil
+			}
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				r, err := s.Memory.Load(ctx, id)
+				if err == nil {
+					r.Version -= offset[id]
+				}
+				return r, err
+			}
+			s.delete = func(ctx context.Context, id string, version uint64) error {
+				mu.Lock()
+				defer mu.Unlock()
+				return s.Memory.Delete(ctx, id, version+offset[id])
+			}
+		}},
+		"folds case": {"ids", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.AppUserID = strings.ToLower(r.AppUserID)
+				return s.Memory.Save(ctx, r)
+			}
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				return s.Memory.Load(ctx, strings.ToLower(id))
+			}
+		}},
+		"cuts ids": {"ids", func(s *broken) {
+			cut := func(id string) string { return id[:min(len(id), 255)] }
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.AppUserID = cut(r.AppUserID)
+				return s.Memory.Save(ctx, r)
+			}
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) { return s.Memory.Load(ctx, cut(id)) }
+		}},
+		"whole seconds": {"times", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.ExpiresAt = r.ExpiresAt.Truncate(time.Second)
+				return s.Memory.Save(ctx, r)
+			}
+		}},
+		"local time": {"times", func(s *broken) {
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				r, err := s.Memory.Load(ctx, id)
+				r.ExpiresAt = r.ExpiresAt.In(time.FixedZone("local", 3600))
+				return r, err
+			}
+		}},
+		"forgets a field": {"round trip", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.Lease.Fence = 0
+				return s.Memory.Save(ctx, r)
+			}
+		}},
+		"cuts blobs": {"large values", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.Sealed = r.Sealed[:min(len(r.Sealed), 1<<15)]
+				return s.Memory.Save(ctx, r)
+			}
+		}},
+		"takes anything": {"limits", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.Sealed = r.Sealed[:min(len(r.Sealed), tokenstore.MaxSealed)]
+				return s.Memory.Save(ctx, r)
+			}
+		}},
+		"shares memory": {"independence", func(s *broken) {
+			kept := map[string]tokenstore.Record{}
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				saved, err := s.Memory.Save(ctx, r)
+				r.Version = saved.Version
+				kept[r.AppUserID] = r
+				return r, err
+			}
+			s.load = func(_ context.Context, id string) (tokenstore.Record, error) {
+				r, ok := kept[id]
+				if !ok {
+					return r, tokenstore.ErrNotFound
+				}
+				return r, nil
+			}
+		}},
+		"writes for those who gave up": {"cancellation", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				return s.Memory.Save(context.WithoutCancel(ctx), r)
+			}
+		}},
+		"any error for a conflict": {"stale write", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				saved, err := s.Memory.Save(ctx, r)
+				if err != nil {
+					err = context.DeadlineExceeded
+				}
+				return saved, err
+			}
+		}},
+		"empty record for a missing one": {"missing record", func(s *broken) {
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				r, _ := s.Memory.Load(ctx, id)
+				return r, nil
+			}
+		}},
+		"names the user": {"errors keep quiet", func(s *broken) {
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				r, err := s.Memory.Load(ctx, id)
+				if err != nil {
+					err = &named{id, err}
+				}
+				return r, err
+			}
+		}},
+		"list skips": {"list", func(s *broken) {
+			s.list = func(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
+				page, err := s.Memory.List(ctx, after, limit+1)
+				return page[min(1, len(page)):], err
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := slices.IndexFunc(checks, func(c check) bool { return c.name == tc.by })
+			if i < 0 {
+				t.Fatalf("there is no check %q", tc.by)
+			}
+			s := &broken{Memory: tokenstore.NewMemory()}
+			tc.make(s)
+			if len(checks[i].run(t.Context(), s)) == 0 {
+				t.Errorf("not caught by %q", tc.by)
+			}
+		})
+	}
+}
+
+type named struct {
+	id  string
+	err error
+}
+
+func (e *named) Error() string { return e.id + ": " + e.err.Error() }
+func (e *named) Unwrap() error { return e.err }
