@@ -1,0 +1,128 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package seal_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/betawerk/pkb-go/internal/seal"
+)
+
+func ring(t *testing.T, ids ...string) *seal.Ring {
+	t.Helper()
+	r := &seal.Ring{}
+	for _, id := range ids {
+		key := bytes.Repeat([]byte(id[:1]), seal.KeySize)
+		if err := r.Add(id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+var place = seal.Place{Environment: "env", ClientID: "client", AppUserID: "user", Generation: 7}
+
+func TestBlobOpensOnlyAtItsPlace(t *testing.T) {
+	r := ring(t, "a")
+	plain := []byte("the tokens")
+	blob := r.Seal(place, plain)
+	if bytes.Contains(blob, plain) {
+		t.Fatal("the blob shows what it seals")
+	}
+	if got, err := r.Open(place, blob); err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("Open = %q, %v", got, err)
+	}
+	for name, elsewhere := range map[string]seal.Place{
+		"environment":  {Environment: "other", ClientID: "client", AppUserID: "user", Generation: 7},
+		"client":       {Environment: "env", ClientID: "other", AppUserID: "user", Generation: 7},
+		"user":         {Environment: "env", ClientID: "client", AppUserID: "other", Generation: 7},
+		"generation":   {Environment: "env", ClientID: "client", AppUserID: "user", Generation: 8},
+		"purpose":      {Purpose: "other", Environment: "env", ClientID: "client", AppUserID: "user", Generation: 7},
+		"run together": {Environment: "envc", ClientID: "lient", AppUserID: "user", Generation: 7},
+	} {
+		if _, err := r.Open(elsewhere, blob); !errors.Is(err, seal.ErrNotAuthentic) {
+			t.Errorf("another %s: %v, want ErrNotAuthentic", name, err)
+		}
+	}
+}
+
+func TestEveryDamageIsFound(t *testing.T) {
+	r := ring(t, "a")
+	blob := r.Seal(place, []byte("the tokens"))
+	for i := range blob {
+		bad := bytes.Clone(blob)
+		bad[i] ^= 0x10
+		if _, err := r.Open(place, bad); err == nil {
+			t.Errorf("a blob changed at byte %d opens", i)
+		}
+	}
+	for n := range blob {
+		if _, err := r.Open(place, blob[:n]); err == nil {
+			t.Errorf("a blob cut to %d bytes opens", n)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	old := ring(t, "a")
+	blob := old.Seal(place, []byte("x"))
+	both := ring(t, "b", "a")
+	if got, err := both.Open(place, blob); err != nil || string(got) != "x" {
+		t.Errorf("the old key on a newer ring: %q, %v", got, err)
+	}
+	if got := both.KeyID(); got != "b" {
+		t.Errorf("the first key seals: got %q", got)
+	}
+	if _, err := ring(t, "b").Open(place, blob); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("without the key: %v", err)
+	}
+	other := &seal.Ring{}
+	if err := other.Add("a", make([]byte, seal.KeySize)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Open(place, blob); !errors.Is(err, seal.ErrNotAuthentic) {
+		t.Errorf("another key of that id: %v", err)
+	}
+	var none *seal.Ring
+	if _, err := none.Open(place, blob); !errors.Is(err, seal.ErrNoKeys) {
+		t.Errorf("no ring: %v", err)
+	}
+	clear := none.Seal(place, []byte("x"))
+	if got, err := none.Open(place, clear); err != nil || string(got) != "x" {
+		t.Errorf("in clear: %q, %v", got, err)
+	}
+	if _, err := old.Open(place, clear); !errors.Is(err, seal.ErrNotSealed) {
+		t.Errorf("in clear, where sealed is expected: %v", err)
+	}
+}
+
+func TestAddRefuses(t *testing.T) {
+	r := ring(t, "a")
+	for name, err := range map[string]error{
+		"empty id":  r.Add("", make([]byte, 32)),
+		"long id":   r.Add(string(make([]byte, 65)), make([]byte, 32)),
+		"short key": r.Add("b", make([]byte, 16)),
+		"same id":   r.Add("a", make([]byte, 32)),
+	} {
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	r := &seal.Ring{}
+	if err := r.Add("a", make([]byte, seal.KeySize)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.Seal(place, []byte("x")))
+	f.Add([]byte{1, 200, 'a'})
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		_, _ = r.Open(seal.Place{Generation: 1}, blob)
+		var none *seal.Ring
+		_, _ = none.Open(place, blob)
+	})
+}

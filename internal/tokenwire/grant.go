@@ -1,0 +1,107 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenwire
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// longestLife bounds expires_in: a larger figure is a mistake, and believing
+// it would keep a token long after its end.
+const longestLife = 24 * time.Hour
+
+// Grant is a token answer, read.
+type Grant struct {
+	AccessToken string
+	// RefreshToken is empty when the server sent none.
+	RefreshToken string
+	// Scope is what the server says it granted; empty when it says nothing.
+	Scope string
+	// ExpiresIn is the life of the access token, 0 when the server did not say
+	// or said something without meaning.
+	ExpiresIn time.Duration
+}
+
+// String implements fmt.Stringer: a Grant prints nothing of itself.
+func (Grant) String() string { return "[redacted]" }
+
+// GoString implements fmt.GoStringer.
+func (Grant) GoString() string { return "[redacted]" }
+
+// Parse reads a token answer. It minds what matters, an access token of type
+// Bearer, and is tolerant of everything else: the content type, a byte-order
+// mark, extra and repeated members, numbers in strings. Its errors repeat
+// nothing of the body.
+func Parse(body []byte) (Grant, error) {
+	body = bytes.TrimSpace(trimBOM(body))
+	if len(body) == 0 {
+		return Grant{}, &Failure{What: "the token answer is empty"}
+	}
+	// A map, not a struct: member names are matched to the letter, and an odd
+	// type in one member does not cost the others.
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		if body[0] == '<' {
+			return Grant{}, &Failure{What: "the token answer is a web page, not JSON"}
+		}
+		return Grant{}, &Failure{What: "the token answer is not a JSON object"}
+	}
+	g := Grant{
+		AccessToken:  text(members["access_token"]),
+		RefreshToken: text(members["refresh_token"]),
+		Scope:        text(members["scope"]),
+		ExpiresIn:    seconds(members["expires_in"]),
+	}
+	switch kind := text(members["token_type"]); {
+	case g.AccessToken == "" && len(members["error"]) > 0:
+		return Grant{}, &Failure{What: "the token answer has status 200 and an error in it"}
+	case g.AccessToken == "":
+		return Grant{}, &Failure{What: "the token answer has no access_token"}
+	case !headerSafe(g.AccessToken):
+		return Grant{}, &Failure{What: "the access_token cannot be sent in a header"}
+	case kind != "" && !strings.EqualFold(kind, "Bearer"):
+		return Grant{}, &Failure{What: "the token answer has a token_type other than Bearer"}
+	}
+	return g, nil
+}
+
+func text(raw json.RawMessage) string {
+	var s string
+	_ = json.Unmarshal(raw, &s) // null, missing and other types are all "nothing"
+	return s
+}
+
+// seconds reads a number, or a string with a number in it; 0 for the rest.
+func seconds(raw json.RawMessage) time.Duration {
+	s := strings.TrimSpace(string(raw))
+	if strings.HasPrefix(s, `"`) {
+		s = strings.TrimSpace(text(raw))
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if math.IsNaN(f) || f <= 0 || (err != nil && !math.IsInf(f, 1)) {
+		return 0
+	}
+	if f >= longestLife.Seconds() {
+		return longestLife
+	}
+	return time.Duration(f * float64(time.Second))
+}
+
+// headerSafe reports whether s can stand in an Authorization header: visible
+// ASCII without spaces (RFC 6750 section 2.1 is narrower still).
+func headerSafe(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func trimBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
