@@ -1,0 +1,115 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"errors"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Why there is no token. None of these texts holds a user id or anything that
+// a server or store said.
+var (
+	// ErrNoLink: the user has no link.
+	ErrNoLink = errors.New("no link")
+	// ErrForeign: the record is another environment's or client id's.
+	ErrForeign = errors.New("the link was made for another environment or client id")
+	// ErrUsed: this approval was completed before.
+	ErrUsed = errors.New("this approval was used before")
+	// ErrClosed: the keeper is closing.
+	ErrClosed = errors.New("closed")
+	// ErrOtherPatient: the new approval is another patient's.
+	ErrOtherPatient = errors.New("another patient approved")
+)
+
+// Cause says why a link is lost.
+type Cause string
+
+// The causes of relink_required.
+const (
+	SessionExpired    Cause = "session_expired"
+	SessionInvalid    Cause = "session_invalid"
+	GrantRejected     Cause = "grant_rejected"
+	FinalTokenExpired Cause = "final_token_expired"
+	OutcomeUnknown    Cause = "outcome_unknown"
+	Frozen            Cause = "frozen"
+	WrongPatient      Cause = "wrong_patient"
+)
+
+// LostError says that only the patient can repair the link.
+type LostError struct{ Cause Cause }
+
+func (e *LostError) Error() string { return "relink required: " + string(e.Cause) }
+
+// StoreError says that the store failed; the link is as it was.
+type StoreError struct {
+	Op  string // "load" or "save"
+	Err error
+}
+
+func (e *StoreError) Error() string { return "the token store failed to " + e.Op + " a record" }
+
+// Unwrap returns the store's error.
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// storeError turns a store's answer into ours.
+func storeError(op string, err error) error {
+	if errors.Is(err, tokenstore.ErrNotFound) {
+		return ErrNoLink
+	}
+	return &StoreError{Op: op, Err: err}
+}
+
+func isConflict(err error) bool { return errors.Is(err, tokenstore.ErrConflict) }
+
+// SealError says that the tokens of a record do not open. The record is as it
+// was, and nothing was sent.
+type SealError struct{ Cause error }
+
+func (e *SealError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *SealError) Unwrap() error { return e.Cause }
+
+// WaitError says that there is no token now, that the link is kept, and that
+// trying later is right.
+type WaitError struct {
+	// Reason is one of the Wait constants.
+	Reason string
+	// Status, Code and RetryAfter are the token endpoint's, if it answered.
+	Status     int
+	Code       string
+	RetryAfter time.Duration
+	Err        error
+}
+
+// The reasons to wait.
+const (
+	// WaitElsewhere: another process is refreshing and did not finish in time.
+	WaitElsewhere = "another process is refreshing this link"
+	// WaitTooLong: the process was stopped for longer than a refresh may take.
+	WaitTooLong = "the refresh took too long"
+	// WaitNotSent: the token endpoint could not be reached.
+	WaitNotSent = "the token endpoint could not be reached"
+	// WaitAppWide: the token endpoint refuses the application, or everybody.
+	WaitAppWide = "the token endpoint refuses this application or is not taking requests"
+	// WaitUncertain: a refresh was sent and its outcome is unknown.
+	WaitUncertain = "a refresh was sent and its outcome is not known"
+	// WaitVerify: it could not be checked whose tokens these are.
+	WaitVerify = "the new approval could not be checked against the patient of this link"
+	// WaitSave: a new pair could not be saved.
+	WaitSave = "the new tokens could not be saved"
+)
+
+func (e *WaitError) Error() string {
+	if e.Err != nil {
+		return e.Reason + ": " + e.Err.Error()
+	}
+	return e.Reason
+}
+
+// Unwrap returns the error behind it.
+func (e *WaitError) Unwrap() error { return e.Err }

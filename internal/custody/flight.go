@@ -1,0 +1,348 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// fly reads the user's record and does what it takes to come back with a
+// token: usually nothing, sometimes a refresh, sometimes waiting for another
+// process's.
+func (k *Keeper) fly(ctx context.Context, user string, e *entry, f *flight) (Token, error) {
+	var seen watch
+	for {
+		r, err := k.load(ctx, user)
+		if ctx.Err() != nil {
+			return Token{}, &WaitError{Reason: WaitTooLong}
+		}
+		if err != nil {
+			return Token{}, err
+		}
+		main := k.read(r.secrets.Main)
+		switch r.State {
+		case tokenstore.StateLinked, tokenstore.StateUncertain:
+		case tokenstore.StateRelinkRequired:
+			return Token{}, &LostError{Cause: Cause(r.Cause)}
+		default:
+			return Token{}, ErrNoLink
+		}
+
+		if k.serves(main, f.rejected) {
+			if r.secrets.Unverified {
+				if err := k.verify(ctx, r, main); err != nil {
+					if isConflict(err) {
+						continue
+					}
+					return Token{}, err
+				}
+			}
+			token := k.publish(e, f, r.Generation, main)
+			if !f.early || k.settled(main) {
+				return token, nil
+			}
+		}
+		if main.grant.RefreshToken == "" {
+			if _, err = k.lose(ctx, r, FinalTokenExpired); err != nil && !isConflict(err) {
+				return Token{}, err
+			}
+			continue
+		}
+
+		if k.leased(r.Lease, &seen) {
+			if err := k.pause(ctx, 50*time.Millisecond, 150*time.Millisecond); err != nil {
+				return Token{}, &WaitError{Reason: WaitElsewhere} // until our time was up
+			}
+			continue
+		}
+		attempt := 1
+		if r.Intent.Attempt > 0 && r.Intent.Generation == r.Generation {
+			// The last one to try left no outcome: the token may be spent.
+			if f.early && k.serves(main, f.rejected) {
+				return Token{}, &WaitError{Reason: WaitUncertain}
+			}
+			attempt = r.Intent.Attempt + 1
+			// The old token is over, so a repetition can lose nothing. Its own
+			// answer may get lost too; then more of them follow, ever slower,
+			// until the server says yes or no.
+			if wait := r.Intent.SentAt.Add(replayAfter(r.Intent.Attempt)).Sub(k.Now()); wait > 0 {
+				return Token{}, &WaitError{Reason: WaitUncertain, RetryAfter: wait}
+			}
+		}
+
+		postBy := k.Now().Add(k.LeaseTTL - k.PostTimeout)
+		held, err := k.lease(ctx, r, attempt)
+		if isConflict(err) {
+			continue
+		}
+		if err != nil {
+			return Token{}, err // the store said no before a token was spent
+		}
+		token, again, err := k.refresh(ctx, e, f, held, main, postBy)
+		if again {
+			continue
+		}
+		return token, err
+	}
+}
+
+// replayAfter is how long to wait before repeating a refresh whose outcome is
+// unknown, after so many attempts. The first repetition waits for nothing: what
+// it is about has waited for the access token to end.
+func replayAfter(attempts int) time.Duration {
+	if attempts < 2 {
+		return 0
+	}
+	return min(15*time.Second<<min(attempts-2, 6), 15*time.Minute)
+}
+
+// settled reports whether an early refresh is no longer wanted, because a
+// fresh token has appeared, or no longer possible.
+func (k *Keeper) settled(p pair) bool {
+	life := p.expiresAt.Sub(p.receivedAt)
+	return p.grant.RefreshToken == "" || k.Now().Before(p.expiresAt.Add(-life/4))
+}
+
+// refresh sends the refresh token of held, whose lease and intent are written,
+// and saves what comes back. No POST begins after postBy, so that it is over
+// before the lease is. again means: look at the record once more.
+func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, main pair, postBy time.Time) (token Token, again bool, err error) {
+	log := k.Logger.With("link", LinkName(held.AppUserID), "generation", held.Generation)
+	var out tokenwire.Outcome
+	for try := range 3 {
+		// A process that slept since it took the lease may have lost it. Both
+		// readings are monotonic.
+		if k.Now().After(postBy) {
+			break
+		}
+		if try > 0 && k.pause(ctx, 50*time.Millisecond<<try, 150*time.Millisecond<<try) != nil {
+			break
+		}
+		// Only when nothing left the process does the same intent cover
+		// another try.
+		if out = k.Refresh(ctx, main.grant.RefreshToken); out.Class != tokenwire.NotSent {
+			break
+		}
+	}
+
+	switch out.Class {
+	case tokenwire.OK:
+		next, err := k.saveSuccessor(ctx, held, out)
+		switch {
+		case errors.Is(err, errSuperseded):
+			return Token{}, true, nil
+		case err != nil:
+			log.Error("pkb: refreshed tokens could not be saved", "error", err)
+			return Token{}, false, err
+		}
+		log.Debug("pkb: refreshed")
+		return k.publish(e, f, next.Generation, k.read(next.secrets.Main)), false, nil
+
+	case tokenwire.NotSent, tokenwire.AppWide:
+		_, err := k.settleHeld(ctx, held, func(r *row) {
+			if r.Intent.Attempt--; r.Intent.Attempt == 0 {
+				r.Intent = tokenstore.Intent{}
+			}
+			r.release()
+		})
+		if errors.Is(err, errSuperseded) {
+			return Token{}, true, nil
+		}
+		if out.Class == tokenwire.NotSent {
+			return Token{}, false, &WaitError{Reason: WaitNotSent, Err: out.Err}
+		}
+		log.Warn("pkb: the token endpoint refuses the application or is not taking requests; no link is affected", "status", out.Status, "code", out.Code)
+		return Token{}, false, waitError(WaitAppWide, out)
+
+	case tokenwire.Rejected:
+		cause := causeOf(out.Code)
+		if held.Intent.Attempt > 1 && cause != SessionExpired {
+			cause = OutcomeUnknown
+		}
+		log.Warn("pkb: the token endpoint rejected a refresh token", "code", out.Code, "cause", string(cause))
+		lost, err := k.settleHeld(ctx, held, func(r *row) { k.markLost(r, cause) })
+		switch {
+		case errors.Is(err, errSuperseded):
+			return Token{}, true, nil // the refusal was about the past
+		case err != nil:
+			return Token{}, false, err
+		case lost.State == tokenstore.StateLinked:
+			return Token{}, true, nil // a newer approval took over
+		}
+		return Token{}, false, &LostError{Cause: Cause(lost.Cause)}
+
+	case 0: // the lease ran out before anything was sent
+		_, err := k.settleHeld(ctx, held, func(r *row) {
+			if r.Intent.Attempt--; r.Intent.Attempt == 0 {
+				r.Intent = tokenstore.Intent{}
+			}
+			r.release()
+		})
+		return Token{}, err == nil || errors.Is(err, errSuperseded), err
+	}
+
+	log.Warn("pkb: the outcome of a refresh is unknown", "status", out.Status, "attempt", held.Intent.Attempt, "error", out.Err)
+	_, err = k.settleHeld(ctx, held, func(r *row) {
+		r.State = tokenstore.StateUncertain
+		r.release()
+		if n := len(out.Body); n > 0 && n <= maxAnswer {
+			r.secrets.Unread = out.Body
+		}
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return Token{}, true, nil
+	case err != nil || k.serves(main, f.rejected):
+		return Token{}, false, waitError(WaitUncertain, out)
+	}
+	if held.Intent.Attempt > 1 || k.pause(ctx, 500*time.Millisecond, 1500*time.Millisecond) != nil {
+		return Token{}, false, waitError(WaitUncertain, out)
+	}
+	return Token{}, true, nil // nothing left to lose: once more
+}
+
+func waitError(reason string, out tokenwire.Outcome) *WaitError {
+	return &WaitError{Reason: reason, Status: out.Status, Code: out.Code, RetryAfter: out.RetryAfter, Err: out.Err}
+}
+
+func causeOf(code string) Cause {
+	switch code {
+	case "API_SESSION_EXPIRED":
+		return SessionExpired
+	case "API_SESSION_INVALID":
+		return SessionInvalid
+	case "ACCESS_FROZEN_OUTWARD":
+		return Frozen
+	}
+	return GrantRejected
+}
+
+// markLost marks a link as lost; or, if a newer approval waits to be checked,
+// puts that in its place. The old tokens stay: no error deletes tokens.
+func (k *Keeper) markLost(r *row, cause Cause) {
+	if r.secrets.Spare != nil {
+		k.promoteUnverified(r)
+		return
+	}
+	r.State, r.Cause = tokenstore.StateRelinkRequired, string(cause)
+	r.Intent, r.DueAt = tokenstore.Intent{}, time.Time{}
+	r.release()
+}
+
+// promoteUnverified puts the pair of a newer approval in place of the one in
+// use. Nobody gets its tokens before Verify has seen whose they are.
+func (k *Keeper) promoteUnverified(r *row) {
+	spare := r.secrets.Spare
+	r.secrets.Spare, r.secrets.Unverified = nil, true
+	k.setMain(r, spare)
+	r.LinkedAt = spare.ReceivedAt
+}
+
+// lose saves r as lost.
+func (k *Keeper) lose(ctx context.Context, r row, cause Cause) (row, error) {
+	k.markLost(&r, cause)
+	return k.save(ctx, r)
+}
+
+// verify checks the tokens of a new approval against the patient of the link.
+func (k *Keeper) verify(ctx context.Context, r row, p pair) error {
+	id, err := k.Verify(ctx, p.grant.AccessToken)
+	if err != nil {
+		return &WaitError{Reason: WaitVerify, Err: err}
+	}
+	r.secrets.Unverified = false
+	if id != r.PublicID {
+		r.secrets.Main = nil
+		if _, err := k.lose(ctx, r, WrongPatient); err != nil {
+			return err
+		}
+		return &LostError{Cause: WrongPatient}
+	}
+	_, err = k.save(ctx, r)
+	return err
+}
+
+// errSuperseded: while the refresh was under way, the link was unlinked or
+// approved anew; what came back is nobody's.
+var errSuperseded = errors.New("superseded")
+
+// saveSuccessor saves the answer to a refresh, as it came. The token it was
+// bought with is spent, so this does not give up easily: it goes on, past the
+// flight's deadline, until the store takes the answer or SaveTimeout is over.
+func (k *Keeper) saveSuccessor(flight context.Context, held row, out tokenwire.Outcome) (row, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(flight), k.SaveTimeout)
+	defer cancel()
+	successor := newAnswer(out.Body, out.Grant, k.Now())
+	base := held
+	for try := 0; ; try++ {
+		next := base
+		k.setMain(&next, successor)
+		saved, err := k.save(ctx, next)
+		if err == nil {
+			return saved, nil
+		}
+		k.Logger.Warn("pkb: saving refreshed tokens failed; trying again", "link", LinkName(held.AppUserID), "try", try+1, "error", err)
+		// A conflict, or an error after the store had written: find out.
+		now, loadErr := k.load(ctx, held.AppUserID)
+		switch {
+		case loadErr == nil && now.Generation == held.Generation+1 && now.secrets.Main != nil && string(now.secrets.Main.Body) == string(successor.Body):
+			return now, nil
+		case loadErr == nil && (now.Generation != held.Generation || now.State == tokenstore.StateUnlinked):
+			return row{}, errSuperseded
+		case errors.Is(loadErr, ErrNoLink):
+			return row{}, errSuperseded
+		case loadErr == nil:
+			base = now // somebody wrote something else: keep that, and the successor
+		}
+		if k.pause(ctx, 20*time.Millisecond<<min(try, 6), 40*time.Millisecond<<min(try, 6)) != nil {
+			return row{}, &WaitError{Reason: WaitSave, Err: err}
+		}
+	}
+}
+
+// settleHeld writes the end of an attempt into its record, whatever else was
+// written there meanwhile. errSuperseded says that the record has moved on:
+// another pair, another owner, or unlinked.
+func (k *Keeper) settleHeld(flight context.Context, held row, change func(*row)) (row, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(flight), k.SaveTimeout)
+	defer cancel()
+	r := held
+	for try := 0; ; try++ {
+		next := r
+		change(&next)
+		saved, err := k.save(ctx, next)
+		if err == nil {
+			return saved, nil
+		}
+		now, loadErr := k.load(ctx, held.AppUserID)
+		switch {
+		case errors.Is(loadErr, ErrNoLink),
+			loadErr == nil && (now.Generation != held.Generation || !sameLease(now.Lease, held.Lease)):
+			return row{}, errSuperseded
+		case loadErr == nil:
+			r = now
+		}
+		if k.pause(ctx, 20*time.Millisecond<<min(try, 6), 40*time.Millisecond<<min(try, 6)) != nil {
+			return row{}, err
+		}
+	}
+}
+
+// pause waits between from and to, at random so that waiters spread.
+func (k *Keeper) pause(ctx context.Context, from, to time.Duration) error {
+	t := time.NewTimer(from + mathrand.N(to-from))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,301 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package custody keeps the tokens of each user alive, in a world where a
+// refresh token works once and presenting it twice ends the session.
+//
+// Reading a valid token touches no lock and no store. When a token nears its
+// end, one flight per user and process takes a lease in the user's record,
+// reads the record again, writes down what it is about to do, sends one POST,
+// saves the answer, and only then shows the new token to anybody. Flights
+// belong to the keeper: a caller that gives up ends its own wait and nothing
+// else. Whatever happens in between, the record says enough for the next
+// process to go on.
+package custody
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Config is what a Keeper needs. Every field but Ring, Logger and Verify is
+// required.
+type Config struct {
+	Store tokenstore.Store
+	// Ring seals what the store keeps; nil only for stores that forget.
+	Ring *seal.Ring
+	// Environment and ClientID must match those of every record.
+	Environment string
+	ClientID    string
+	// Refresh sends one POST.
+	Refresh func(ctx context.Context, refreshToken string) tokenwire.Outcome
+	// Verify asks whose tokens these are. It is called before the tokens of a
+	// link that a patient approved anew, and that could not be checked then,
+	// are shown to anybody.
+	Verify func(ctx context.Context, accessToken string) (publicID string, err error)
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	// HardMargin is the life a token must have left to be handed out.
+	HardMargin time.Duration
+	// AssumedLife is the life of a token whose answer does not say.
+	AssumedLife time.Duration
+	// PostTimeout is the longest a POST can take.
+	PostTimeout time.Duration
+	// LeaseTTL is how long a lease lasts; longer than a POST.
+	LeaseTTL time.Duration
+	// MaxSkew is how far the clocks of two processes may be apart.
+	MaxSkew time.Duration
+	// FlightTimeout bounds one refresh with everything around it.
+	FlightTimeout time.Duration
+	// SaveTimeout bounds the retries of saving an answer.
+	SaveTimeout time.Duration
+}
+
+// Keeper keeps the tokens of all users of one store, environment and client
+// id. Its methods are safe for concurrent use.
+type Keeper struct {
+	Config
+	owner   string
+	entries sync.Map // app user id -> *entry
+	flights sync.WaitGroup
+	closing atomic.Bool
+}
+
+// New returns a Keeper.
+func New(c Config) *Keeper {
+	return &Keeper{Config: c, owner: rand.Text()}
+}
+
+// Token is an access token to use now.
+type Token struct {
+	Value     string
+	ExpiresAt time.Time
+	// Generation is the pair's number in its record.
+	Generation uint64
+}
+
+// String implements fmt.Stringer: a Token prints nothing of itself.
+func (Token) String() string { return "[redacted]" }
+
+// GoString implements fmt.GoStringer.
+func (Token) GoString() string { return "[redacted]" }
+
+// entry is what the process knows of one user.
+type entry struct {
+	live atomic.Pointer[live]
+
+	mu     sync.Mutex
+	flight *flight
+	// epoch grows when the link is changed by this process: a flight that
+	// began before must not publish what it read then.
+	epoch int
+}
+
+// live is a published token. It is never changed, only replaced.
+type live struct {
+	Token
+	// serveUntil is when the hard margin begins; refreshAt, when a refresh in
+	// the background should.
+	serveUntil time.Time
+	refreshAt  time.Time
+}
+
+// flight is one refresh, or one look into the store, that callers wait for.
+type flight struct {
+	done chan struct{}
+	// early: the token at hand still serves, so a failure is nobody's problem
+	// yet.
+	early bool
+	// rejected must not be the flight's result.
+	rejected string
+	epoch    int
+	token    Token
+	err      error
+}
+
+// Token returns an access token with more than the hard margin left. Callers
+// that find none share one flight; a caller whose ctx ends stops waiting, and
+// the flight goes on.
+func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
+	if v, ok := k.entries.Load(user); ok {
+		if l := v.(*entry).live.Load(); l != nil {
+			now := k.Now()
+			if now.Before(l.serveUntil) {
+				if !now.Before(l.refreshAt) {
+					k.refreshEarly(user, v.(*entry))
+				}
+				return l.Token, nil
+			}
+		}
+	}
+	return k.wait(ctx, user, "")
+}
+
+// Replace returns another token than the one that the server just rejected. If
+// a newer one is there already, that is it, and no refresh happens.
+func (k *Keeper) Replace(ctx context.Context, user, rejected string) (Token, error) {
+	return k.wait(ctx, user, rejected)
+}
+
+// wait joins the user's flight, or starts one.
+func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Token{}, err
+		}
+		v, _ := k.entries.LoadOrStore(user, new(entry))
+		e := v.(*entry)
+		e.mu.Lock()
+		// A flight may have landed since the caller looked.
+		if l := e.live.Load(); l != nil && l.Value != rejected && k.Now().Before(l.serveUntil) {
+			e.mu.Unlock()
+			return l.Token, nil
+		}
+		f := e.flight
+		if f == nil {
+			if f = k.launch(user, e, rejected, false); f == nil {
+				e.mu.Unlock()
+				return Token{}, ErrClosed
+			}
+		}
+		e.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Token{}, ctx.Err()
+		}
+		if f.err == nil && f.token.Value == rejected || f.early && f.err != nil {
+			continue // the flight was about something else: start our own
+		}
+		if f.err != nil {
+			return Token{}, f.err
+		}
+		return f.token, nil
+	}
+}
+
+// refreshEarly starts a flight in the background, unless one is under way.
+func (k *Keeper) refreshEarly(user string, e *entry) {
+	if !e.mu.TryLock() {
+		return // somebody is about to do the same
+	}
+	defer e.mu.Unlock()
+	if e.flight == nil {
+		k.launch(user, e, "", true)
+	}
+}
+
+// launch starts a flight; e.mu is held. It returns nil when the keeper closes.
+func (k *Keeper) launch(user string, e *entry, rejected string, early bool) *flight {
+	if k.closing.Load() {
+		return nil
+	}
+	f := &flight{done: make(chan struct{}), early: early, rejected: rejected, epoch: e.epoch}
+	e.flight = f
+	k.flights.Go(func() {
+		// Not derived from any caller: the refresh belongs to the link.
+		ctx, cancel := context.WithTimeout(context.Background(), k.FlightTimeout)
+		defer cancel()
+		f.token, f.err = k.fly(ctx, user, e, f)
+		if f.err != nil && early {
+			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(user), "error", f.err)
+			k.postpone(e)
+		}
+		e.mu.Lock()
+		e.flight = nil
+		e.mu.Unlock()
+		close(f.done)
+	})
+	return f
+}
+
+// postpone puts off the next early refresh, so that a failing one is not
+// repeated by every caller.
+func (k *Keeper) postpone(e *entry) {
+	l := e.live.Load()
+	if l == nil {
+		return
+	}
+	next := *l
+	next.refreshAt = k.Now().Add(max(l.serveUntil.Sub(k.Now())/4, time.Second))
+	e.live.CompareAndSwap(l, &next)
+}
+
+// publish shows a saved token to callers, unless the link was changed since
+// the flight began.
+func (k *Keeper) publish(e *entry, f *flight, gen uint64, p pair) Token {
+	life := p.expiresAt.Sub(p.receivedAt)
+	l := &live{
+		Token:      Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Generation: gen},
+		serveUntil: k.serveUntil(p),
+		refreshAt:  p.expiresAt.Add(-time.Duration(float64(life) * (0.15 + 0.10*mathrand.Float64()))),
+	}
+	if l.refreshAt.After(l.serveUntil) || p.grant.RefreshToken == "" {
+		l.refreshAt = l.serveUntil // nothing to refresh with, or no time to be early in
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.epoch == e.epoch {
+		e.live.Store(l)
+	}
+	return l.Token
+}
+
+// serveUntil is when the hard margin begins. A token that lives for less than
+// a few margins gets a smaller one, or it could never be handed out.
+func (k *Keeper) serveUntil(p pair) time.Time {
+	return p.expiresAt.Add(-min(k.HardMargin, p.expiresAt.Sub(p.receivedAt)/4))
+}
+
+// serves reports whether the pair's access token can be handed out.
+func (k *Keeper) serves(p pair, rejected string) bool {
+	if p.grant.AccessToken == "" || p.grant.AccessToken == rejected {
+		return false
+	}
+	return k.Now().Before(k.serveUntil(p))
+}
+
+// forget drops what the process knows of a user's token. A flight under way
+// goes on, and does not publish: there is never a second one beside it.
+func (k *Keeper) forget(user string) {
+	if v, ok := k.entries.Load(user); ok {
+		e := v.(*entry)
+		e.mu.Lock()
+		e.epoch++
+		e.live.Store(nil)
+		e.mu.Unlock()
+	}
+}
+
+// Close stops new refreshes and waits for those under way, so that what they
+// get is saved; or until ctx ends.
+func (k *Keeper) Close(ctx context.Context) error {
+	k.closing.Store(true)
+	landed := make(chan struct{})
+	go func() { k.flights.Wait(); close(landed) }()
+	select {
+	case <-landed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// LinkName is a short name for a user in logs: enough to find the link again,
+// and not the host's own id, which may be an e-mail address.
+func LinkName(user string) string {
+	sum := sha256.Sum256([]byte(user))
+	return hex.EncodeToString(sum[:6])
+}

@@ -1,0 +1,56 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// watch remembers since when a lease has looked the same.
+type watch struct {
+	lease tokenstore.Lease
+	since time.Time
+}
+
+// leased reports whether another process may be refreshing. Its clock may
+// differ from ours, so a lease counts as abandoned only when it is over by more
+// than MaxSkew, or when it has stood unchanged before our eyes for its whole
+// length.
+func (k *Keeper) leased(l tokenstore.Lease, seen *watch) bool {
+	// Our own lease is one that an earlier flight could not give back: there is
+	// one flight per user at a time.
+	if l.Owner == "" || l.Owner == k.owner {
+		return false
+	}
+	now := k.Now()
+	if now.After(l.ExpiresAt.Add(k.MaxSkew)) {
+		return false
+	}
+	if seen.since.IsZero() || !sameLease(seen.lease, l) {
+		*seen = watch{lease: l, since: now}
+		return true
+	}
+	return now.Sub(seen.since) <= l.ExpiresAt.Sub(l.RenewedAt)
+}
+
+// sameLease reports whether neither owner nor renewal has changed.
+func sameLease(a, b tokenstore.Lease) bool {
+	return a.Owner == b.Owner && a.Fence == b.Fence && a.RenewedAt.Equal(b.RenewedAt)
+}
+
+// lease takes the lease of r and writes down what is about to be sent: one
+// write, which also proves that the store can be written to before a refresh
+// token is spent.
+func (k *Keeper) lease(ctx context.Context, r row, attempt int) (row, error) {
+	now := k.Now()
+	r.Lease = tokenstore.Lease{
+		Owner: k.owner, Fence: r.Lease.Fence + 1,
+		RenewedAt: now, ExpiresAt: now.Add(k.LeaseTTL),
+	}
+	r.Intent = tokenstore.Intent{Generation: r.Generation, Attempt: attempt, SentAt: now}
+	return k.save(ctx, r)
+}

@@ -1,0 +1,589 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// S01: any number of callers at expiry, one POST, one token for all.
+func TestCallersAtExpiryShareOneRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		wantToken(t, k, link(t, k, i))
+		time.Sleep(life)
+		i.delay = 3 * time.Second
+
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() { wantToken(t, k, "access-2") })
+		}
+		wg.Wait()
+		wantPosts(t, i, 1)
+	})
+}
+
+// S10: the same across replicas of one store.
+func TestReplicasShareOneRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		link(t, keeper(t, store, i), i)
+		time.Sleep(life)
+		i.delay = 3 * time.Second
+
+		var wg sync.WaitGroup
+		for range 8 {
+			k := keeper(t, store, i)
+			for range 50 {
+				wg.Go(func() { wantToken(t, k, "access-2") })
+			}
+		}
+		wg.Wait()
+		wantPosts(t, i, 1)
+	})
+}
+
+// S02: callers that give up end their own wait; the refresh is saved.
+func TestCancelledCallersDoNotStopTheRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.delay = 5 * time.Second
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := k.Token(ctx, user); !errors.Is(err, context.Canceled) {
+					t.Errorf("Token: %v, want context.Canceled", err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		cancel()
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		if got := record(t, store).Generation; got != 2 {
+			t.Errorf("generation %d saved, want 2", got)
+		}
+		wantToken(t, k, "access-2")
+		wantPosts(t, i, 1)
+	})
+}
+
+// S03: a caller's deadline is kept to the instant.
+func TestCallerDeadlineIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.delay = 5 * time.Second
+
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := k.Token(ctx, user); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Token: %v, want context.DeadlineExceeded", err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the caller waited %v, want 1s", took)
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// A refresh happens before the token at hand is over, and nobody waits for it.
+func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		wantToken(t, k, link(t, k, i))
+		i.delay = 2 * time.Second
+
+		time.Sleep(life * 74 / 100)
+		wantToken(t, k, "access-1")
+		synctest.Wait()
+		wantPosts(t, i, 0)
+
+		time.Sleep(life * 12 / 100)
+		began := time.Now()
+		wantToken(t, k, "access-1")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a caller with a valid token waited %v", took)
+		}
+		time.Sleep(3 * time.Second)
+		wantToken(t, k, "access-2")
+		wantPosts(t, i, 1)
+	})
+}
+
+// The server is down for minutes around the early refresh: nobody notices, and
+// it is not asked by every caller.
+func TestShortOutageIsInvisible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		wantToken(t, k, link(t, k, i))
+		var down atomic.Bool
+		down.Store(true)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if down.Load() {
+				return tokenwire.Outcome{Class: tokenwire.NotSent, Err: errors.New("refused")}
+			}
+			return answer()
+		}
+		time.Sleep(life * 86 / 100)
+		for range 30 {
+			wantToken(t, k, "access-1")
+			time.Sleep(time.Second)
+		}
+		if posts, _ := i.count(); posts > 12 {
+			t.Errorf("%d attempts in 30 seconds of outage", posts)
+		}
+		down.Store(false)
+		time.Sleep(25 * time.Second)
+		_, _ = k.Token(t.Context(), user) // sets off the next attempt, if none is under way
+		synctest.Wait()
+		wantToken(t, k, "access-2")
+	})
+}
+
+// S26: the save fails for a while after the token was spent: it is retried, and
+// nobody sees the new token before it is saved.
+func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		store := &flaky{Memory: tokenstore.NewMemory()}
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			store.failSaves.Store(5) // after the intent was written
+			return out
+		}
+		wantToken(t, k, "access-2")
+		if r := record(t, store); r.Generation != 2 || r.State != tokenstore.StateLinked {
+			t.Errorf("saved: generation %d, %s", r.Generation, r.State)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// A save that wrote and then said it failed is found to have written.
+func TestSaveThatLiesAboutFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		store := &flaky{Memory: tokenstore.NewMemory()}
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			store.lieOnSave.Store(true)
+			return out
+		}
+		wantToken(t, k, "access-2")
+		if r := record(t, store); r.Generation != 2 {
+			t.Errorf("generation %d, want 2", r.Generation)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// A store that cannot be written to fails before a refresh token is spent.
+func TestReadOnlyStoreSpendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		store := &flaky{Memory: tokenstore.NewMemory()}
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		store.failSaves.Store(1 << 30)
+		_, err := k.Token(t.Context(), user)
+		var failed *custody.StoreError
+		if !errors.As(err, &failed) || !errors.Is(err, errReadOnly) {
+			t.Fatalf("Token: %v, want a store error", err)
+		}
+		wantPosts(t, i, 0)
+		store.failSaves.Store(0)
+		wantToken(t, k, "access-2")
+	})
+}
+
+// S19: somebody else writes to the row while the refresh is under way: neither
+// write is lost.
+func TestUnrelatedWriteDuringRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			if err := keeper(t, store, i).Reserve(t.Context(), user, "another tab", time.Now().Add(time.Hour)); err != nil {
+				t.Error(err)
+			}
+			return out
+		}
+		wantToken(t, k, "access-2")
+		if err := k.Reserve(t.Context(), user, "another tab", time.Now().Add(time.Hour)); !errors.Is(err, custody.ErrUsed) {
+			t.Errorf("Reserve: %v: the other write was lost", err)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// S45: unlinked while the refresh is under way: it stays unlinked.
+func TestUnlinkDuringRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			if err := keeper(t, store, i).Unlink(t.Context(), user); err != nil {
+				t.Error(err)
+			}
+			return out
+		}
+		if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
+			t.Errorf("Token: %v, want no link", err)
+		}
+		if r := record(t, store); r.State != tokenstore.StateUnlinked || len(r.Sealed) != 0 || r.PublicID != "" {
+			t.Errorf("the tombstone holds state %s, %d sealed bytes, public id %q", r.State, len(r.Sealed), r.PublicID)
+		}
+	})
+}
+
+// S12: a holder that slept through its lease does not post; the one who took
+// over does.
+func TestHolderThatSleptDoesNotPost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		store := &flaky{Memory: tokenstore.NewMemory()}
+		first, second := keeper(t, store, i), keeper(t, store, i)
+		link(t, first, i)
+		time.Sleep(life)
+
+		// The first replica stops for minutes, right after its lease is
+		// written.
+		store.sleepAfterSave.Store(int64(5 * time.Minute))
+		var wg sync.WaitGroup
+		wg.Go(func() { wantWait(t, first, custody.WaitTooLong) })
+		time.Sleep(time.Second)
+		store.sleepAfterSave.Store(0)
+		time.Sleep(3 * time.Minute)
+		wantToken(t, second, "access-2")
+		wg.Wait()
+		wantToken(t, first, "access-2")
+		wantPosts(t, i, 1)
+	})
+}
+
+// S35: rejected, but a peer has rotated meanwhile: adopt its pair.
+func TestRejectionAfterAPeerRotatedIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			// An approval anew replaces the pair while we post the old token.
+			i.mu.Lock()
+			i.disturb = nil
+			i.mu.Unlock()
+			link(t, keeper(t, store, i), i)
+			return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+		}
+		wantToken(t, k, "access-2")
+	})
+}
+
+func TestRejectionEndsTheLinkWithItsCause(t *testing.T) {
+	for code, cause := range map[string]custody.Cause{
+		"invalid_grant":         custody.GrantRejected,
+		"API_SESSION_EXPIRED":   custody.SessionExpired,
+		"API_SESSION_INVALID":   custody.SessionInvalid,
+		"ACCESS_FROZEN_OUTWARD": custody.Frozen,
+	} {
+		t.Run(code, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i, store := newIssuer(), tokenstore.NewMemory()
+				k := keeper(t, store, i)
+				link(t, k, i)
+				time.Sleep(life)
+				i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+					return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: code}
+				}
+				wantLost(t, k, cause)
+				wantLost(t, keeper(t, store, i), cause)
+				wantPosts(t, i, 1) // a dead link is not asked about again
+				if r := record(t, store); len(r.Sealed) == 0 {
+					t.Error("an error deleted the tokens")
+				}
+			})
+		})
+	}
+}
+
+// S37: trouble of the application is nobody's link's.
+func TestAppWideTroubleTouchesNoLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+			return tokenwire.Outcome{Class: tokenwire.AppWide, Status: 401, Code: "invalid_client"}
+		}
+		wantWait(t, k, custody.WaitAppWide)
+		if r := record(t, store); r.State != tokenstore.StateLinked || r.Intent.Attempt != 0 || r.Lease.Owner != "" {
+			t.Errorf("left behind: %s, intent %+v, lease %+v", r.State, r.Intent, r.Lease)
+		}
+		i.disturb = nil
+		wantToken(t, k, "access-2")
+	})
+}
+
+// S21, S22: an answer that was lost. The token at hand goes on serving; when it
+// is over the refresh is repeated once, and the server's verdict is final.
+func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		wantToken(t, k, link(t, k, i))
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			if n == 1 { // committed, and the answer cut off
+				return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 504}
+			}
+			return out
+		}
+		time.Sleep(life * 86 / 100)
+		wantToken(t, k, "access-1")
+		synctest.Wait()
+		if got := record(t, store).State; got != tokenstore.StateUncertain {
+			t.Fatalf("state %s, want uncertain", got)
+		}
+		for range 30 {
+			wantToken(t, k, "access-1")
+			wantToken(t, keeper(t, store, i), "access-1")
+			time.Sleep(time.Second)
+		}
+		wantPosts(t, i, 1)
+
+		time.Sleep(life)
+		wantLost(t, k, custody.OutcomeUnknown)
+		if posts, reuses := i.count(); posts != 2 || reuses != 1 {
+			t.Errorf("%d POSTs, %d reuses: want the one repetition", posts, reuses)
+		}
+	})
+}
+
+// The same, and the server had not committed: the repetition saves the link.
+func TestLostRequestIsRepeatedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if n == 1 {
+				return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 503}
+			}
+			return answer()
+		}
+		wantToken(t, k, "access-2")
+		wantPosts(t, i, 2)
+		if r := record(t, store); r.State != tokenstore.StateLinked || r.Intent.Attempt != 0 {
+			t.Errorf("left behind: %s, intent %+v", r.State, r.Intent)
+		}
+	})
+}
+
+// S38: the server answers 503 for a day and commits nothing. Nothing is lost,
+// and it is asked ever more slowly.
+func TestLongOutageLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		wantToken(t, k, link(t, k, i))
+		i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+			return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 503}
+		}
+		time.Sleep(life)
+		for range 24 * 60 {
+			wantWait(t, k, custody.WaitUncertain)
+			time.Sleep(time.Minute)
+		}
+		if posts, _ := i.count(); posts > 110 {
+			t.Errorf("%d POSTs in a day of outage", posts)
+		}
+		i.disturb = nil
+		time.Sleep(15 * time.Minute)
+		wantToken(t, k, "access-2")
+	})
+}
+
+// Two answers in a row are lost, and the server had committed: what it says at
+// the third attempt is final.
+func TestLostAnswersEndWithTheServersWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			if n <= 2 {
+				return tokenwire.Outcome{Class: tokenwire.Ambiguous}
+			}
+			return out
+		}
+		wantWait(t, k, custody.WaitUncertain)
+		time.Sleep(time.Minute)
+		wantLost(t, k, custody.OutcomeUnknown)
+	})
+}
+
+// S25: a process died after writing its intent. Another waits out the lease
+// and judges by the intent.
+func TestCrashAfterIntent(t *testing.T) {
+	for _, committed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			i, store := newIssuer(), tokenstore.NewMemory()
+			dead := keeper(t, store, i, func(c *custody.Config) { c.FlightTimeout, c.SaveTimeout = time.Second, time.Second })
+			link(t, dead, i)
+			time.Sleep(life)
+			// The process dies in its POST: it never gets to write again.
+			broken := &flaky{Memory: store}
+			dead = keeper(t, broken, i)
+			i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+				if n > 1 {
+					return answer()
+				}
+				if committed {
+					answer()
+				}
+				broken.failSaves.Store(1 << 30)
+				return tokenwire.Outcome{Class: tokenwire.Ambiguous}
+			}
+			if _, err := dead.Token(t.Context(), user); err == nil {
+				t.Fatal("the dead process got a token")
+			}
+			other := keeper(t, store, i)
+			if committed {
+				wantLost(t, other, custody.OutcomeUnknown)
+			} else {
+				wantToken(t, other, "access-2")
+			}
+			if posts, _ := i.count(); posts != 2 {
+				t.Errorf("%d POSTs, want 2", posts)
+			}
+		})
+	}
+}
+
+// S31: an answer without refresh token is the session's last: it serves to its
+// end, nothing is sent any more, and the link says when it ends.
+func TestFinalToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.final = true
+		wantToken(t, k, "access-2")
+		if r := record(t, store); !r.EndsAt.Equal(r.ExpiresAt) || r.EndsAt.IsZero() {
+			t.Errorf("EndsAt %v, ExpiresAt %v", r.EndsAt, r.ExpiresAt)
+		}
+		time.Sleep(life - 31*time.Second)
+		wantToken(t, k, "access-2")
+		time.Sleep(2 * time.Second)
+		wantLost(t, k, custody.FinalTokenExpired)
+		wantPosts(t, i, 1)
+	})
+}
+
+// A server rejects a token before its time: one refresh, whoever asks.
+func TestReplaceRejectedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		first := link(t, k, i)
+		wantToken(t, k, first)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if got, err := k.Replace(t.Context(), user, first); err != nil || got.Value != "access-2" {
+					t.Errorf("Replace = %q, %v", got.Value, err)
+				}
+			})
+		}
+		wg.Wait()
+		wantPosts(t, i, 1)
+	})
+}
+
+// S28: closing waits for a refresh under way, and starts no new one.
+func TestCloseWaitsForTheSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.delay = 5 * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = k.Token(ctx, user)
+		if err := k.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := record(t, store).Generation; got != 2 {
+			t.Errorf("generation %d after Close, want 2", got)
+		}
+		time.Sleep(life)
+		if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrClosed) {
+			t.Errorf("Token after Close: %v", err)
+		}
+	})
+}
+
+var errReadOnly = errors.New("read-only")
+
+// flaky is a store with faults.
+type flaky struct {
+	*tokenstore.Memory
+	failSaves      atomic.Int64
+	lieOnSave      atomic.Bool
+	sleepAfterSave atomic.Int64
+}
+
+func (f *flaky) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if f.failSaves.Add(-1) >= 0 {
+		return tokenstore.Record{}, errReadOnly
+	}
+	saved, err := f.Memory.Save(ctx, r)
+	if f.lieOnSave.CompareAndSwap(true, false) {
+		return tokenstore.Record{}, errReadOnly
+	}
+	time.Sleep(time.Duration(f.sleepAfterSave.Load()))
+	return saved, err
+}
