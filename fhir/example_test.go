@@ -1,0 +1,49 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package fhir_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/betawerk/pkb-go/fhir"
+)
+
+// The answer of Purview names whose record a token opens.
+func ExamplePurview() {
+	ref, err := fhir.Purview([]byte(`{"resourceType": "Parameters", "parameter": [
+		{"name": "purview", "valueReference": {"reference": "Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}}]}`))
+	fmt.Println(ref.Type, ref.ID, err)
+	// Output: Patient 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
+}
+
+// An operation outcome says why PKB refused.
+func ExampleDecodeOperationOutcome() {
+	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType": "OperationOutcome", "issue": [
+		{"severity": "error", "code": "login", "details": {"coding": [
+			{"system": "http://fhir.patientsknowbest.com/codesystem/response-code", "code": "API_SESSION_EXPIRED"}]}}]}`))
+	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, err, len(outcome.Raw()) > 0)
+	fmt.Println(outcome)
+	// Output:
+	// true <nil> true
+	// OperationOutcome(1 issues, API_SESSION_EXPIRED)
+}
+
+// A resource of another type is an error, and not an empty resource.
+func ExampleDecodeParameters() {
+	_, err := fhir.DecodeParameters([]byte(`{"resourceType": "OperationOutcome"}`))
+	fmt.Println(errors.Is(err, fhir.ErrResourceType), err)
+	kind, err := fhir.ResourceType([]byte(`{"resourceType": "OperationOutcome"}`))
+	fmt.Println(kind, err)
+	// Output:
+	// true fhir: the answer is of type OperationOutcome, and Parameters is expected
+	// OperationOutcome <nil>
+}
+
+// References come relative or absolute.
+func ExampleParseReference() {
+	ref, err := fhir.ParseReference("https://pkb.example/fhir/Patient/1d4a8b2d/_history/2")
+	fmt.Println(ref.Base, ref.Type, ref.ID, err)
+	// Output: https://pkb.example/fhir Patient 1d4a8b2d <nil>
+}

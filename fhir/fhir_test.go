@@ -1,0 +1,236 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package fhir_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/betawerk/pkb-go/fhir"
+)
+
+func TestResourceType(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"resourceType":"Patient"}`:                 "Patient",
+		` {"id":"1","resourceType":"Parameters"} `:   "Parameters",
+		"\xef\xbb\xbf" + `{"resourceType":"Bundle"}`: "Bundle",
+		`{}`:                    "",
+		`{"resourceType":7}`:    "",
+		`{"resourceType":null}`: "",
+		`{"resourceType":"Patient","resourceType":"Parameters"}`:      "",
+		`{"resourcetype":"Patient"}`:                                  "",
+		`{"resourceType":"<script>"}`:                                 "",
+		`{"resourceType":"` + strings.Repeat("A", 65) + `"}`:          "",
+		`{"contained":[{"resourceType":"Patient"}]}`:                  "",
+		`{"error":"invalid_token","resourceType":"OperationOutcome"}`: "OperationOutcome",
+	} {
+		if got, err := fhir.ResourceType([]byte(body)); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", body, got, err, want)
+		}
+	}
+	for _, body := range []string{"", "null", "[]", `"x"`, "<html>", `{"resourceType":"Patient"`, `{"resourceType":"Patient"} {}`, `{"a":}`, `{`} {
+		if _, err := fhir.ResourceType([]byte(body)); !errors.Is(err, fhir.ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", body, err)
+		}
+	}
+}
+
+// What the samply decoder takes for empty Parameters is refused.
+func TestDecodeParameters(t *testing.T) {
+	p, err := fhir.DecodeParameters([]byte(`{"resourceType":"Parameters","parameter":[{"name":"n","valueString":"v"}],"odd":1}`))
+	if err != nil || len(p.Parameter) != 1 || *p.Parameter[0].ValueString != "v" {
+		t.Errorf("DecodeParameters: %v", err)
+	}
+	for _, body := range []string{`{"error":"invalid_token"}`, `{"resourceType":"OperationOutcome"}`, `{"resourceType":"Patient"}`} {
+		if _, err := fhir.DecodeParameters([]byte(body)); !errors.Is(err, fhir.ErrResourceType) {
+			t.Errorf("%s: %v, want ErrResourceType", body, err)
+		}
+	}
+	for _, body := range []string{"null", `{"resourceType":"Parameters","parameter":7}`} {
+		if _, err := fhir.DecodeParameters([]byte(body)); !errors.Is(err, fhir.ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", body, err)
+		}
+	}
+}
+
+func TestParseReference(t *testing.T) {
+	const id = "1d4a8b2d-f885-499f-ba51-50600312f316"
+	for s, want := range map[string]fhir.Reference{
+		"Patient/" + id:                                      {Type: "Patient", ID: id},
+		"Patient/" + id + "/_history/3":                      {Type: "Patient", ID: id},
+		"https://pkb.example/fhir/Patient/" + id:             {Base: "https://pkb.example/fhir", Type: "Patient", ID: id},
+		"https://pkb.example/Patient/" + id:                  {Base: "https://pkb.example", Type: "Patient", ID: id},
+		"http://127.0.0.1:80/fhir/Practitioner/1/_history/2": {Base: "http://127.0.0.1:80/fhir", Type: "Practitioner", ID: "1"},
+		"Organization/a.b-C":                                 {Type: "Organization", ID: "a.b-C"},
+	} {
+		if got, err := fhir.ParseReference(s); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{
+		"", "Patient", "Patient/", "/Patient/1", "fhir/Patient/1", "#1", "urn:uuid:" + id, "Patient/1/2", "Patient/1/_history/", "Patient/1/_history",
+		"https://u:p@pkb.example/Patient/1", "https://pkb.example/Patient/1?x=1", "https://pkb.example/Patient/1#x", "https://pkb.example/Patient", "https:///Patient/1",
+		"ftp://pkb.example/Patient/1", "Pat1ent/1", "Patient/a b", "Patient/%31", "Patient/" + strings.Repeat("x", 65),
+	} {
+		if got, err := fhir.ParseReference(s); !errors.Is(err, fhir.ErrReference) {
+			t.Errorf("%q: %+v, %v, want ErrReference", s, got, err)
+		}
+	}
+}
+
+func TestPurview(t *testing.T) {
+	parameters := func(inner string) string { return `{"resourceType":"Parameters","parameter":[` + inner + `]}` }
+	one := func(reference string) string {
+		return `{"name":"purview","valueReference":{"reference":"` + reference + `"}}`
+	}
+	for body, want := range map[string]fhir.Reference{
+		parameters(one("Patient/1")):                            {Type: "Patient", ID: "1"},
+		parameters(one(" Organization/2 ")):                     {Type: "Organization", ID: "2"},
+		parameters(`{"name":"other"},` + one("Practitioner/3")): {Type: "Practitioner", ID: "3"},
+	} {
+		if got, err := fhir.Purview([]byte(body)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+	for body, count := range map[string]int{
+		`{"resourceType":"Parameters"}`:                            0,
+		parameters(""):                                             0,
+		parameters(`{"name":"Purview"}`):                           0,
+		parameters(`{"name":"purview"}`):                           1,
+		parameters(`{"name":"purview","valueReference":{}}`):       1,
+		parameters(`{"name":"purview","valueString":"Patient/1"}`): 1,
+		parameters(one("")):                                        1,
+		parameters(one("Patient/1") + "," + one("Patient/1")):      2,
+		parameters(one("Patient/1") + `,{"name":"purview"}`):       2,
+	} {
+		_, err := fhir.Purview([]byte(body))
+		var e *fhir.PurviewError
+		if !errors.Is(err, fhir.ErrPurview) || !errors.As(err, &e) || e.Count != count {
+			t.Errorf("%s: %v, want PurviewError with count %d", body, err, count)
+		}
+	}
+}
+
+func TestOperationOutcome(t *testing.T) {
+	outcome := func(issue string) string { return `{"resourceType":"OperationOutcome","issue":` + issue + `}` }
+	const system = `"system":"http://fhir.patientsknowbest.com/codesystem/response-code"`
+	for name, tc := range map[string]struct {
+		body string
+		want []fhir.Issue
+		code fhir.ResponseCode
+	}{
+		"details.coding": {
+			outcome(`[{"severity":"error","code":"login","details":{"coding":[{` + system + `,"code":"API_SESSION_EXPIRED","display":"x"}],"text":"t"},"diagnostics":"d"}]`),
+			[]fhir.Issue{{Severity: "error", Code: "login", Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "API_SESSION_EXPIRED"}}, Text: "t", Diagnostics: "d"}},
+			fhir.SessionExpired,
+		},
+		"system with a space": {
+			outcome(`[{"details":{"coding":[{"system":"http://fhir.patientsknowbest.com/codesystem/response-code ","code":" NO_CONSENT "}]}}]`),
+			[]fhir.Issue{{Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "NO_CONSENT"}}}},
+			fhir.NoConsent,
+		},
+		"issue.code":        {outcome(`[{"severity":"error","code":"ACC_TOKEN_EXPIRED"}]`), []fhir.Issue{{Severity: "error", Code: "ACC_TOKEN_EXPIRED"}}, fhir.AccessTokenExpired},
+		"in diagnostics":    {outcome(`[{"diagnostics":"failed: BAD_AUTHENTICATION."}]`), []fhir.Issue{{Diagnostics: "failed: BAD_AUTHENTICATION."}}, fhir.BadAuthentication},
+		"in text":           {outcome(`[{"details":{"text":"USER_TYPE_NOT_PERM"}}]`), []fhir.Issue{{Text: "USER_TYPE_NOT_PERM"}}, fhir.UserTypeNotPermitted},
+		"in a longer word":  {outcome(`[{"diagnostics":"MY_BAD_AUTHENTICATION"}]`), []fhir.Issue{{Diagnostics: "MY_BAD_AUTHENTICATION"}}, ""},
+		"another system":    {outcome(`[{"details":{"coding":[{"system":"urn:x","code":"NO_CONSENT"}]}}]`), []fhir.Issue{{Codings: []fhir.Coding{{System: "urn:x", Code: "NO_CONSENT"}}}}, ""},
+		"unknown code":      {outcome(`[{"severity":"worse","code":"NEW_CODE"}]`), []fhir.Issue{{Severity: "worse", Code: "NEW_CODE"}}, ""},
+		"nothing":           {outcome(`[]`), nil, ""},
+		"one, not many":     {outcome(`{"code":"NO_CONSENT","details":{"coding":{"code":"NO_DECRYPT_KEY"}}}`), []fhir.Issue{{Code: "NO_CONSENT", Codings: []fhir.Coding{{Code: "NO_DECRYPT_KEY"}}}}, fhir.NoDecryptKey},
+		"odd members":       {outcome(`[null,7,{"severity":null,"code":5,"details":[],"diagnostics":{"x":1}}]`), []fhir.Issue{{Code: "5"}}, ""},
+		"issue is a string": {outcome(`"x"`), nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := fhir.DecodeOperationOutcome([]byte(tc.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, o.Issues, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("issues (-want +got):\n%s", diff)
+			}
+			if got := o.ResponseCode(); got != tc.code {
+				t.Errorf("response code %q, want %q", got, tc.code)
+			}
+			if string(o.Raw()) != tc.body {
+				t.Error("Raw is not what came")
+			}
+		})
+	}
+	for body, want := range map[string]error{`{"resourceType":"Patient"}`: fhir.ErrResourceType, `{}`: fhir.ErrResourceType, "null": fhir.ErrMalformed, "": fhir.ErrMalformed} {
+		if _, err := fhir.DecodeOperationOutcome([]byte(body)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", body, err, want)
+		}
+	}
+}
+
+// Texts of an outcome can hold personal data.
+func TestOperationOutcomeDoesNotPrintTexts(t *testing.T) {
+	o, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType":"OperationOutcome","issue":[{"code":"NO_CONSENT","details":{"text":"canary"},"diagnostics":"canary"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, v := range []any{o, &o, o.Issues, o.Issues[0]} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+	}
+	j, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(j)
+	if strings.Contains(out.String(), "canary") || !strings.Contains(out.String(), "NO_CONSENT") {
+		t.Errorf("printed:\n%s", &out)
+	}
+}
+
+func FuzzPurview(f *testing.F) {
+	f.Add([]byte(`{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1"}}]}`))
+	f.Add([]byte(`{"resourceType":"Parameters","parameter":{}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		ref, err := fhir.Purview(body)
+		if (err == nil) != (ref.Type != "" && ref.ID != "") {
+			t.Errorf("%+v, %v", ref, err)
+		}
+	})
+}
+
+func FuzzParseReference(f *testing.F) {
+	f.Add("https://pkb.example/fhir/Patient/1/_history/2")
+	f.Add("Patient/1")
+	f.Fuzz(func(t *testing.T, s string) {
+		ref, err := fhir.ParseReference(s)
+		if err != nil {
+			return
+		}
+		again := ref.Type + "/" + ref.ID
+		if ref.Base != "" {
+			again = ref.Base + "/" + again
+		}
+		if got, err := fhir.ParseReference(again); err != nil || got != ref {
+			t.Errorf("%q: %+v, then %+v, %v", s, ref, got, err)
+		}
+	})
+}
+
+func FuzzDecodeOperationOutcome(f *testing.F) {
+	f.Add([]byte(`{"resourceType":"OperationOutcome","issue":[{"details":{"coding":[{"code":"NO_CONSENT"}]}}]}`))
+	f.Add([]byte(`{"resourceType":"OperationOutcome","issue":{"details":{"coding":{}}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := fhir.DecodeOperationOutcome(body)
+		if err == nil && len(o.Raw()) == 0 {
+			t.Error("no raw resource")
+		}
+		_ = o.ResponseCode()
+	})
+}

@@ -1,0 +1,122 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package fhir
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// ErrReference: a text that is not a reference to one resource.
+var ErrReference = errors.New("fhir: not a reference of the form Type/id")
+
+// Reference points to a resource.
+type Reference struct {
+	// Base is the server's address in an absolute reference, without a slash
+	// at its end; "" in a relative one.
+	Base string
+	// Type and ID are the resource's.
+	Type, ID string
+}
+
+// ParseReference reads "Type/id", relative or at the end of an http or https
+// address, with or without "/_history/version", which is dropped.
+func ParseReference(s string) (Reference, error) {
+	var base string
+	path := s
+	if strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(s, "#") {
+			return Reference{}, ErrReference
+		}
+		base, path = u.Scheme+"://"+u.Host, strings.TrimPrefix(u.EscapedPath(), "/")
+	}
+	parts := strings.Split(path, "/")
+	if n := len(parts); n >= 4 && parts[n-2] == "_history" {
+		if !isID(parts[n-1]) {
+			return Reference{}, ErrReference
+		}
+		parts = parts[:n-2]
+	}
+	n := len(parts)
+	if n < 2 || base == "" && n != 2 || !isName(parts[n-2]) || !isID(parts[n-1]) {
+		return Reference{}, ErrReference
+	}
+	if n > 2 {
+		base += "/" + strings.Join(parts[:n-2], "/")
+	}
+	return Reference{Base: base, Type: parts[n-2], ID: parts[n-1]}, nil
+}
+
+// isID reports whether s is a FHIR id: 1 to 64 letters, digits, '-' and '.'.
+func isID(s string) bool {
+	if len(s) == 0 || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c != '-' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// ErrPurview: an answer of the Purview operation without one reference.
+// errors.As with *PurviewError tells how many parameters it had.
+var ErrPurview = errors.New("fhir: not an answer of Purview with one reference")
+
+// PurviewError is ErrPurview with what was found.
+type PurviewError struct {
+	// Count is the number of parameters called purview. One of them means that
+	// it had no readable reference.
+	Count int
+}
+
+func (e *PurviewError) Error() string {
+	switch e.Count {
+	case 0:
+		return "fhir: the answer of Purview names nobody"
+	case 1:
+		return "fhir: the answer of Purview has no readable reference"
+	}
+	return "fhir: the answer of Purview names more than one"
+}
+
+// Is reports whether target is ErrPurview.
+func (e *PurviewError) Is(target error) bool { return target == ErrPurview }
+
+// Purview reads the answer of PKB's Purview operation: Parameters with one
+// parameter purview and a valueReference, to a Patient, Practitioner or
+// Organization. Other parameters are passed over. It returns ErrMalformed,
+// ErrResourceType or ErrPurview.
+//
+// (PKB: Purview operation; Patient Identifier and Demographic Retrieval.)
+func Purview(data []byte) (Reference, error) {
+	p, err := DecodeParameters(data)
+	if err != nil {
+		return Reference{}, err
+	}
+	var (
+		count int
+		ref   Reference
+		found bool
+	)
+	for _, parameter := range p.Parameter {
+		if parameter.Name != "purview" {
+			continue
+		}
+		count++
+		if v := parameter.ValueReference; v != nil && v.Reference != nil {
+			if ref, err = ParseReference(strings.TrimSpace(*v.Reference)); err == nil {
+				found = true
+			}
+		}
+	}
+	if count != 1 || !found {
+		return Reference{}, &PurviewError{Count: count}
+	}
+	return ref, nil
+}
