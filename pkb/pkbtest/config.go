@@ -1,0 +1,81 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkbtest
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says what kind of PKB a Server plays. The zero Config is useful: a
+// public client called "test-client" with the token life that PKB's examples
+// show. Durations of zero or less mean the default.
+type Config struct {
+	// ClientID is the one client id the server knows. Default "test-client".
+	ClientID string
+	// ClientSecret is asked for at the token endpoint, either as client_secret
+	// in the form or with HTTP Basic. Default "": a public client, which sends
+	// client_id in the form and is refused if it sends a secret.
+	ClientSecret string
+	// RedirectURIs are the registered redirect URIs. A request may add query
+	// parameters to one of them. For http on localhost, 127.0.0.1 and [::1] any
+	// port matches (RFC 8252; inferred). With exactly one, an app may leave
+	// redirect_uri out. Default: https://app.example and http on localhost and
+	// 127.0.0.1, each with /pkb/callback and /callback.
+	RedirectURIs []string
+	// TokenLife is the life of an access token, answered as expires_in in whole
+	// seconds. Default 10 minutes, at least 1 second.
+	TokenLife time.Duration
+	// SessionLife is how long after the code's exchange tokens can be had and used.
+	// Default 24 hours; PKB sets it per client id and publishes no figure.
+	SessionLife time.Duration
+	// CodeLife is the life of an authorization code. Default 1 minute.
+	CodeLife time.Duration
+	// RequirePKCE refuses an authorize request without an S256 code_challenge.
+	// Default false; a challenge that is sent is always honoured.
+	RequirePKCE bool
+	// PurviewGETOnly answers 405 to every other method than GET at Purview.
+	// Default false: GET and POST both work. Do not set both this and
+	// PurviewPOSTOnly: no method would be left.
+	PurviewGETOnly bool
+	// PurviewPOSTOnly answers 405 to every other method than POST at Purview.
+	// Default false.
+	PurviewPOSTOnly bool
+	// BasePath is a path under which everything is served, such as "/tenant".
+	// Default "".
+	BasePath string
+	// KeepRequests is how many of the newest requests Requests returns.
+	// Default 10,000. Counts are not bounded by it.
+	KeepRequests int
+}
+
+func (c Config) withDefaults() Config {
+	if c.ClientID == "" {
+		c.ClientID = "test-client"
+	}
+	c.RedirectURIs = slices.Clone(c.RedirectURIs)
+	if len(c.RedirectURIs) == 0 {
+		for _, path := range []string{"/pkb/callback", "/callback"} {
+			c.RedirectURIs = append(c.RedirectURIs, "https://app.example"+path, "http://localhost"+path, "http://127.0.0.1"+path)
+		}
+	}
+	if c.TokenLife <= 0 {
+		c.TokenLife = 10 * time.Minute
+	}
+	c.TokenLife = max(c.TokenLife.Truncate(time.Second), time.Second)
+	if c.SessionLife <= 0 {
+		c.SessionLife = 24 * time.Hour
+	}
+	if c.CodeLife <= 0 {
+		c.CodeLife = time.Minute
+	}
+	if c.KeepRequests <= 0 {
+		c.KeepRequests = 10_000
+	}
+	if c.BasePath = strings.Trim(c.BasePath, "/"); c.BasePath != "" {
+		c.BasePath = "/" + c.BasePath
+	}
+	return c
+}

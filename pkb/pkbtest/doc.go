@@ -1,0 +1,54 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pkbtest is a PKB for tests: it plays Patients Know Best (PKB) towards
+// an app that links patients, with the consent page, the token endpoint,
+// Purview and users/self, inside the test or on a port of this machine.
+//
+// It is not PKB and not made by PKB. It is for tests and demonstrations only:
+// there is no log-in, whoever opens the consent page picks the patient. All its
+// patients are made up; put no real one in.
+//
+//	server := pkbtest.New(pkbtest.Config{})
+//	patient := server.AddPatient(pkbtest.Patient{})
+//	app := &http.Client{Transport: server.Transport()}
+//	// ... the app under test makes authorizeURL ...
+//	callback, err := server.Approve(ctx, authorizeURL, patient)
+//
+// A Server is an http.Handler. Reach it in memory through Transport, which
+// opens no socket and works inside a testing/synctest bubble, or through a port
+// with Start. Next queues faults, Requests shows what arrived, Advance moves the
+// clock. All methods may be called from any goroutine.
+//
+// # What is documented by PKB
+//
+// The paths apiAuthorize.action, apiToken.action and /json/users/self; the
+// parameters of the authorize request and of the code exchange; that a bad
+// authorize request ends on an error page and not at the app; that extra
+// parameters may stand on top of a registered redirect URI; that the code is
+// bound to the client id and the exact redirect_uri; the members of the token
+// answer, and that refresh_token is left out when the access token outlives the
+// session; that a refresh token used more than once invalidates the session;
+// the response codes ACC_TOKEN_EXPIRED, BAD_AUTHENTICATION,
+// API_SESSION_EXPIRED, API_SESSION_INVALID, ACCESS_FROZEN_OUTWARD and
+// USER_TYPE_NOT_PERM; the answers of users/self and of Purview.
+//
+// # What is inferred
+//
+// PKB's own behaviour may differ in all of this: the HTTP status of every error
+// and of the redirect; the parameters that come back when the patient refuses
+// (here error=access_denied, as in RFC 6749); the token endpoint's error body
+// (RFC 6749 section 5.2, with a PKB response code as error_description when the
+// session is over); the refresh form (RFC 6749 section 6); that the newer pair
+// dies with the session; that an older access token of a live session lasts
+// until its own expiry; that a frozen patient's tokens can be refreshed; how
+// long a code lives, that it works once, and what a second use does (here it
+// invalidates the session made from it); client secrets and PKCE, which PKB
+// documents for no patient's client; the path /fhir/Consent/$purview and its
+// methods; where the response code sits in an OperationOutcome; which values
+// are null or missing when a patient lacks them.
+//
+// Of what an app may send, the stricter reading was mostly taken: a parameter
+// sent twice, a secret that nobody asked for or an unknown scope is refused,
+// though PKB may let it pass.
+package pkbtest

@@ -1,0 +1,180 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkbtest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+)
+
+// linked is what an app does by hand to link a patient; it returns the access
+// token and the refresh token.
+func linked(server *pkbtest.Server, app *http.Client, patient *pkbtest.Patient) (access, refresh string, err error) {
+	const callback = "https://app.example/pkb/callback"
+	authorizeURL := server.URL() + "/apiAuthorize.action?" + url.Values{
+		"response_type": {"code"}, "client_id": {server.ClientID()}, "redirect_uri": {callback}, "scope": {"PATIENT"}, "state": {"a1"},
+	}.Encode()
+	back, err := server.Approve(context.Background(), authorizeURL, patient)
+	if err != nil {
+		return "", "", err
+	}
+	resp, err := app.PostForm(server.URL()+"/apiToken.action", url.Values{
+		"grant_type": {"authorization_code"}, "client_id": {server.ClientID()}, "redirect_uri": {callback}, "code": {back.Query().Get("code")},
+	})
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&answer)
+	return answer.Access, answer.Refresh, err
+}
+
+// self calls users/self and returns the status.
+func self(server *pkbtest.Server, app *http.Client, access string) (int, error) {
+	req, err := http.NewRequest(http.MethodGet, server.URL()+"/json/users/self", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+access)
+	resp, err := app.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// The patient approves: what the app gets back.
+func ExampleServer_Approve() {
+	server := pkbtest.New(pkbtest.Config{})
+	patient := server.AddPatient(pkbtest.Patient{FirstName: "Ada", LastName: "Example"})
+
+	authorizeURL := server.URL() + "/apiAuthorize.action?" + url.Values{
+		"response_type": {"code"},
+		"client_id":     {server.ClientID()},
+		"redirect_uri":  {"https://app.example/pkb/callback"},
+		"scope":         {"PATIENT"},
+		"state":         {"a1"},
+	}.Encode()
+	callback, err := server.Approve(context.Background(), authorizeURL, patient)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(callback.Host, callback.Path, callback.Query().Get("state"), callback.Query().Has("code"))
+	// Output: app.example /pkb/callback a1 true
+}
+
+// An authorize request with a mistake ends on PKB's own error page.
+func ExampleServer_Approve_mistake() {
+	server := pkbtest.New(pkbtest.Config{RedirectURIs: []string{"https://app.example/pkb/callback"}})
+	patient := server.AddPatient(pkbtest.Patient{})
+
+	_, err := server.Approve(context.Background(), server.URL()+"/apiAuthorize.action?response_type=code&client_id=typo", patient)
+	fmt.Println(err)
+	// Output: pkbtest: instead of the consent page came an error page (status 400): The client_id "typo" is not known; this server knows "test-client".
+}
+
+// A server in memory: link a patient and call users/self.
+func ExampleNew() {
+	server := pkbtest.New(pkbtest.Config{})
+	app := &http.Client{Transport: server.Transport()}
+
+	access, _, err := linked(server, app, server.AddPatient(pkbtest.Patient{}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(self(server, app, access))
+	for _, request := range server.Requests() {
+		fmt.Println(request)
+	}
+	// Output:
+	// 200 <nil>
+	// GET /apiAuthorize.action: 200
+	// POST /apiAuthorize.action: 302
+	// POST /apiToken.action authorization_code: 200
+	// GET /json/users/self: 200
+}
+
+// A server on a port, for programs that bring their own transport.
+func ExampleStart() {
+	server, err := pkbtest.Start(pkbtest.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+
+	resp, err := http.Get(server.URL() + "/json/users/self")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status)
+	// Output: 401 Unauthorized
+}
+
+// The answer to a refresh is lost; presenting the same token again ends the
+// session.
+func ExampleServer_Next() {
+	server := pkbtest.New(pkbtest.Config{})
+	app := &http.Client{Transport: server.Transport()}
+	patient := server.AddPatient(pkbtest.Patient{})
+	_, refresh, err := linked(server, app, patient)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	server.Next(pkbtest.Token, pkbtest.DropAfter())
+	for range 2 {
+		resp, err := app.PostForm(server.URL()+"/apiToken.action", url.Values{
+			"grant_type": {"refresh_token"}, "client_id": {server.ClientID()}, "refresh_token": {refresh},
+		})
+		if err != nil {
+			fmt.Println("no answer")
+			continue
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		fmt.Println(string(body))
+	}
+	fmt.Println("reused:", server.ReusedRefreshTokens(), "live sessions:", server.LiveSessions(patient))
+	// Output:
+	// no answer
+	// {"error":"invalid_grant","error_description":"API_SESSION_INVALID"}
+	// reused: 1 live sessions: 0
+}
+
+// An access token grows old without anybody waiting.
+func ExampleServer_Advance() {
+	server := pkbtest.New(pkbtest.Config{TokenLife: 30 * time.Minute})
+	app := &http.Client{Transport: server.Transport()}
+	access, _, err := linked(server, app, server.AddPatient(pkbtest.Patient{}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server.Advance(29 * time.Minute)
+	fmt.Println(self(server, app, access))
+	server.Advance(time.Minute)
+	fmt.Println(self(server, app, access))
+	// Output:
+	// 200 <nil>
+	// 401 <nil>
+}
