@@ -1,0 +1,175 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pkb links the users of a host application to their records at
+// Patients Know Best (PKB), and keeps those links alive.
+//
+// A patient approves once, in a browser: [Client.Authorize] makes the address
+// to send the patient to, [Client.Complete] takes the callback. From then on
+// [Client.ForUser] calls PKB for that patient, from any goroutine and any
+// replica.
+//
+// What is hard about it: a PKB refresh token works once. Presented twice, PKB
+// ends the session, and the patient has to approve again. So this package
+// refreshes each user's token once across all goroutines and all processes
+// that share a [TokenStore], saves what it gets before it uses it, and never
+// repeats a refresh blindly. Hand tokens to nothing else that refreshes them.
+//
+// Nothing here was checked against a live PKB server: what PKB's pages do not
+// say is marked as inferred where it matters, and can be configured.
+package pkb
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Client links users and calls PKB for them. Make one with [New] and share it:
+// all its methods are safe for concurrent use.
+type Client struct {
+	cfg    Config
+	http   *http.Client
+	token  *tokenwire.Endpoint
+	keeper *custody.Keeper
+
+	// purviewByGET remembers that PKB answered 405 to a POST.
+	purviewByGET atomic.Bool
+	// completing counts the approvals being completed, for Close.
+	completing sync.WaitGroup
+	closed     atomic.Bool
+}
+
+// New checks cfg and returns a Client. It makes no request and does not touch
+// the store. Its error names every mistake at once, each as a *ConfigError.
+func New(cfg Config) (*Client, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	c := &Client{cfg: cfg, http: httpClient(cfg.HTTPClient)}
+	c.token = &tokenwire.Endpoint{
+		URL:          cfg.Environment.TokenURL,
+		ClientID:     cfg.ClientID,
+		ClientSecret: cfg.ClientSecret.Reveal(),
+		UserAgent:    cfg.UserAgent,
+		HTTP:         c.http,
+		Timeout:      cfg.TokenTimeout,
+		SessionCodes: []string{
+			string(fhir.SessionExpired), string(fhir.SessionInvalid), string(fhir.AccessFrozenOutward),
+		},
+	}
+	if cfg.SecretInHeader {
+		c.token.Style = tokenwire.InHeader
+	}
+	c.keeper = custody.New(custody.Config{
+		Store:       cfg.Store,
+		Ring:        cfg.Keys.sealer(),
+		Environment: cfg.Environment.Name,
+		ClientID:    cfg.ClientID,
+		Refresh: func(ctx context.Context, refreshToken string) tokenwire.Outcome {
+			return c.token.Refresh(ctx, refreshToken, scopePatient)
+		},
+		Verify: func(ctx context.Context, accessToken string) (string, error) {
+			id, err := c.purview(ctx, c.withToken(accessToken))
+			return string(id), err
+		},
+		Now:           cfg.Now,
+		Logger:        cfg.Logger,
+		HardMargin:    cfg.HardMargin,
+		AssumedLife:   cfg.AssumedTokenLife,
+		PostTimeout:   cfg.TokenTimeout,
+		LeaseTTL:      2*cfg.TokenTimeout + 5*time.Second,
+		MaxSkew:       time.Minute,
+		FlightTimeout: 6*cfg.TokenTimeout + 30*time.Second,
+		SaveTimeout:   time.Minute,
+	})
+	return c, nil
+}
+
+// Format implements fmt.Formatter: a Client prints without what is secret in
+// it.
+func (c *Client) Format(f fmt.State, _ rune) {
+	if c == nil {
+		fmt.Fprint(f, "(*pkb.Client)(nil)")
+		return
+	}
+	fmt.Fprintf(f, "pkb.Client{Environment: %q, ClientID: %q}", c.cfg.Environment.Name, c.cfg.ClientID)
+}
+
+// Close stops new approvals and refreshes and waits until those under way have
+// saved what they got, or until ctx ends. Call it when the process is told to
+// stop: a refresh that is cut off between PKB's answer and the save costs the
+// patient a new approval. It does not close the store.
+func (c *Client) Close(ctx context.Context) error {
+	c.closed.Store(true)
+	saved := make(chan struct{})
+	go func() { c.completing.Wait(); close(saved) }()
+	select {
+	case <-saved:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return c.keeper.Close(ctx)
+}
+
+// httpClient returns a copy of the host's client, or one of our own, that
+// follows no redirect and keeps no cookies: a token goes to the address it was
+// meant for and nowhere else. Without a transport of the host's it has one with
+// time-outs, which the default one of net/http lacks.
+func httpClient(host *http.Client) *http.Client {
+	var hc http.Client
+	if host != nil {
+		hc = *host
+	}
+	if hc.Transport == nil {
+		hc.Transport = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConns:          100,
+			MaxIdleConnsPerHost:   16,
+			IdleConnTimeout:       90 * time.Second,
+			TLSHandshakeTimeout:   10 * time.Second,
+			ExpectContinueTimeout: time.Second,
+			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		}
+	}
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	hc.Jar = nil
+	return &hc
+}
+
+// checkAppUserID refuses ids that no store has to take.
+func checkAppUserID(id string) error {
+	switch {
+	case id == "":
+		return appUserIDError("the app_user_id is empty: nobody is signed in; host's turn: sign the user in before linking or calling")
+	case len(id) > tokenstore.MaxUserID:
+		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes, and %d are the most; host's turn: use a shorter id of your own for the user", len(id), tokenstore.MaxUserID))
+	case !utf8.ValidString(id):
+		return appUserIDError("the app_user_id is not UTF-8; host's turn: encode it, as base64 for example")
+	}
+	return nil
+}
+
+// origin returns scheme and host of an address that New has checked.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}

@@ -1,0 +1,346 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// TokenStore keeps the links: any [tokenstore.Store].
+type TokenStore = tokenstore.Store
+
+// Environment is one of PKB's installations: where the patient approves, where
+// tokens come from, and where the record is.
+//
+// Start from [Sandbox], [Production] or [BaseURL], and set a single address
+// where yours differs. Every address must be https; plain http is accepted for
+// loopback only.
+type Environment struct {
+	// Name is kept with every link. A link made in one environment is never
+	// sent to another one.
+	Name string
+	// AuthorizeURL is opened in the patient's browser.
+	AuthorizeURL string
+	// TokenURL exchanges codes and refreshes tokens.
+	TokenURL string
+	// RESTURL is the base of the Custom REST API, ending in "/json".
+	RESTURL string
+	// FHIRURL is the base of the Facade FHIR API, ending in "/fhir".
+	FHIRURL string
+
+	// PurviewURL is the address of the Purview operation; empty means
+	// FHIRURL + "/Consent/$purview", which is inferred from the name of PKB's
+	// OperationDefinition: no readable page of PKB prints the path.
+	PurviewURL string
+	// PurviewMethod is POST or GET. Empty means POST, and GET from the first
+	// answer 405 on: PKB's example of the call could not be read.
+	PurviewMethod string
+	// SelfURL is the address of users/self; empty means
+	// RESTURL + "/users/self".
+	SelfURL string
+}
+
+// Sandbox is PKB's sandbox, sandbox.patientsknowbest.com (PKB: Code grant;
+// Facade endpoint; Patient Identifier and Demographic Retrieval).
+func Sandbox() Environment {
+	e := BaseURL("https://sandbox.patientsknowbest.com")
+	e.Name = "sandbox"
+	return e
+}
+
+// Production is PKB's production in the UK, my.patientsknowbest.com. PKB prints
+// that host for the Facade API; that authorize, token and REST addresses are on
+// it too is inferred from the sandbox: check with PKB before you rely on it.
+func Production() Environment {
+	e := BaseURL("https://my.patientsknowbest.com")
+	e.Name = "production"
+	return e
+}
+
+// BaseURL is an installation with all of PKB's paths under one address: another
+// region, a proxy, or the server of package pkbtest. [New] checks the address.
+// The environment is named after it.
+func BaseURL(base string) Environment {
+	base = strings.TrimRight(base, "/")
+	return Environment{
+		Name:         base,
+		AuthorizeURL: base + "/apiAuthorize.action",
+		TokenURL:     base + "/apiToken.action",
+		RESTURL:      base + "/json",
+		FHIRURL:      base + "/fhir",
+	}
+}
+
+// Config says who you are to PKB and where links are kept. [New] checks it and
+// names every mistake at once.
+type Config struct {
+	// Environment is required: Sandbox(), Production() or BaseURL(...).
+	Environment Environment
+	// ClientID is required: the User Client id that PKB issued to you.
+	ClientID string
+	// ClientSecret is for the case that PKB issued one with it. PKB documents
+	// none for a User Client; the zero Secret means none.
+	ClientSecret Secret
+	// SecretInHeader sends the client secret as HTTP Basic instead of in the
+	// form. It is never tried both ways: that would present a token twice.
+	SecretInHeader bool
+	// PKCE adds a proof key (RFC 7636, S256) to each approval. No page of PKB
+	// mentions PKCE; leave it off unless PKB says otherwise.
+	PKCE bool
+	// RedirectURL is required: where PKB sends the patient back to, as
+	// registered with PKB. https, http on loopback, or the custom scheme of a
+	// mobile app.
+	RedirectURL string
+
+	// Store is required: where links are kept.
+	Store TokenStore
+	// Keys seal tokens before the store sees them. Required, unless the store
+	// forgets everything with the process, as tokenstore.Memory does.
+	Keys *Keyring
+
+	// HTTPClient sends all requests; nil means one of our own. Without a
+	// Transport it gets ours, with time-outs and TLS 1.2 or better. Its
+	// CheckRedirect and Jar are not used: tokens follow no redirect and meet no
+	// cookies.
+	HTTPClient *http.Client
+	// UserAgent is sent with all requests; empty means "pkb-go".
+	UserAgent string
+	// Logger gets what an operator should know; nil means silence. No token and
+	// nothing about a patient is logged; a link appears as a short hash of its
+	// app_user_id.
+	Logger *slog.Logger
+
+	// ApprovalLife is how long a patient has from the link in your app to the
+	// callback; 0 means 10 minutes, which is also the most.
+	ApprovalLife time.Duration
+	// RequestTimeout bounds one call for a patient, whatever the caller's
+	// context says; 0 means 30 seconds.
+	RequestTimeout time.Duration
+	// TokenTimeout bounds one request to the token endpoint; 0 means 20
+	// seconds. An answer that comes later is lost, and with a refresh token
+	// that works once, so may be the link: do not make it short.
+	TokenTimeout time.Duration
+	// HardMargin is the life an access token must have left to be used; 0 means
+	// 30 seconds.
+	HardMargin time.Duration
+	// AssumedTokenLife is the life of an access token whose answer does not say
+	// (expires_in); 0 means 10 minutes, the shorter of the two figures in PKB's
+	// pages.
+	AssumedTokenLife time.Duration
+
+	// Now is the clock; nil means time.Now. Tests pass the clock of a
+	// pkbtest.Server, which they can move.
+	Now func() time.Time
+}
+
+// Format implements fmt.Formatter: a Config prints without what is secret in
+// it.
+func (c Config) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "pkb.Config{Environment: %q, ClientID: %q, RedirectURL: %q}", c.Environment.Name, c.ClientID, c.RedirectURL)
+}
+
+// ConfigError is one mistake in a Config. New returns all of them, joined.
+type ConfigError struct {
+	// Field is the field's name, as in "Environment.TokenURL".
+	Field string
+	// Problem says what is wrong and what belongs there.
+	Problem string
+}
+
+func (e *ConfigError) Error() string { return "pkb.Config." + e.Field + ": " + e.Problem }
+
+// check returns every mistake in c.
+func (c *Config) check() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Problem: fmt.Sprintf(format, args...)})
+	}
+
+	env := c.Environment
+	if env == (Environment{}) {
+		bad("Environment", "is empty: use pkb.Sandbox(), pkb.Production() or pkb.BaseURL(address)")
+	} else {
+		if env.Name == "" {
+			bad("Environment.Name", "is empty: give the environment a name of your own; it is kept with every link")
+		}
+		for _, a := range []struct {
+			field, url string
+			optional   bool
+		}{
+			{"AuthorizeURL", env.AuthorizeURL, false},
+			{"TokenURL", env.TokenURL, false},
+			{"RESTURL", env.RESTURL, false},
+			{"FHIRURL", env.FHIRURL, false},
+			{"PurviewURL", env.PurviewURL, true},
+			{"SelfURL", env.SelfURL, true},
+		} {
+			if a.optional && a.url == "" {
+				continue
+			}
+			if problem := checkServerURL(a.url); problem != "" {
+				bad("Environment."+a.field, "%s", problem)
+			}
+		}
+		switch env.PurviewMethod {
+		case "", http.MethodPost, http.MethodGet:
+		default:
+			bad("Environment.PurviewMethod", "is neither POST nor GET; leave it empty to try POST first")
+		}
+	}
+
+	if c.ClientID == "" {
+		bad("ClientID", "is empty: it is the User Client id that PKB issued to you")
+	} else if !printable(c.ClientID) {
+		bad("ClientID", "has spaces or characters that are not printable ASCII: was it copied with something around it?")
+	}
+	if c.SecretInHeader && c.ClientSecret.IsZero() {
+		bad("SecretInHeader", "is set, and there is no ClientSecret")
+	}
+	if problem := checkRedirectURL(c.RedirectURL); problem != "" {
+		bad("RedirectURL", "%s", problem)
+	}
+
+	switch v, _ := c.Store.(tokenstore.Volatile); {
+	case c.Store == nil:
+		bad("Store", "is nil: use your database, or tokenstore.NewMemory() for a first look")
+	case c.Keys == nil && (v == nil || !v.Volatile()):
+		bad("Keys", "is nil, and the store outlives the process: make a key once with pkb.GenerateKey(\"2026-01\"), "+
+			"keep it with your other secrets, and pass pkb.ParseKeyring(thatText)")
+	}
+
+	for _, d := range []struct {
+		field string
+		value time.Duration
+		most  time.Duration
+	}{
+		{"ApprovalLife", c.ApprovalLife, 10 * time.Minute},
+		{"RequestTimeout", c.RequestTimeout, 10 * time.Minute},
+		{"TokenTimeout", c.TokenTimeout, 2 * time.Minute},
+		{"HardMargin", c.HardMargin, 5 * time.Minute},
+		{"AssumedTokenLife", c.AssumedTokenLife, time.Hour},
+	} {
+		if d.value < 0 || d.value > d.most {
+			bad(d.field, "is %v: it can be up to %v; 0 means the default", d.value, d.most)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults returns c with every zero replaced by what it means.
+func (c Config) withDefaults() Config {
+	if c.Environment.PurviewURL == "" {
+		c.Environment.PurviewURL = strings.TrimRight(c.Environment.FHIRURL, "/") + "/Consent/$purview"
+	}
+	if c.Environment.SelfURL == "" {
+		c.Environment.SelfURL = strings.TrimRight(c.Environment.RESTURL, "/") + "/users/self"
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "pkb-go"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		unset time.Duration
+	}{
+		{&c.ApprovalLife, 10 * time.Minute},
+		{&c.RequestTimeout, 30 * time.Second},
+		{&c.TokenTimeout, 20 * time.Second},
+		{&c.HardMargin, 30 * time.Second},
+		{&c.AssumedTokenLife, 10 * time.Minute},
+	} {
+		if *d.value == 0 {
+			*d.value = d.unset
+		}
+	}
+	return c
+}
+
+// checkServerURL says what is wrong with an address of PKB's; "" if nothing.
+func checkServerURL(s string) string {
+	if s == "" {
+		return "is empty: it is a full https address"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return "is not a full https address, like https://sandbox.patientsknowbest.com"
+	case u.User != nil:
+		return "has a user name or password in it: take it out"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "has a query or fragment: take it off"
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return "is plain http: tokens travel over https only (http is accepted for loopback, as 127.0.0.1)"
+	}
+	return ""
+}
+
+// checkRedirectURL says what is wrong with a redirect URI; "" if nothing.
+func checkRedirectURL(s string) string {
+	if s == "" {
+		return "is empty: it is where PKB sends the patient back to, as registered with PKB"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme == "":
+		return "is not a full address, like https://app.example/pkb/callback"
+	case u.Fragment != "" || strings.HasSuffix(s, "#"):
+		return "has a fragment (#...): OAuth redirect URIs have none"
+	case u.User != nil:
+		return "has a user name or password in it: take it out"
+	case u.Query().Has("code") || u.Query().Has("state") || u.Query().Has("error"):
+		return "has a parameter that PKB adds itself (code, state, error): take it off"
+	}
+	switch u.Scheme {
+	case "https":
+		if u.Host == "" {
+			return "has no host"
+		}
+	case "http":
+		if !isLoopback(u.Hostname()) {
+			return "is plain http: a code must come back over https (http is accepted for loopback, as localhost)"
+		}
+	case "javascript", "data", "file", "vbscript", "about", "blob":
+		return "has a scheme that cannot receive a callback"
+	}
+	return ""
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// drain reads the rest of a small body, so that its connection can be used
+// again, and closes it.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10)
+	_ = body.Close()
+}

@@ -1,0 +1,348 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+)
+
+// What can go wrong, for errors.Is. Each text ends with whose turn it is: the
+// patient's, the host's (you), PKB's, or nobody's, where trying later is right.
+// No text holds a token, a user id, or anything that PKB sent beyond codes that
+// are known.
+var (
+	// ErrNotLinked: this user has no link to a PKB record, or had one and it
+	// was unlinked. Send the user to your link route.
+	ErrNotLinked = errors.New("pkb: this user is not linked to a PKB record; patient's turn: send the user to your link route")
+
+	// ErrRelinkRequired: the link was lost, and only the patient can mend it,
+	// by approving again. errors.As with *RelinkError tells the cause.
+	ErrRelinkRequired = errors.New("pkb: the link to PKB has ended; patient's turn: send the user to your link route to approve again")
+
+	// ErrAccessDenied: the patient did not approve. Nothing was changed.
+	ErrAccessDenied = errors.New("pkb: the patient did not approve access; patient's turn: offer the link again when the patient asks for it")
+
+	// ErrState: the callback does not belong to an approval that this user
+	// started here a short while ago. errors.As with *StateError tells why.
+	ErrState = errors.New("pkb: the callback does not fit the approval that was started; patient's turn: start again from your link route")
+
+	// ErrCallback: the callback is not one that PKB sends after Approve or
+	// Deny: neither code nor error in it, or both, or an error other than a
+	// refusal.
+	ErrCallback = errors.New("pkb: the callback holds no usable code; patient's turn: start again from your link route")
+
+	// ErrWrongPatient: the approval came from another patient than the one this
+	// link belongs to. It was refused, and the link is as it was.
+	ErrWrongPatient = errors.New("pkb: another patient's record was approved for a link that belongs to somebody else; the link is unchanged; patient's turn: approve with the account that was linked first, or unlink")
+
+	// ErrNotAPatient: the account that approved is not a patient's.
+	ErrNotAPatient = errors.New("pkb: the PKB account that approved is not a patient's; patient's turn: approve with a patient's account")
+
+	// ErrTryLater: there is no usable token now, and the link is kept.
+	// errors.As with *TryLaterError tells more.
+	ErrTryLater = errors.New("pkb: no token can be had just now; the link is kept; nobody's turn: try again later")
+
+	// ErrStore: the token store failed. errors.Is finds the store's own error
+	// too.
+	ErrStore = errors.New("pkb: the token store failed; host's turn: see to the store")
+
+	// ErrKeys: the stored tokens do not open with the keys given. Nothing was
+	// sent, and the link is kept.
+	ErrKeys = errors.New("pkb: the stored tokens do not open; the link is kept; host's turn: give the keyring the key that sealed them")
+
+	// ErrOtherEnvironment: the stored link was made in another environment or
+	// with another client id. Nothing was sent, and the link is kept.
+	ErrOtherEnvironment = errors.New("pkb: the stored link was made in another environment or for another client id; host's turn: use the configuration it was made with, or unlink the user first")
+
+	// ErrAppUserID: the app_user_id cannot be one. "" means that nobody is
+	// signed in.
+	ErrAppUserID = errors.New("pkb: not an app_user_id")
+
+	// ErrClosed: the Client was closed.
+	ErrClosed = errors.New("pkb: the client is closed; host's turn: make a new one")
+)
+
+// Cause says why a link has ended.
+type Cause string
+
+// The causes of ErrRelinkRequired.
+const (
+	// CauseSessionExpired: PKB's session is over (API_SESSION_EXPIRED).
+	CauseSessionExpired = Cause(custody.SessionExpired)
+	// CauseSessionInvalid: PKB ended the session (API_SESSION_INVALID), for
+	// example because a refresh token was presented twice.
+	CauseSessionInvalid = Cause(custody.SessionInvalid)
+	// CauseGrantRejected: PKB rejected the refresh token (invalid_grant).
+	CauseGrantRejected = Cause(custody.GrantRejected)
+	// CauseFinalTokenExpired: the session's last access token, which came
+	// without a refresh token, is over.
+	CauseFinalTokenExpired = Cause(custody.FinalTokenExpired)
+	// CauseOutcomeUnknown: a refresh was sent, its answer was lost, and the one
+	// repetition was rejected.
+	CauseOutcomeUnknown = Cause(custody.OutcomeUnknown)
+	// CauseFrozen: PKB has frozen the patient's access.
+	CauseFrozen = Cause(custody.Frozen)
+	// CauseWrongPatient: a renewed approval turned out to be another patient's.
+	CauseWrongPatient = Cause(custody.WrongPatient)
+)
+
+// RelinkError is ErrRelinkRequired with its cause.
+type RelinkError struct{ Cause Cause }
+
+func (e *RelinkError) Error() string {
+	return "pkb: the link to PKB has ended (" + string(e.Cause) + "); patient's turn: send the user to your link route to approve again"
+}
+
+// Is reports whether target is ErrRelinkRequired.
+func (e *RelinkError) Is(target error) bool { return target == ErrRelinkRequired }
+
+// StateReason says which check a callback failed.
+type StateReason string
+
+// The reasons of ErrState, each with its usual origin.
+const (
+	// StateNoPending: there is no pending value: the session that started was
+	// lost, or the callback came to another browser or host name.
+	StateNoPending StateReason = "no approval was started in this session"
+	// StateMissing: the callback has no state, or several.
+	StateMissing StateReason = "the callback has no state, or more than one"
+	// StateMismatch: the callback's state is another approval's: a second tab,
+	// or a forged callback.
+	StateMismatch StateReason = "the callback's state is not the one that was sent"
+	// StateExpired: the patient took longer than Config.ApprovalLife.
+	StateExpired StateReason = "the approval has expired"
+	// StateUsed: this approval was completed before: the page was reloaded.
+	StateUsed StateReason = "the approval was completed before"
+	// StateOtherUser: another user is signed in than the one who started.
+	StateOtherUser StateReason = "another user started the approval"
+	// StateOtherClient: the pending value is another environment's or client
+	// id's.
+	StateOtherClient StateReason = "the approval was started with another configuration"
+)
+
+// StateError is ErrState with its reason.
+type StateError struct{ Reason StateReason }
+
+func (e *StateError) Error() string {
+	return "pkb: the callback does not fit: " + string(e.Reason) + "; nothing was changed; patient's turn: start again from your link route"
+}
+
+// Is reports whether target is ErrState.
+func (e *StateError) Is(target error) bool { return target == ErrState }
+
+// TryLaterError is ErrTryLater with what is known.
+type TryLaterError struct {
+	// Reason is a sentence for the log.
+	Reason string
+	// Status and Code are the token endpoint's answer; 0 and "" without one.
+	Status int
+	Code   string
+	// RetryAfter is how long PKB asked to wait; 0 if it did not.
+	RetryAfter time.Duration
+	// Err is the error behind it, or nil.
+	Err error
+}
+
+func (e *TryLaterError) Error() string {
+	var b strings.Builder
+	b.WriteString("pkb: no token just now: " + e.Reason)
+	if e.Status != 0 {
+		b.WriteString(" (HTTP status " + strconv.Itoa(e.Status))
+		if e.Code != "" {
+			b.WriteString(", " + e.Code)
+		}
+		b.WriteString(")")
+	}
+	b.WriteString("; the link is kept; ")
+	switch {
+	case e.Code != "" && e.Status != 0:
+		b.WriteString("host's turn: check client id, client secret and token address with PKB")
+	case e.RetryAfter > 0:
+		b.WriteString("nobody's turn: try again in " + e.RetryAfter.String())
+	default:
+		b.WriteString("nobody's turn: try again later")
+	}
+	return b.String()
+}
+
+// Is reports whether target is ErrTryLater.
+func (e *TryLaterError) Is(target error) bool { return target == ErrTryLater }
+
+// Unwrap returns the error behind it.
+func (e *TryLaterError) Unwrap() error { return e.Err }
+
+// storeFailure is ErrStore with the store's own error beside it, which is not
+// printed: a driver's message can hold addresses and values.
+type storeFailure struct {
+	op    string // "load", "save", or opExchange for tokens that were just issued
+	cause error
+}
+
+func (e *storeFailure) Error() string {
+	if e.op == opExchange {
+		return "pkb: PKB issued tokens, and the token store did not take them; host's turn: see to the store; then the patient's: approve again"
+	}
+	return "pkb: the token store failed to " + e.op + " a record; host's turn: see to the store"
+}
+
+// Is reports whether target is ErrStore.
+func (e *storeFailure) Is(target error) bool { return target == ErrStore }
+
+// Unwrap returns the store's error.
+func (e *storeFailure) Unwrap() error { return e.cause }
+
+// APIError is an answer of PKB's that is not a success, or the lack of one.
+type APIError struct {
+	// Operation is what was asked for: "code exchange", "purview" or
+	// "users/self".
+	Operation string
+	// Status is the HTTP status; 0 if there was no answer.
+	Status int
+	// Code is PKB's response code, or an RFC 6749 code from the token endpoint;
+	// empty if PKB sent none that is known.
+	Code fhir.ResponseCode
+	// Outcome is the operation outcome that PKB sent, or nil.
+	Outcome *fhir.OperationOutcome
+	// RetryAfter is how long PKB asked to wait; 0 if it did not.
+	RetryAfter time.Duration
+	// Err is the error behind it, or nil: a transport's, or what is wrong with
+	// an answer that came with a good status.
+	Err error
+}
+
+func (e *APIError) Error() string {
+	var b strings.Builder
+	b.WriteString("pkb: " + e.Operation + ": ")
+	if e.Status == 0 {
+		b.WriteString("no answer from PKB")
+	} else {
+		b.WriteString("PKB answered with HTTP status " + strconv.Itoa(e.Status))
+	}
+	if e.Code != "" {
+		b.WriteString(", " + string(e.Code))
+	}
+	if e.Err != nil {
+		b.WriteString(": " + safeText(e.Err))
+	}
+	return b.String() + "; " + e.advice()
+}
+
+// Unwrap returns the error behind it.
+func (e *APIError) Unwrap() error { return e.Err }
+
+// advice says whose turn it is.
+func (e *APIError) advice() string {
+	switch e.Code {
+	case fhir.AccessFrozenOutward:
+		return "the link is kept; PKB's turn: the patient's access is frozen, tell your support"
+	case fhir.UserTypeNotPermitted:
+		return "patient's turn: approve with a patient's account"
+	case "invalid_grant":
+		return "patient's turn: approve again"
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
+		return "host's turn: check client id, client secret and redirect URI with PKB"
+	}
+	switch {
+	case e.Operation == opExchange && (e.Status == 0 || e.Status >= 500 || e.Status < 300):
+		return "patient's turn: approve again"
+	case e.Status == 429:
+		return "the link is kept; nobody's turn: slow down and try again later"
+	case e.Status == 0 || e.Status >= 500:
+		return "the link is kept; nobody's turn: try again later"
+	case e.Status == 404 || e.Status == 405 || e.Status >= 300 && e.Status < 400:
+		return "host's turn: check the addresses of the environment"
+	case e.Status == 401:
+		return "the link is kept; PKB's turn: it rejects a token that it has just issued"
+	case e.Status == 403:
+		return "the link is kept; PKB's turn: it does not permit this to this patient"
+	case e.Status < 300:
+		return "the link is kept; PKB's turn: the answer is not what its pages describe"
+	}
+	return "the link is kept; host's turn: report this to PKB"
+}
+
+// safeText returns the text of errors that are made here, and a description of
+// all others.
+func safeText(err error) string {
+	var (
+		answer  *answerError
+		failure *tokenwire.Failure
+	)
+	switch {
+	case errors.As(err, &answer):
+		return answer.what
+	case errors.As(err, &failure):
+		return failure.What
+	}
+	return tokenwire.Explain(err)
+}
+
+// answerError says what is wrong with an answer, in words made here.
+type answerError struct {
+	what  string
+	cause error
+}
+
+func (e *answerError) Error() string { return e.what }
+
+// Unwrap returns the cause.
+func (e *answerError) Unwrap() error { return e.cause }
+
+// public turns an error from inside into one that hosts can test for.
+func public(err error) error {
+	var (
+		lost  *custody.LostError
+		store *custody.StoreError
+		wait  *custody.WaitError
+		seal  *custody.SealError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, custody.ErrNoLink):
+		return ErrNotLinked
+	case errors.Is(err, custody.ErrForeign):
+		return ErrOtherEnvironment
+	case errors.Is(err, custody.ErrOtherPatient):
+		return ErrWrongPatient
+	case errors.Is(err, custody.ErrUsed):
+		return &StateError{Reason: StateUsed}
+	case errors.Is(err, custody.ErrClosed):
+		return ErrClosed
+	case errors.As(err, &lost):
+		return &RelinkError{Cause: Cause(lost.Cause)}
+	case errors.As(err, &wait):
+		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: wait.Err}
+	case errors.As(err, &seal):
+		return &keysError{cause: seal.Cause}
+	case errors.As(err, &store):
+		return &storeFailure{op: store.Op, cause: store.Err}
+	}
+	return err
+}
+
+// keysError is ErrKeys with what is wrong.
+type keysError struct{ cause error }
+
+func (e *keysError) Error() string {
+	return "pkb: " + e.cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"
+}
+
+// Is reports whether target is ErrKeys.
+func (e *keysError) Is(target error) bool { return target == ErrKeys }
+
+// appUserIDError is ErrAppUserID with what is wrong.
+type appUserIDError string
+
+func (e appUserIDError) Error() string { return "pkb: " + string(e) }
+
+// Is reports whether target is ErrAppUserID.
+func (e appUserIDError) Is(target error) bool { return target == ErrAppUserID }

@@ -1,0 +1,102 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Link is what is known about one user's link. It holds no token and nothing
+// about the patient but the public id.
+type Link struct {
+	AppUserID string
+	// State is tokenstore.StateLinked, StateUncertain (a refresh is open; the
+	// link works) or StateRelinkRequired (Cause says why).
+	State tokenstore.State
+	Cause Cause
+	// PublicID is the patient's PKB public id; empty until Purview has told it.
+	PublicID PublicID
+	// LinkedAt is when the patient approved, RefreshedAt when the present
+	// tokens came, ExpiresAt when the present access token ends.
+	LinkedAt, RefreshedAt, ExpiresAt time.Time
+	// EndsAt is when PKB's session, and with it the link, ends; zero when that
+	// is not known.
+	EndsAt time.Time
+}
+
+func newLink(r tokenstore.Record) Link {
+	return Link{
+		AppUserID: r.AppUserID, State: r.State, Cause: Cause(r.Cause), PublicID: PublicID(r.PublicID),
+		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt,
+	}
+}
+
+// Link returns what is known about a user's link, from the store; PKB is not
+// asked. It returns ErrNotLinked, ErrStore, ErrAppUserID or
+// ErrOtherEnvironment.
+func (c *Client) Link(ctx context.Context, appUserID string) (Link, error) {
+	if err := checkAppUserID(appUserID); err != nil {
+		return Link{}, err
+	}
+	r, err := c.keeper.Look(ctx, appUserID)
+	if err != nil {
+		return Link{}, public(err)
+	}
+	return newLink(r), nil
+}
+
+// ErrNoList says that the store cannot list its records.
+var ErrNoList = errors.New("pkb: this store cannot list links; host's turn: give it the List method of tokenstore.Lister")
+
+// Links returns all links of this environment and client id, in the byte order
+// of their app_user_id. The store must implement tokenstore.Lister; else the
+// only element is ErrNoList. An error ends the sequence.
+func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
+	return func(yield func(Link, error) bool) {
+		lister, ok := c.cfg.Store.(tokenstore.Lister)
+		if !ok {
+			yield(Link{}, ErrNoList)
+			return
+		}
+		for after := ""; ; {
+			page, err := lister.List(ctx, after, 200)
+			if err != nil {
+				yield(Link{}, public(&custody.StoreError{Op: "list", Err: err}))
+				return
+			}
+			if len(page) == 0 {
+				return
+			}
+			for _, r := range page {
+				ours := r.Environment == c.cfg.Environment.Name && r.ClientID == c.cfg.ClientID
+				if ours && custody.Linked(r) && !yield(newLink(r), nil) {
+					return
+				}
+			}
+			after = page[len(page)-1].AppUserID
+		}
+	}
+}
+
+// Unlink ends a user's link and deletes its tokens and the public id. A refresh
+// or an approval that is under way, in any process, cannot bring the link back.
+// Another process may go on using the access token it has in memory until that
+// ends.
+//
+// PKB publishes no way to revoke a token: the session at PKB ends by itself.
+//
+// It returns ErrNotLinked when there is nothing to end, ErrStore or
+// ErrAppUserID.
+func (c *Client) Unlink(ctx context.Context, appUserID string) error {
+	if err := checkAppUserID(appUserID); err != nil {
+		return err
+	}
+	return public(c.keeper.Unlink(ctx, appUserID))
+}

@@ -1,0 +1,114 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+const (
+	opPurview     = "purview"
+	mediaTypeFHIR = "application/fhir+json"
+)
+
+// Patient calls PKB for one linked user. It holds no state and costs nothing
+// to make; use it from any goroutine.
+type Patient struct {
+	client    *Client
+	appUserID string
+}
+
+// ForUser returns the calls for one of the host's users. The argument is the
+// host's own app_user_id, never an NHS number or a PKB id. A user without a
+// link, and "", get an error from each call.
+func (c *Client) ForUser(appUserID string) *Patient {
+	return &Patient{client: c, appUserID: appUserID}
+}
+
+// PublicID returns the PKB public id of the user's patient: a UUID, not the
+// numeric id of users/self. It is fixed when the link is made and then read
+// from the store; a link that could not learn it then asks Purview now.
+//
+// It returns the errors of Purview.
+func (p *Patient) PublicID(ctx context.Context) (PublicID, error) {
+	link, err := p.client.Link(ctx, p.appUserID)
+	if err != nil {
+		return "", err
+	}
+	if link.PublicID != "" {
+		return link.PublicID, nil
+	}
+	return p.ask(ctx, link)
+}
+
+// Purview asks PKB whose record the user's tokens open, and returns that
+// patient's public id: POST (or, remembered after an answer 405, GET)
+// /fhir/Consent/$purview. PublicID answers the same from the store; Purview is
+// for those who want to hear it from PKB.
+//
+// It returns ErrWrongPatient if PKB names another patient than the link
+// belongs to, ErrNotAPatient if it names none, the errors of Token, or an
+// *APIError.
+//
+// (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path
+// and method are inferred.)
+func (p *Patient) Purview(ctx context.Context) (PublicID, error) {
+	link, err := p.client.Link(ctx, p.appUserID)
+	if err != nil {
+		return "", err
+	}
+	return p.ask(ctx, link)
+}
+
+// ask asks PKB, and fixes the answer on link if link has none yet.
+func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
+	id, err := p.client.purview(ctx, p.client.HTTPClient(p.appUserID))
+	if err != nil {
+		return "", err
+	}
+	if err := p.client.keeper.Fix(ctx, p.appUserID, link.LinkedAt, string(id)); err != nil {
+		return "", public(err)
+	}
+	return id, nil
+}
+
+// purview asks with whatever token hc adds.
+func (c *Client) purview(ctx context.Context, hc *http.Client) (PublicID, error) {
+	env := c.cfg.Environment
+	method := env.PurviewMethod
+	if method == "" {
+		method = http.MethodPost
+		if c.purviewByGET.Load() {
+			method = http.MethodGet
+		}
+	}
+	data, err := c.askPurview(ctx, hc, method)
+	var refused *APIError
+	if errors.As(err, &refused) && refused.Status == http.StatusMethodNotAllowed && env.PurviewMethod == "" && method == http.MethodPost {
+		if data, err = c.askPurview(ctx, hc, http.MethodGet); err == nil {
+			c.purviewByGET.Store(true)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	id, err := publicIDFromPurview(data, origin(env.FHIRURL))
+	if err != nil {
+		if errors.Is(err, ErrNotAPatient) {
+			return "", err
+		}
+		return "", &APIError{Operation: opPurview, Status: http.StatusOK, Err: &answerError{what: "the answer names no patient in the form that PKB describes", cause: err}}
+	}
+	return id, nil
+}
+
+func (c *Client) askPurview(ctx context.Context, hc *http.Client, method string) ([]byte, error) {
+	var body []byte
+	if method == http.MethodPost {
+		body = []byte(`{"resourceType":"Parameters"}`)
+	}
+	return c.call(ctx, hc, opPurview, method, c.cfg.Environment.PurviewURL, mediaTypeFHIR, body)
+}

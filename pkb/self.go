@@ -1,0 +1,35 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+const opSelf = "users/self"
+
+// Self returns the patient's demographics and national ids: GET
+// /json/users/self. Nothing of it is kept by this library.
+//
+// It returns ErrNotAPatient if the answer does not say that it is about a
+// patient, the errors of Token, or an *APIError.
+//
+// (PKB: Patient Identifier and Demographic Retrieval.)
+func (p *Patient) Self(ctx context.Context) (*Self, error) {
+	c := p.client
+	data, err := c.call(ctx, c.HTTPClient(p.appUserID), opSelf, http.MethodGet, c.cfg.Environment.SelfURL, "application/json", nil)
+	if err != nil {
+		return nil, err
+	}
+	self, err := decodeSelf(data)
+	if err != nil {
+		if errors.Is(err, ErrNotAPatient) {
+			return nil, err
+		}
+		return nil, &APIError{Operation: opSelf, Status: http.StatusOK, Err: &answerError{what: "the answer is not the JSON object that PKB describes", cause: err}}
+	}
+	return self, nil
+}

@@ -1,0 +1,224 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/seal"
+)
+
+// WebConfig says how the two handlers of [Client.Web] fit into a host.
+type WebConfig struct {
+	// User is required: it returns the app_user_id of whoever is signed in, by
+	// the host's own session, or "" for nobody.
+	User func(*http.Request) string
+	// Done is where a patient goes when the link stands: a path on this site,
+	// as "/account"; empty means "/".
+	Done string
+	// Failed answers instead of the default page when no link came of it. err
+	// is one of Complete's or Authorize's; its text is for a log. Nothing has
+	// been written yet but headers against caching.
+	Failed func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Web has the two handlers that a browser meets.
+type Web struct {
+	client *Client
+	cfg    WebConfig
+	ring   *seal.Ring
+	// prefix starts the names of our cookies; secure says that they travel over
+	// https only.
+	prefix string
+	secure bool
+}
+
+// Web returns the handlers for a host with cookies. The pending value of each
+// approval is kept in a cookie of its own, encrypted, HttpOnly, SameSite=Lax
+// and bound to the user; so several tabs do not disturb one another, and the
+// callback may come to another replica, if all have the same Config.Keys.
+// Without Keys a random key is used, and the callback must come to the same
+// process.
+//
+// Web panics if User is missing, or Done is not a path on this site: both are
+// mistakes in the program, and better found at its start.
+func (c *Client) Web(cfg WebConfig) *Web {
+	if cfg.User == nil {
+		panic("pkb.WebConfig.User: is nil: return the app_user_id of whoever is signed in")
+	}
+	if cfg.Done == "" {
+		cfg.Done = "/"
+	}
+	if !sameSitePath(cfg.Done) {
+		panic("pkb.WebConfig.Done: is not a path on this site, like /account")
+	}
+	w := &Web{client: c, cfg: cfg, ring: c.cfg.Keys.sealer(), prefix: "pkb-"}
+	if strings.HasPrefix(c.cfg.RedirectURL, "https:") {
+		w.prefix, w.secure = "__Host-pkb-", true
+	}
+	if w.ring == nil {
+		key := make([]byte, seal.KeySize)
+		_, _ = rand.Read(key) // never fails
+		w.ring = &seal.Ring{}
+		_ = w.ring.Add("process", key)
+	}
+	return w
+}
+
+// sameSitePath reports whether a browser takes p as a path on the same site.
+func sameSitePath(p string) bool {
+	u, err := url.Parse(p)
+	return err == nil && strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "//") && !strings.ContainsAny(p, "\\\r\n\t") &&
+		u.Scheme == "" && u.Host == ""
+}
+
+// maxAttempts bounds the approvals that one browser can have open.
+const maxAttempts = 5
+
+// Link sends the patient who is signed in to PKB to approve. Mount it where
+// your page links to, as GET /pkb/link.
+func (w *Web) Link() http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.guard(rw)
+		user := w.cfg.User(r)
+		address, p, err := w.client.Authorize(r.Context(), user)
+		if err != nil {
+			w.fail(rw, r, err)
+			return
+		}
+		var open []*http.Cookie
+		for _, c := range r.Cookies() {
+			if strings.HasPrefix(c.Name, w.prefix) {
+				open = append(open, c)
+			}
+		}
+		if len(open) >= maxAttempts {
+			for _, c := range open {
+				w.setCookie(rw, c.Name, "", -1)
+			}
+		}
+		sealed := w.ring.Seal(w.place(user), []byte(p.Encode()))
+		w.setCookie(rw, w.cookieName(p.get().mark()), base64.RawURLEncoding.EncodeToString(sealed), int(w.client.cfg.ApprovalLife.Seconds()))
+		http.Redirect(rw, r, address, http.StatusSeeOther)
+	})
+}
+
+// Callback takes the patient back from PKB and makes the link. Mount it at the
+// path of Config.RedirectURL.
+func (w *Web) Callback() http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.guard(rw)
+		user := w.cfg.User(r)
+		query := r.URL.Query()
+		_, err := w.client.Complete(r.Context(), user, w.pending(rw, r, user, query.Get("state")), query)
+		if err != nil {
+			w.fail(rw, r, err)
+			return
+		}
+		http.Redirect(rw, r, w.cfg.Done, http.StatusSeeOther)
+	})
+}
+
+// pending takes the approval called state out of its cookie. One that is not
+// there, or not this user's, is the zero Pending, which Complete refuses.
+func (w *Web) pending(rw http.ResponseWriter, r *http.Request, user, state string) Pending {
+	name := w.cookieName((&pending{State: state}).mark())
+	c, err := r.Cookie(name)
+	if err != nil {
+		return Pending{}
+	}
+	w.setCookie(rw, name, "", -1)
+	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return Pending{}
+	}
+	text, err := w.ring.Open(w.place(user), sealed)
+	if err != nil {
+		return Pending{}
+	}
+	p, _ := ParsePending(string(text))
+	return p
+}
+
+func (w *Web) place(user string) seal.Place {
+	return seal.Place{Purpose: "approval", Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID, AppUserID: user}
+}
+
+func (w *Web) cookieName(mark string) string { return w.prefix + mark }
+
+func (w *Web) setCookie(rw http.ResponseWriter, name, value string, maxAge int) {
+	http.SetCookie(rw, &http.Cookie{ //nolint:gosec // not Secure on loopback http only, which New makes sure of
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: w.secure, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// guard keeps code and state out of caches and referrers.
+func (w *Web) guard(rw http.ResponseWriter) {
+	rw.Header().Set("Cache-Control", "no-store")
+	rw.Header().Set("Referrer-Policy", "no-referrer")
+}
+
+// fail logs err and tells the patient what to do, in words of ours only.
+func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
+	level := w.client.cfg.Logger.Warn
+	if errors.Is(err, ErrAccessDenied) {
+		level = w.client.cfg.Logger.Info
+	}
+	level("pkb: no link was made", "link", custody.LinkName(w.cfg.User(r)), "error", err)
+	if w.cfg.Failed != nil {
+		w.cfg.Failed(rw, r, err)
+		return
+	}
+	status, text := failureText(err)
+	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	rw.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	rw.WriteHeader(status)
+	_ = failurePage.Execute(rw, text)
+}
+
+// failureText says what a patient can do about err.
+func failureText(err error) (status int, text string) {
+	switch {
+	case errors.Is(err, ErrAccessDenied):
+		return http.StatusOK, "You did not allow access, so nothing was linked. You can link your record at any time."
+	case errors.Is(err, ErrAppUserID):
+		return http.StatusUnauthorized, "Please sign in first, then link your record."
+	case errors.Is(err, ErrState), errors.Is(err, ErrCallback):
+		return http.StatusBadRequest, "This page has been used already, was open for too long, or was opened in another browser. Please go back and start again."
+	case errors.Is(err, ErrWrongPatient):
+		return http.StatusConflict, "You signed in to Patients Know Best with another account than before. Your link was not changed. Please start again and use the account that you linked first."
+	case errors.Is(err, ErrNotAPatient):
+		return http.StatusForbidden, "The account that you used at Patients Know Best is not a patient's. Please start again and use your patient account."
+	}
+	return http.StatusBadGateway, "Your record could not be linked just now. Please go back and try again in a while."
+}
+
+var failurePage = template.Must(template.New("failure").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Your record was not linked</title>
+<style>body{font-family:sans-serif;max-width:40em;margin:2em auto;padding:0 1em;line-height:1.5}</style>
+</head>
+<body>
+<main>
+<h1>Your record was not linked</h1>
+<p>{{.}}</p>
+</main>
+</body>
+</html>
+`))
+
+// Format implements fmt.Formatter: a Web prints nothing of its keys.
+func (w *Web) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "pkb.Web{Done: %q}", w.cfg.Done) }
