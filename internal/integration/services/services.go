@@ -1,0 +1,167 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package services finds the servers that tests need: a PostgreSQL and a
+// MariaDB.
+//
+// A test that asks for a server gets an empty database of its own on it, which
+// is dropped when the test ends; what else is on the server is not touched.
+// Where there is no server, the test is skipped with a line that says how to
+// get one, or fails if PKB_REQUIRE_SERVICES=1, as it is in CI.
+package services
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+)
+
+// The drivers, for sql.Open.
+const (
+	PostgresDriver = "pgx"
+	MariaDBDriver  = "mysql"
+)
+
+// patience is how long a server may take to answer, or to make a database.
+const patience = 10 * time.Second
+
+// service is one kind of server and how to work with it.
+type service struct {
+	name    string
+	env     string // names the server
+	local   string // the server that is meant when env is not set
+	install string // how to get it
+	driver  string
+	drop    string // %s is the database
+	// inDatabase returns dsn with another database in it, or "" when dsn is
+	// not one.
+	inDatabase func(dsn, database string) string
+}
+
+var postgres = service{
+	name:    "PostgreSQL",
+	env:     "PKB_POSTGRES_DSN",
+	local:   "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable",
+	install: "docker run --rm -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres",
+	driver:  PostgresDriver,
+	drop:    "DROP DATABASE IF EXISTS %s WITH (FORCE)",
+	inDatabase: func(dsn, database string) string {
+		if !strings.Contains(dsn, "://") {
+			return dsn + " dbname=" + database
+		}
+		u, err := url.Parse(dsn)
+		if err != nil {
+			return ""
+		}
+		u.Path = "/" + database
+		return u.String()
+	},
+}
+
+var mariaDB = service{
+	name:    "MariaDB",
+	env:     "PKB_MARIADB_DSN",
+	local:   "root@tcp(127.0.0.1:3306)/",
+	install: "docker run --rm -p 3306:3306 -e MARIADB_ALLOW_EMPTY_ROOT_PASSWORD=1 mariadb",
+	driver:  MariaDBDriver,
+	drop:    "DROP DATABASE IF EXISTS %s",
+	inDatabase: func(dsn, database string) string {
+		c, err := mysql.ParseDSN(dsn)
+		if err != nil {
+			return ""
+		}
+		c.DBName = database
+		return c.FormatDSN()
+	},
+}
+
+// Postgres returns an empty PostgreSQL database that belongs to the test.
+func Postgres(t testing.TB) *sql.DB {
+	t.Helper()
+	return open(t, postgres, PostgresDSN(t))
+}
+
+// PostgresDSN is Postgres for a test whose processes open the database
+// themselves, with PostgresDriver.
+func PostgresDSN(t testing.TB) string {
+	t.Helper()
+	return scratch(t, postgres)
+}
+
+// MariaDB returns an empty MariaDB database that belongs to the test.
+func MariaDB(t testing.TB) *sql.DB {
+	t.Helper()
+	return open(t, mariaDB, MariaDBDSN(t))
+}
+
+// MariaDBDSN is MariaDB for a test whose processes open the database
+// themselves, with MariaDBDriver.
+func MariaDBDSN(t testing.TB) string {
+	t.Helper()
+	return scratch(t, mariaDB)
+}
+
+// scratch makes a database for the test and returns its DSN.
+func scratch(t testing.TB, s service) string {
+	t.Helper()
+	dsn := os.Getenv(s.env)
+	if dsn == "" {
+		dsn = s.local
+	}
+	name := "pkb_test_" + strings.ToLower(rand.Text())
+	own := s.inDatabase(dsn, name)
+	if own == "" {
+		t.Fatalf("%s is not a DSN of the driver %q", s.env, s.driver) // and may hold a password
+	}
+	admin, err := sql.Open(s.driver, dsn)
+	if err != nil {
+		t.Fatalf("%s is not a DSN of the driver %q", s.env, s.driver)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := admin.PingContext(ctx); err != nil {
+		_ = admin.Close()
+		unavailable(t, s, err)
+		return ""
+	}
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		_ = admin.Close()
+		t.Fatalf("%s answers, and a test needs a database of its own there: %v", s.name, err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		if _, err := admin.ExecContext(ctx, strings.ReplaceAll(s.drop, "%s", name)); err != nil {
+			t.Errorf("the test's database %s is left behind: %v", name, err)
+		}
+		_ = admin.Close()
+	})
+	return own
+}
+
+// unavailable ends a test that needs a server which does not answer.
+func unavailable(t testing.TB, s service, err error) {
+	t.Helper()
+	if os.Getenv("PKB_REQUIRE_SERVICES") == "1" {
+		t.Fatalf("%s does not answer, and PKB_REQUIRE_SERVICES=1 says that it must (%s names the server): %v", s.name, s.env, err)
+	}
+	t.Skipf("%s does not answer; to run this test: %s (or name a server in %s)", s.name, s.install, s.env)
+}
+
+func open(t testing.TB, s service, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(s.driver, dsn)
+	if err != nil {
+		t.Fatalf("opening the test's database on %s: %v", s.name, err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
