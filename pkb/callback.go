@@ -52,9 +52,6 @@ func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, quer
 	if err != nil {
 		return Link{}, err
 	}
-	if c.closed.Load() {
-		return Link{}, ErrClosed
-	}
 	if err := c.keeper.Reserve(ctx, appUserID, started.mark(), started.ExpiresAt); err != nil {
 		return Link{}, public(err)
 	}
@@ -64,12 +61,15 @@ func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, quer
 		err  error
 	}
 	done := make(chan result, 1)
-	c.completing.Go(func() {
+	begun := c.keeper.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.TokenTimeout+2*c.cfg.RequestTimeout+time.Minute)
 		defer cancel()
 		link, err := c.link(ctx, appUserID, started, code)
 		done <- result{link, err}
 	})
+	if !begun {
+		return Link{}, ErrClosed
+	}
 	select {
 	case r := <-done:
 		return r.link, r.err

@@ -26,7 +26,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -47,9 +46,7 @@ type Client struct {
 
 	// purviewByGET remembers that PKB answered 405 to a POST.
 	purviewByGET atomic.Bool
-	// completing counts the approvals being completed, for Close.
-	completing sync.WaitGroup
-	closed     atomic.Bool
+	closed       atomic.Bool
 }
 
 // New checks cfg and returns a Client. It makes no request and does not touch
@@ -115,13 +112,6 @@ func (c *Client) Format(f fmt.State, _ rune) {
 // patient a new approval. It does not close the store.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
-	saved := make(chan struct{})
-	go func() { c.completing.Wait(); close(saved) }()
-	select {
-	case <-saved:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	return c.keeper.Close(ctx)
 }
 

@@ -77,12 +77,16 @@ func (k *Keeper) fly(ctx context.Context, user string, e *entry, f *flight) (Tok
 			}
 		}
 
+		if wait, ok := k.breaker.enter(k.Now(), f.early); !ok {
+			return Token{}, k.breaker.refusal(wait)
+		}
 		postBy := k.Now().Add(k.LeaseTTL - k.PostTimeout)
 		held, err := k.lease(ctx, r, attempt)
-		if isConflict(err) {
-			continue
-		}
 		if err != nil {
+			k.breaker.leave(k.Now(), tokenwire.Outcome{})
+			if isConflict(err) {
+				continue
+			}
 			return Token{}, err // the store said no before a token was spent
 		}
 		token, again, err := k.refresh(ctx, e, f, held, main, postBy)
@@ -115,6 +119,7 @@ func (k *Keeper) settled(p pair) bool {
 // before the lease is. again means: look at the record once more.
 func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, main pair, postBy time.Time) (token Token, again bool, err error) {
 	log := k.Logger.With("link", LinkName(held.AppUserID), "generation", held.Generation)
+	stopRenewing := k.renew(held)
 	var out tokenwire.Outcome
 	for try := range 3 {
 		// A process that slept since it took the lease may have lost it. Both
@@ -131,6 +136,8 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 			break
 		}
 	}
+	held = stopRenewing()
+	k.breaker.leave(k.Now(), out)
 
 	switch out.Class {
 	case tokenwire.OK:
@@ -143,6 +150,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 			return Token{}, false, err
 		}
 		log.Debug("pkb: refreshed")
+		k.counts.add(func(s *Stats) { s.Refreshes++ })
 		return k.publish(e, f, next.Generation, k.read(next.secrets.Main)), false, nil
 
 	case tokenwire.NotSent, tokenwire.AppWide:
@@ -176,6 +184,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		case lost.State == tokenstore.StateLinked:
 			return Token{}, true, nil // a newer approval took over
 		}
+		k.counts.lost(Cause(lost.Cause))
 		return Token{}, false, &LostError{Cause: Cause(lost.Cause)}
 
 	case 0: // the lease ran out before anything was sent
@@ -188,6 +197,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		return Token{}, err == nil || errors.Is(err, errSuperseded), err
 	}
 
+	k.counts.add(func(s *Stats) { s.Uncertain++ })
 	log.Warn("pkb: the outcome of a refresh is unknown", "status", out.Status, "attempt", held.Intent.Attempt, "error", out.Err)
 	_, err = k.settleHeld(ctx, held, func(r *row) {
 		r.State = tokenstore.StateUncertain
@@ -248,7 +258,11 @@ func (k *Keeper) promoteUnverified(r *row) {
 // lose saves r as lost.
 func (k *Keeper) lose(ctx context.Context, r row, cause Cause) (row, error) {
 	k.markLost(&r, cause)
-	return k.save(ctx, r)
+	saved, err := k.save(ctx, r)
+	if err == nil && saved.State == tokenstore.StateRelinkRequired {
+		k.counts.lost(cause)
+	}
+	return saved, err
 }
 
 // verify checks the tokens of a new approval against the patient of the link.
@@ -288,6 +302,7 @@ func (k *Keeper) saveSuccessor(flight context.Context, held row, out tokenwire.O
 		if err == nil {
 			return saved, nil
 		}
+		k.counts.add(func(s *Stats) { s.SaveRetries++ })
 		k.Logger.Warn("pkb: saving refreshed tokens failed; trying again", "link", LinkName(held.AppUserID), "try", try+1, "error", err)
 		// A conflict, or an error after the store had written: find out.
 		now, loadErr := k.load(ctx, held.AppUserID)
@@ -324,7 +339,7 @@ func (k *Keeper) settleHeld(flight context.Context, held row, change func(*row))
 		now, loadErr := k.load(ctx, held.AppUserID)
 		switch {
 		case errors.Is(loadErr, ErrNoLink),
-			loadErr == nil && (now.Generation != held.Generation || !sameLease(now.Lease, held.Lease)):
+			loadErr == nil && (now.Generation != held.Generation || !sameHolder(now.Lease, held.Lease)):
 			return row{}, errSuperseded
 		case loadErr == nil:
 			r = now

@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"math"
 	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -69,13 +70,19 @@ type Keeper struct {
 	Config
 	owner   string
 	entries sync.Map // app user id -> *entry
-	flights sync.WaitGroup
-	closing atomic.Bool
+	// known counts the entries; at sweepAt the idle ones are dropped.
+	known   atomic.Int64
+	sweepAt atomic.Int64
+	work    work
+	breaker breaker
+	counts  counts
 }
 
 // New returns a Keeper.
 func New(c Config) *Keeper {
-	return &Keeper{Config: c, owner: rand.Text()}
+	k := &Keeper{Config: c, owner: rand.Text()}
+	k.sweepAt.Store(sweepFrom)
+	return k
 }
 
 // Token is an access token to use now.
@@ -101,6 +108,8 @@ type entry struct {
 	// epoch grows when the link is changed by this process: a flight that
 	// began before must not publish what it read then.
 	epoch int
+	// gone: the entry is no longer in the map, and nothing may begin on it.
+	gone bool
 }
 
 // live is a published token. It is never changed, only replaced.
@@ -155,9 +164,12 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 		if err := ctx.Err(); err != nil {
 			return Token{}, err
 		}
-		v, _ := k.entries.LoadOrStore(user, new(entry))
-		e := v.(*entry)
+		e := k.entry(user)
 		e.mu.Lock()
+		if e.gone {
+			e.mu.Unlock()
+			continue
+		}
 		// A flight may have landed since the caller looked.
 		if l := e.live.Load(); l != nil && l.Value != rejected && k.Now().Before(l.serveUntil) {
 			e.mu.Unlock()
@@ -192,19 +204,20 @@ func (k *Keeper) refreshEarly(user string, e *entry) {
 		return // somebody is about to do the same
 	}
 	defer e.mu.Unlock()
-	if e.flight == nil {
+	if e.flight == nil && !e.gone {
 		k.launch(user, e, "", true)
 	}
 }
 
 // launch starts a flight; e.mu is held. It returns nil when the keeper closes.
 func (k *Keeper) launch(user string, e *entry, rejected string, early bool) *flight {
-	if k.closing.Load() {
+	if !k.work.begin() {
 		return nil
 	}
 	f := &flight{done: make(chan struct{}), early: early, rejected: rejected, epoch: e.epoch}
 	e.flight = f
-	k.flights.Go(func() {
+	go func() {
+		defer k.work.end()
 		// Not derived from any caller: the refresh belongs to the link.
 		ctx, cancel := context.WithTimeout(context.Background(), k.FlightTimeout)
 		defer cancel()
@@ -215,10 +228,57 @@ func (k *Keeper) launch(user string, e *entry, rejected string, early bool) *fli
 		}
 		e.mu.Lock()
 		e.flight = nil
+		if e.live.Load() == nil {
+			k.drop(user, e) // no link, or no token: it costs no memory
+		}
 		e.mu.Unlock()
 		close(f.done)
-	})
+	}()
 	return f
+}
+
+// sweepFrom is the number of entries from which on idle ones are looked for.
+const sweepFrom = 4096
+
+// entry returns what is known of a user, which may be nothing yet.
+func (k *Keeper) entry(user string) *entry {
+	if v, ok := k.entries.Load(user); ok {
+		return v.(*entry)
+	}
+	v, had := k.entries.LoadOrStore(user, new(entry))
+	if !had && k.known.Add(1) >= k.sweepAt.Load() {
+		k.sweep()
+	}
+	return v.(*entry)
+}
+
+// drop takes an entry off the map; e.mu is held, and nothing is under way.
+func (k *Keeper) drop(user string, e *entry) {
+	e.gone = true
+	if k.entries.CompareAndDelete(user, e) {
+		k.known.Add(-1)
+	}
+}
+
+// sweep drops the entries whose token is over and that nobody uses. It runs
+// when their number has doubled since the last time, so that each new user pays
+// for a look at two old ones.
+func (k *Keeper) sweep() {
+	k.sweepAt.Store(math.MaxInt64) // one at a time
+	k.entries.Range(func(key, value any) bool {
+		e := value.(*entry)
+		if l := e.live.Load(); l != nil && k.Now().Before(l.ExpiresAt) {
+			return true
+		}
+		if e.mu.TryLock() {
+			if e.flight == nil && !e.gone && e.live.Load() != nil {
+				k.drop(key.(string), e)
+			}
+			e.mu.Unlock()
+		}
+		return true
+	})
+	k.sweepAt.Store(max(sweepFrom, 2*k.known.Load()))
 }
 
 // postpone puts off the next early refresh, so that a failing one is not
@@ -275,6 +335,9 @@ func (k *Keeper) forget(user string) {
 		e.mu.Lock()
 		e.epoch++
 		e.live.Store(nil)
+		if e.flight == nil && !e.gone {
+			k.drop(user, e)
+		}
 		e.mu.Unlock()
 	}
 }
@@ -282,15 +345,20 @@ func (k *Keeper) forget(user string) {
 // Close stops new refreshes and waits for those under way, so that what they
 // get is saved; or until ctx ends.
 func (k *Keeper) Close(ctx context.Context) error {
-	k.closing.Store(true)
-	landed := make(chan struct{})
-	go func() { k.flights.Wait(); close(landed) }()
-	select {
-	case <-landed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	return k.work.close(ctx)
+}
+
+// Go runs f on a goroutine that Close waits for. It reports false, and does not
+// run f, when the keeper is closing.
+func (k *Keeper) Go(f func()) bool {
+	if !k.work.begin() {
+		return false
 	}
+	go func() {
+		defer k.work.end()
+		f()
+	}()
+	return true
 }
 
 // LinkName is a short name for a user in logs: enough to find the link again,
@@ -299,3 +367,7 @@ func LinkName(user string) string {
 	sum := sha256.Sum256([]byte(user))
 	return hex.EncodeToString(sum[:6])
 }
+
+// Known returns the number of users of whom the process holds something in
+// memory.
+func (k *Keeper) Known() int { return int(k.known.Load()) }

@@ -42,6 +42,44 @@ func sameLease(a, b tokenstore.Lease) bool {
 	return a.Owner == b.Owner && a.Fence == b.Fence && a.RenewedAt.Equal(b.RenewedAt)
 }
 
+// sameHolder reports whether a lease was only renewed, if that.
+func sameHolder(a, b tokenstore.Lease) bool { return a.Owner == b.Owner && a.Fence == b.Fence }
+
+// renew keeps the lease of held alive at a third of its life, until stop, which
+// returns the row as it is then. Usually the POST is over before the first time.
+func (k *Keeper) renew(held row) (stop func() row) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for k.pause(ctx, k.LeaseTTL/3, k.LeaseTTL/3+time.Millisecond) == nil {
+			next := held
+			next.Lease.RenewedAt = k.Now()
+			next.Lease.ExpiresAt = next.Lease.RenewedAt.Add(k.LeaseTTL)
+			saved, err := k.save(ctx, next)
+			if err == nil {
+				held = saved
+				continue
+			}
+			// Somebody wrote something else, or the store failed: look again,
+			// and give up when the lease is another's.
+			now, err := k.load(ctx, held.AppUserID)
+			if err != nil {
+				continue
+			}
+			if now.Generation != held.Generation || !sameHolder(now.Lease, held.Lease) {
+				return
+			}
+			held = now
+		}
+	}()
+	return func() row {
+		cancel()
+		<-done
+		return held
+	}
+}
+
 // lease takes the lease of r and writes down what is about to be sent: one
 // write, which also proves that the store can be written to before a refresh
 // token is spent.

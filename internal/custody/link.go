@@ -179,13 +179,22 @@ func (k *Keeper) Leave(ctx context.Context, user, accessToken string) error {
 // Lose marks the link as lost, if accessToken is still its token: for what an
 // API call learns about the session.
 func (k *Keeper) Lose(ctx context.Context, user, accessToken string, cause Cause) error {
-	return k.amend(ctx, user, func(r *row) error {
+	lost := false
+	err := k.amend(ctx, user, func(r *row) error {
+		lost = false
 		if r.State != tokenstore.StateLinked && r.State != tokenstore.StateUncertain || !k.holds(r.secrets.Main, accessToken) {
 			return errSuperseded
 		}
 		k.markLost(r, cause)
+		if r.State == tokenstore.StateRelinkRequired {
+			lost = true
+		}
 		return nil
 	})
+	if err == nil && lost {
+		k.counts.lost(cause)
+	}
+	return err
 }
 
 // amend changes a record, again and again until nobody interferes. What change

@@ -358,6 +358,7 @@ func TestAppWideTroubleTouchesNoLink(t *testing.T) {
 			t.Errorf("left behind: %s, intent %+v, lease %+v", r.State, r.Intent, r.Lease)
 		}
 		i.disturb = nil
+		time.Sleep(2 * time.Second)
 		wantToken(t, k, "access-2")
 	})
 }

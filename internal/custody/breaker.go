@@ -1,0 +1,88 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+)
+
+// breaker keeps refreshes away from a token endpoint that is in trouble, so
+// that the trouble of one application or of the server makes no link uncertain
+// and no queue at the door. It opens at the first answer that is about the
+// application, and after a few lost ones; it closes with the first answer that
+// is about a token.
+type breaker struct {
+	mu       sync.Mutex
+	failures int // in a row
+	until    time.Time
+	probing  bool
+	last     tokenwire.Outcome
+}
+
+const (
+	// lostInARow is how many lost answers in a row are an outage and not bad
+	// luck.
+	lostInARow = 3
+	// backgroundGrace is how long after the end of a back-off only callers who
+	// are waiting may try.
+	backgroundGrace = 5 * time.Second
+)
+
+// enter asks to send one refresh. When it may not be sent, wait says how long
+// that will be so. Whoever enters must leave.
+func (b *breaker) enter(now time.Time, early bool) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.IsZero() {
+		return 0, true
+	}
+	opens := b.until
+	if early {
+		opens = opens.Add(backgroundGrace)
+	}
+	if wait = opens.Sub(now); wait > 0 {
+		return wait, false
+	}
+	if b.probing {
+		return time.Second, false // one at a time, until one has an answer
+	}
+	b.probing = true
+	return 0, true
+}
+
+// leave reports what came of it.
+func (b *breaker) leave(now time.Time, out tokenwire.Outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probing = false
+	switch out.Class {
+	case tokenwire.OK, tokenwire.Rejected:
+		b.failures, b.until, b.last = 0, time.Time{}, tokenwire.Outcome{}
+		return
+	case tokenwire.AppWide:
+	case tokenwire.NotSent, tokenwire.Ambiguous:
+		if b.failures+1 < lostInARow && b.until.IsZero() {
+			b.failures++
+			return
+		}
+	default:
+		return // nothing was sent
+	}
+	b.failures++
+	off := time.Second << min(b.failures-1, 6)
+	off += mathrand.N(off / 4)
+	b.until = now.Add(max(min(off, time.Minute), out.RetryAfter))
+	b.last = tokenwire.Outcome{Status: out.Status, Code: out.Code, Err: out.Err}
+}
+
+// refusal is what a caller gets while the breaker is open.
+func (b *breaker) refusal(wait time.Duration) *WaitError {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &WaitError{Reason: WaitAppWide, Status: b.last.Status, Code: b.last.Code, RetryAfter: wait, Err: b.last.Err}
+}

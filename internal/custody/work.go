@@ -1,0 +1,54 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"sync"
+)
+
+// work counts what must be finished before the process may end.
+type work struct {
+	mu     sync.Mutex
+	open   int
+	closed bool
+	idle   chan struct{} // closed when the last one ends after close
+}
+
+// begin counts one piece of work, unless the process is about to end.
+func (w *work) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.open++
+	return true
+}
+
+func (w *work) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open--; w.open == 0 && w.closed {
+		close(w.idle)
+	}
+}
+
+// close lets nothing new begin and waits for what has begun, or for ctx.
+func (w *work) close(ctx context.Context) error {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed, w.idle = true, make(chan struct{})
+		if w.open == 0 {
+			close(w.idle)
+		}
+	}
+	w.mu.Unlock()
+	select {
+	case <-w.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
