@@ -181,7 +181,6 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		if err := c.keeper.Confirm(ctx, appUserID, token, string(id)); err != nil {
 			return Link{}, public(err)
 		}
-		log.Info("pkb: linked")
 	}
 	return c.Link(ctx, appUserID)
 }

@@ -71,7 +71,17 @@ func New(cfg Config) (*Client, error) {
 	if cfg.SecretInHeader {
 		c.token.Style = tokenwire.InHeader
 	}
+	var onEvent func(custody.Event)
+	if tell := cfg.OnEvent; tell != nil {
+		onEvent = func(e custody.Event) {
+			tell(Event{
+				Kind: EventKind(e.Kind), AppUserID: e.User, Cause: Cause(e.Cause), EndsAt: e.EndsAt,
+				Status: e.Status, Code: e.Code, Err: public(e.Err),
+			})
+		}
+	}
 	c.keeper = custody.New(custody.Config{
+		OnEvent:     onEvent,
 		Store:       cfg.Store,
 		Ring:        cfg.Keys.sealer(),
 		Environment: cfg.Environment.Name,
@@ -89,6 +99,9 @@ func New(cfg Config) (*Client, error) {
 		AssumedLife:   cfg.AssumedTokenLife,
 		PostTimeout:   cfg.TokenTimeout,
 		LeaseTTL:      2*cfg.TokenTimeout + 5*time.Second,
+		SessionLife:   cfg.SessionLife,
+		EndsNotice:    cfg.EndsNotice,
+		Forgive:       cfg.Rotation.window,
 		MaxSkew:       time.Minute,
 		FlightTimeout: 6*cfg.TokenTimeout + 30*time.Second,
 		SaveTimeout:   time.Minute,

@@ -139,6 +139,21 @@ type Config struct {
 	// pages.
 	AssumedTokenLife time.Duration
 
+	// SessionLife is how long PKB's sessions last for your client id, if PKB
+	// has told you: Link.EndsAt and EventEndsSoon come from it. 0 means that it
+	// is not known; then only a session's last token tells its end.
+	SessionLife time.Duration
+	// EndsNotice is how long before the end of a session EventEndsSoon comes; 0
+	// means 24 hours.
+	EndsNotice time.Duration
+	// Rotation says what the server does with a refresh token that comes twice;
+	// the zero Rotation is Strict(), which is PKB's.
+	Rotation Rotation
+	// OnEvent is told what happens to links in this process, such as
+	// EventRelinkRequired. It is called on the goroutine on which it happens,
+	// often by several at once: return soon, and call no method of the Client.
+	OnEvent func(Event)
+
 	// Now is the clock; nil means time.Now. Tests pass the clock of a
 	// pkbtest.Server, which they can move.
 	Now func() time.Time
@@ -229,6 +244,9 @@ func (c *Config) check() error {
 		{"TokenTimeout", c.TokenTimeout, 2 * time.Minute},
 		{"HardMargin", c.HardMargin, 5 * time.Minute},
 		{"AssumedTokenLife", c.AssumedTokenLife, time.Hour},
+		{"SessionLife", c.SessionLife, 10 * 365 * 24 * time.Hour},
+		{"EndsNotice", c.EndsNotice, 365 * 24 * time.Hour},
+		{"Rotation", c.Rotation.window, time.Hour},
 	} {
 		if d.value < 0 || d.value > d.most {
 			bad(d.field, "is %v: it can be up to %v; 0 means the default", d.value, d.most)
@@ -263,6 +281,7 @@ func (c Config) withDefaults() Config {
 		{&c.TokenTimeout, 20 * time.Second},
 		{&c.HardMargin, 30 * time.Second},
 		{&c.AssumedTokenLife, 10 * time.Minute},
+		{&c.EndsNotice, 24 * time.Hour},
 	} {
 		if *d.value == 0 {
 			*d.value = d.unset

@@ -23,18 +23,22 @@ func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", FirstName: "Ada", LastName: "Example",
 		DateOfBirth: "1980-02-29", NHSNumber: "9990000018",
 	})
-	client, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(server.URL()),
-		ClientID:    "my-app",
-		RedirectURL: "https://app.example/pkb/callback",
-		Store:       tokenstore.NewMemory(),
-		HTTPClient:  &http.Client{Transport: server.Transport()},
-		Now:         server.Now,
-	})
+	client, err := demoClient(server, pkb.Config{})
 	if err != nil {
 		panic(err)
 	}
 	return server, patient, client
+}
+
+// demoClient returns a client of server, with what config has to say.
+func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) {
+	config.Environment = pkb.BaseURL(server.URL())
+	config.ClientID = server.ClientID()
+	config.RedirectURL = "https://app.example/pkb/callback"
+	config.Store = tokenstore.NewMemory()
+	config.HTTPClient = &http.Client{Transport: server.Transport()}
+	config.Now = server.Now
+	return pkb.New(config)
 }
 
 // demoLink links app-user-1 to the patient of demo.

@@ -76,7 +76,7 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 			}
 			for _, r := range page {
 				ours := r.Environment == c.cfg.Environment.Name && r.ClientID == c.cfg.ClientID
-				if ours && custody.Linked(r) && !yield(newLink(r), nil) {
+				if ours && custody.IsLink(r) && !yield(newLink(r), nil) {
 					return
 				}
 			}

@@ -142,7 +142,7 @@ func TestBreakerSparesLinksInAnOutage(t *testing.T) {
 				t.Errorf("after the outage: %v", err)
 			}
 		}
-		if got := k.Stats(); got.Refreshes != 50 || len(got.Lost) != 0 {
+		if got := k.Stats(); got.Events[custody.Refreshed] != 50 || len(got.Lost) != 0 {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -65,7 +65,7 @@ func (k *Keeper) fly(ctx context.Context, user string, e *entry, f *flight) (Tok
 		attempt := 1
 		if r.Intent.Attempt > 0 && r.Intent.Generation == r.Generation {
 			// The last one to try left no outcome: the token may be spent.
-			if f.early && k.serves(main, f.rejected) {
+			if f.early && k.serves(main, f.rejected) && !k.forgiven(r.Intent) {
 				return Token{}, &WaitError{Reason: WaitUncertain}
 			}
 			attempt = r.Intent.Attempt + 1
@@ -107,6 +107,12 @@ func replayAfter(attempts int) time.Duration {
 	return min(15*time.Second<<min(attempts-2, 6), 15*time.Minute)
 }
 
+// forgiven reports whether the server still takes the refresh token of an
+// intent a second time.
+func (k *Keeper) forgiven(i tokenstore.Intent) bool {
+	return k.Forgive > 0 && i.Attempt == 1 && k.Now().Before(i.SentAt.Add(k.Forgive))
+}
+
 // settled reports whether an early refresh is no longer wanted, because a
 // fresh token has appeared, or no longer possible.
 func (k *Keeper) settled(p pair) bool {
@@ -118,7 +124,7 @@ func (k *Keeper) settled(p pair) bool {
 // and saves what comes back. No POST begins after postBy, so that it is over
 // before the lease is. again means: look at the record once more.
 func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, main pair, postBy time.Time) (token Token, again bool, err error) {
-	log := k.Logger.With("link", LinkName(held.AppUserID), "generation", held.Generation)
+	user := held.AppUserID
 	stopRenewing := k.renew(held)
 	var out tokenwire.Outcome
 	for try := range 3 {
@@ -146,11 +152,16 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		case errors.Is(err, errSuperseded):
 			return Token{}, true, nil
 		case err != nil:
-			log.Error("pkb: refreshed tokens could not be saved", "error", err)
+			k.emit(Event{Kind: SaveFailed, User: user, Err: err})
 			return Token{}, false, err
 		}
-		log.Debug("pkb: refreshed")
-		k.counts.add(func(s *Stats) { s.Refreshes++ })
+		if held.Intent.Attempt > 1 {
+			k.emit(Event{Kind: Recovered, User: user})
+		}
+		k.emit(Event{Kind: Refreshed, User: user})
+		if next.details.EndsTold && !held.details.EndsTold {
+			k.emit(Event{Kind: EndsSoon, User: user, EndsAt: next.EndsAt})
+		}
 		return k.publish(e, f, next.Generation, k.read(next.secrets.Main)), false, nil
 
 	case tokenwire.NotSent, tokenwire.AppWide:
@@ -166,7 +177,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		if out.Class == tokenwire.NotSent {
 			return Token{}, false, &WaitError{Reason: WaitNotSent, Err: out.Err}
 		}
-		log.Warn("pkb: the token endpoint refuses the application or is not taking requests; no link is affected", "status", out.Status, "code", out.Code)
+		k.emit(Event{Kind: AppTrouble, User: user, Status: out.Status, Code: out.Code})
 		return Token{}, false, waitError(WaitAppWide, out)
 
 	case tokenwire.Rejected:
@@ -174,7 +185,6 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		if held.Intent.Attempt > 1 && cause != SessionExpired {
 			cause = OutcomeUnknown
 		}
-		log.Warn("pkb: the token endpoint rejected a refresh token", "code", out.Code, "cause", string(cause))
 		lost, err := k.settleHeld(ctx, held, func(r *row) { k.markLost(r, cause) })
 		switch {
 		case errors.Is(err, errSuperseded):
@@ -184,7 +194,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		case lost.State == tokenstore.StateLinked:
 			return Token{}, true, nil // a newer approval took over
 		}
-		k.counts.lost(Cause(lost.Cause))
+		k.emit(Event{Kind: RelinkRequired, User: user, Cause: Cause(lost.Cause), Status: out.Status, Code: out.Code})
 		return Token{}, false, &LostError{Cause: Cause(lost.Cause)}
 
 	case 0: // the lease ran out before anything was sent
@@ -197,9 +207,8 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		return Token{}, err == nil || errors.Is(err, errSuperseded), err
 	}
 
-	k.counts.add(func(s *Stats) { s.Uncertain++ })
-	log.Warn("pkb: the outcome of a refresh is unknown", "status", out.Status, "attempt", held.Intent.Attempt, "error", out.Err)
-	_, err = k.settleHeld(ctx, held, func(r *row) {
+	k.emit(Event{Kind: Uncertain, User: user, Status: out.Status, Err: out.Err})
+	after, err := k.settleHeld(ctx, held, func(r *row) {
 		r.State = tokenstore.StateUncertain
 		r.release()
 		if n := len(out.Body); n > 0 && n <= maxAnswer {
@@ -209,13 +218,17 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 	switch {
 	case errors.Is(err, errSuperseded):
 		return Token{}, true, nil
-	case err != nil || k.serves(main, f.rejected):
+	case err != nil || k.serves(main, f.rejected) && !k.forgiven(after.Intent):
 		return Token{}, false, waitError(WaitUncertain, out)
 	}
-	if held.Intent.Attempt > 1 || k.pause(ctx, 500*time.Millisecond, 1500*time.Millisecond) != nil {
+	from, to := 500*time.Millisecond, 1500*time.Millisecond
+	if k.Forgive > 0 {
+		from, to = min(from, k.Forgive/8), min(to, k.Forgive/4)
+	}
+	if held.Intent.Attempt > 1 || k.pause(ctx, from, to) != nil {
 		return Token{}, false, waitError(WaitUncertain, out)
 	}
-	return Token{}, true, nil // nothing left to lose: once more
+	return Token{}, true, nil // forgiven, or nothing left to lose: once more
 }
 
 func waitError(reason string, out tokenwire.Outcome) *WaitError {
@@ -252,7 +265,7 @@ func (k *Keeper) promoteUnverified(r *row) {
 	spare := r.secrets.Spare
 	r.secrets.Spare, r.secrets.Unverified = nil, true
 	k.setMain(r, spare)
-	r.LinkedAt = spare.ReceivedAt
+	r.LinkedAt, r.details.EndsTold = spare.ReceivedAt, false
 }
 
 // lose saves r as lost.
@@ -260,7 +273,7 @@ func (k *Keeper) lose(ctx context.Context, r row, cause Cause) (row, error) {
 	k.markLost(&r, cause)
 	saved, err := k.save(ctx, r)
 	if err == nil && saved.State == tokenstore.StateRelinkRequired {
-		k.counts.lost(cause)
+		k.emit(Event{Kind: RelinkRequired, User: r.AppUserID, Cause: cause})
 	}
 	return saved, err
 }
@@ -283,6 +296,17 @@ func (k *Keeper) verify(ctx context.Context, r row, p pair) error {
 	return err
 }
 
+// forecast marks the end of a session as reported when it is near.
+func (k *Keeper) forecast(r *row) {
+	end := r.EndsAt
+	if end.IsZero() && k.SessionLife > 0 {
+		end = r.LinkedAt.Add(k.SessionLife)
+	}
+	if !end.IsZero() && k.Now().Add(k.EndsNotice).After(end) || !r.EndsAt.IsZero() {
+		r.details.EndsTold = true
+	}
+}
+
 // errSuperseded: while the refresh was under way, the link was unlinked or
 // approved anew; what came back is nobody's.
 var errSuperseded = errors.New("superseded")
@@ -298,12 +322,14 @@ func (k *Keeper) saveSuccessor(flight context.Context, held row, out tokenwire.O
 	for try := 0; ; try++ {
 		next := base
 		k.setMain(&next, successor)
+		k.forecast(&next)
 		saved, err := k.save(ctx, next)
 		if err == nil {
 			return saved, nil
 		}
-		k.counts.add(func(s *Stats) { s.SaveRetries++ })
-		k.Logger.Warn("pkb: saving refreshed tokens failed; trying again", "link", LinkName(held.AppUserID), "try", try+1, "error", err)
+		if !isConflict(err) {
+			k.emit(Event{Kind: SaveRetried, User: held.AppUserID, Err: err})
+		}
 		// A conflict, or an error after the store had written: find out.
 		now, loadErr := k.load(ctx, held.AppUserID)
 		switch {

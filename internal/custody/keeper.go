@@ -30,8 +30,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Config is what a Keeper needs. Every field but Ring, Logger and Verify is
-// required.
+// Config is what a Keeper needs. Every field is required but Ring, Verify,
+// OnEvent, SessionLife, EndsNotice and Forgive.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps; nil only for stores that forget.
@@ -47,11 +47,20 @@ type Config struct {
 	Verify func(ctx context.Context, accessToken string) (publicID string, err error)
 	Now    func() time.Time
 	Logger *slog.Logger
+	// OnEvent is told what happens, on the goroutine on which it happens.
+	OnEvent func(Event)
 
 	// HardMargin is the life a token must have left to be handed out.
 	HardMargin time.Duration
 	// AssumedLife is the life of a token whose answer does not say.
 	AssumedLife time.Duration
+	// SessionLife is how long a session lasts, 0 when that is not known.
+	SessionLife time.Duration
+	// EndsNotice is how long before its end a session is reported.
+	EndsNotice time.Duration
+	// Forgive is how long after a refresh whose answer was lost the server
+	// takes the same refresh token again; 0 for a server that never does.
+	Forgive time.Duration
 	// PostTimeout is the longest a POST can take.
 	PostTimeout time.Duration
 	// LeaseTTL is how long a lease lasts; longer than a POST.

@@ -69,7 +69,7 @@ func (k *Keeper) Settle(ctx context.Context, user string, out tokenwire.Outcome)
 			if r.PublicID == "" {
 				k.setMain(&r, got)
 				r.secrets.Spare, r.secrets.Unverified = nil, false
-				r.LinkedAt = got.ReceivedAt
+				r.LinkedAt, r.details.EndsTold = got.ReceivedAt, false
 			} else {
 				r.secrets.Spare = got
 			}
@@ -102,7 +102,7 @@ func (k *Keeper) Release(ctx context.Context, user, mark string) error {
 // dropped, the link stays as it was, and Confirm returns ErrOtherPatient. If
 // the pair has been replaced meanwhile, nothing happens.
 func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string) error {
-	return k.amend(ctx, user, func(r *row) error {
+	err := k.amend(ctx, user, func(r *row) error {
 		if k.holds(r.secrets.Spare, accessToken) {
 			spare := r.secrets.Spare
 			r.secrets.Spare = nil
@@ -111,7 +111,7 @@ func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string
 			}
 			r.secrets.Unverified = false
 			k.setMain(r, spare)
-			r.LinkedAt = spare.ReceivedAt
+			r.LinkedAt, r.details.EndsTold = spare.ReceivedAt, false
 			return nil
 		}
 		if !k.holds(r.secrets.Main, accessToken) {
@@ -119,6 +119,13 @@ func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string
 		}
 		return r.fix(publicID)
 	})
+	switch {
+	case err == nil:
+		k.emit(Event{Kind: Linked, User: user})
+	case errors.Is(err, ErrOtherPatient):
+		k.emit(Event{Kind: OtherPatient, User: user})
+	}
+	return err
 }
 
 // Fix fixes the patient of a link that has none yet, if it is still the link
@@ -167,13 +174,17 @@ func (k *Keeper) holds(a *answer, accessToken string) bool {
 // that works goes on as it is, with the new pair in reserve; one that does not
 // takes the new pair, which is checked before anybody gets it.
 func (k *Keeper) Leave(ctx context.Context, user, accessToken string) error {
-	return k.amend(ctx, user, func(r *row) error {
+	err := k.amend(ctx, user, func(r *row) error {
 		if !k.holds(r.secrets.Spare, accessToken) || r.State != tokenstore.StateRelinkRequired {
 			return errSuperseded
 		}
 		k.promoteUnverified(r)
 		return nil
 	})
+	if err == nil {
+		k.emit(Event{Kind: Linked, User: user})
+	}
+	return err
 }
 
 // Lose marks the link as lost, if accessToken is still its token: for what an
@@ -192,7 +203,7 @@ func (k *Keeper) Lose(ctx context.Context, user, accessToken string, cause Cause
 		return nil
 	})
 	if err == nil && lost {
-		k.counts.lost(cause)
+		k.emit(Event{Kind: RelinkRequired, User: user, Cause: cause})
 	}
 	return err
 }
@@ -250,6 +261,7 @@ func (k *Keeper) Unlink(ctx context.Context, user string) error {
 		_, err = k.Store.Save(ctx, tombstone)
 		if err == nil {
 			k.forget(user)
+			k.emit(Event{Kind: Unlinked, User: user})
 			return nil
 		}
 		if err = storeError("save", err); !isConflict(err) {
@@ -265,7 +277,7 @@ func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, erro
 	switch {
 	case err != nil:
 		return tokenstore.Record{}, storeError("load", err)
-	case !Linked(r):
+	case !IsLink(r):
 		return tokenstore.Record{}, ErrNoLink
 	case r.Environment != k.Environment || r.ClientID != k.ClientID:
 		return tokenstore.Record{}, ErrForeign
@@ -273,9 +285,9 @@ func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, erro
 	return r, nil
 }
 
-// Linked reports whether a record is a link, working or not: pending approvals
+// IsLink reports whether a record is a link, working or not: pending approvals
 // and tombstones are none.
-func Linked(r tokenstore.Record) bool {
+func IsLink(r tokenstore.Record) bool {
 	switch r.State {
 	case tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired:
 		return true

@@ -210,7 +210,7 @@ func TestRefusedApprovalLeavesNothing(t *testing.T) {
 	if err := k.Refuse(t.Context(), user, approve(t, k, i, "first")); err != nil {
 		t.Fatal(err)
 	}
-	if r := record(t, store); custody.Linked(r) || len(r.Sealed) != 0 {
+	if r := record(t, store); custody.IsLink(r) || len(r.Sealed) != 0 {
 		t.Errorf("left: %s with %d sealed bytes", r.State, len(r.Sealed))
 	}
 }

@@ -47,6 +47,8 @@ type details struct {
 	// Used are the approvals that were completed lately: a callback that comes
 	// twice finds itself here.
 	Used []used `json:"used,omitempty"`
+	// EndsTold: the end of the session was reported.
+	EndsTold bool `json:"ends_told,omitempty"`
 }
 
 type used struct {
@@ -133,6 +135,9 @@ func (k *Keeper) place(r tokenstore.Record) seal.Place {
 // save closes and writes a row, if nobody wrote since it was read.
 func (k *Keeper) save(ctx context.Context, r row) (row, error) {
 	r.Environment, r.ClientID = k.Environment, k.ClientID
+	if r.EndsAt.IsZero() && k.SessionLife > 0 && r.State == tokenstore.StateLinked {
+		r.EndsAt = r.LinkedAt.Add(k.SessionLife)
+	}
 	r.KeyID, r.Sealed = "", nil
 	if r.secrets.Main != nil || r.secrets.Spare != nil || len(r.secrets.Unread) > 0 {
 		plain, err := json.Marshal(r.secrets)
@@ -142,7 +147,7 @@ func (k *Keeper) save(ctx context.Context, r row) (row, error) {
 		r.KeyID, r.Sealed = k.Ring.KeyID(), k.Ring.Seal(k.place(r.Record), plain)
 	}
 	r.Details = nil
-	if len(r.details.Used) > 0 {
+	if len(r.details.Used) > 0 || r.details.EndsTold {
 		b, err := json.Marshal(r.details)
 		if err != nil {
 			return row{}, err

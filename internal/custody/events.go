@@ -1,0 +1,123 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Kind says what happened to a link.
+type Kind string
+
+// The kinds of events.
+const (
+	// Linked: an approval was completed and its pair is in use.
+	Linked Kind = "linked"
+	// Refreshed: a new pair was saved.
+	Refreshed Kind = "refreshed"
+	// Uncertain: a refresh was sent, and its outcome is not known.
+	Uncertain Kind = "uncertain"
+	// Recovered: a refresh succeeded after an uncertain one.
+	Recovered Kind = "recovered"
+	// SaveRetried: saving a new pair failed, and is tried again.
+	SaveRetried Kind = "save_retried"
+	// SaveFailed: a new pair could not be saved, and is lost.
+	SaveFailed Kind = "save_failed"
+	// RelinkRequired: the link was lost; Event.Cause says why.
+	RelinkRequired Kind = "relink_required"
+	// EndsSoon: the session ends at Event.EndsAt.
+	EndsSoon Kind = "ends_soon"
+	// OtherPatient: another patient's approval was refused.
+	OtherPatient Kind = "wrong_patient"
+	// Unlinked: the host ended the link.
+	Unlinked Kind = "unlinked"
+	// AppTrouble: the token endpoint refuses the application or everybody; no
+	// link is affected.
+	AppTrouble Kind = "app_trouble"
+)
+
+// levels are those of the log; what has none is for debugging.
+var levels = map[Kind]slog.Level{
+	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
+	Uncertain: slog.LevelWarn, SaveRetried: slog.LevelWarn, RelinkRequired: slog.LevelWarn,
+	OtherPatient: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
+	Refreshed: slog.LevelDebug,
+}
+
+// Event is something that happened to a link in this process.
+type Event struct {
+	Kind Kind
+	User string
+	// Cause is that of RelinkRequired.
+	Cause Cause
+	// EndsAt is that of EndsSoon.
+	EndsAt time.Time
+	// Status and Code are those of a token endpoint that answered.
+	Status int
+	Code   string
+	// Err is what went wrong.
+	Err error
+}
+
+// emit counts, logs and tells.
+func (k *Keeper) emit(e Event) {
+	k.counts.add(e)
+	attrs := []slog.Attr{slog.String("link", LinkName(e.User))}
+	if e.Cause != "" {
+		attrs = append(attrs, slog.String("cause", string(e.Cause)))
+	}
+	if e.Status != 0 {
+		attrs = append(attrs, slog.Int("status", e.Status))
+	}
+	if e.Code != "" {
+		attrs = append(attrs, slog.String("code", e.Code))
+	}
+	if !e.EndsAt.IsZero() {
+		attrs = append(attrs, slog.Time("ends_at", e.EndsAt))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	k.Logger.LogAttrs(context.Background(), levels[e.Kind], "pkb: "+string(e.Kind), attrs...)
+	if k.OnEvent != nil {
+		k.OnEvent(e)
+	}
+}
+
+// Stats are counts of events since the keeper was made, in this process.
+type Stats struct {
+	// Events are counted by kind; RelinkRequired is the sum of Lost.
+	Events map[Kind]uint64
+	// Lost are the links that ended, by cause.
+	Lost map[Cause]uint64
+}
+
+type counts struct {
+	mu     sync.Mutex
+	events map[Kind]uint64
+	lost   map[Cause]uint64
+}
+
+func (c *counts) add(e Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.events == nil {
+		c.events, c.lost = map[Kind]uint64{}, map[Cause]uint64{}
+	}
+	c.events[e.Kind]++
+	if e.Kind == RelinkRequired {
+		c.lost[e.Cause]++
+	}
+}
+
+// Stats returns the counts so far.
+func (k *Keeper) Stats() Stats {
+	k.counts.mu.Lock()
+	defer k.counts.mu.Unlock()
+	return Stats{Events: maps.Clone(k.counts.events), Lost: maps.Clone(k.counts.lost)}
+}

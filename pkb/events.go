@@ -1,0 +1,128 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+)
+
+// EventKind says what happened to a link.
+type EventKind string
+
+// The kinds of events.
+const (
+	// EventLinked: an approval was completed, and its tokens are in use.
+	EventLinked = EventKind(custody.Linked)
+	// EventRefreshed: new tokens came and were saved.
+	EventRefreshed = EventKind(custody.Refreshed)
+	// EventUncertain: a refresh was sent, and its outcome is not known.
+	EventUncertain = EventKind(custody.Uncertain)
+	// EventRecovered: a refresh succeeded after an uncertain one.
+	EventRecovered = EventKind(custody.Recovered)
+	// EventSaveRetried: the store did not take new tokens; it is tried again.
+	EventSaveRetried = EventKind(custody.SaveRetried)
+	// EventSaveFailed: the store did not take new tokens for a whole minute,
+	// and they are lost.
+	EventSaveFailed = EventKind(custody.SaveFailed)
+	// EventRelinkRequired: the link has ended; Event.Cause says why.
+	EventRelinkRequired = EventKind(custody.RelinkRequired)
+	// EventEndsSoon: PKB's session ends at Event.EndsAt.
+	EventEndsSoon = EventKind(custody.EndsSoon)
+	// EventWrongPatient: another patient's approval was refused.
+	EventWrongPatient = EventKind(custody.OtherPatient)
+	// EventUnlinked: Unlink ended the link.
+	EventUnlinked = EventKind(custody.Unlinked)
+	// EventAppTrouble: the token endpoint refuses the application or is not
+	// taking requests. No link is affected.
+	EventAppTrouble = EventKind(custody.AppTrouble)
+)
+
+// Event is something that happened to a link in this process. It prints
+// without the app_user_id.
+type Event struct {
+	Kind EventKind
+	// AppUserID is whose link it is. Keep it out of metric labels.
+	AppUserID string
+	// Cause is that of EventRelinkRequired.
+	Cause Cause
+	// EndsAt is that of EventEndsSoon.
+	EndsAt time.Time
+	// Status and Code are those of a token endpoint that answered.
+	Status int
+	Code   string
+	// Err is what went wrong, or nil.
+	Err error
+}
+
+// String implements fmt.Stringer.
+func (e Event) String() string {
+	s := string(e.Kind)
+	if e.Cause != "" {
+		s += " (" + string(e.Cause) + ")"
+	}
+	return s + " link=" + custody.LinkName(e.AppUserID)
+}
+
+// Format implements fmt.Formatter.
+func (e Event) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
+
+// LogValue implements slog.LogValuer.
+func (e Event) LogValue() slog.Value { return slog.StringValue(e.String()) }
+
+// Stats counts what happened in this process since New.
+type Stats struct {
+	// Refreshes counts new tokens that came and were saved.
+	Refreshes uint64
+	// Uncertain counts refreshes whose outcome was unknown.
+	Uncertain uint64
+	// SaveRetries counts saves of new tokens that had to be repeated.
+	SaveRetries uint64
+	// Lost counts links that ended, by cause.
+	Lost map[Cause]uint64
+}
+
+// LostPerMillion returns how many links ended for this cause per million
+// refreshes; 0 before the first refresh.
+func (s Stats) LostPerMillion(cause Cause) float64 {
+	if s.Refreshes == 0 {
+		return 0
+	}
+	return float64(s.Lost[cause]) * 1e6 / float64(s.Refreshes)
+}
+
+// Stats returns the counts so far.
+func (c *Client) Stats() Stats {
+	counted := c.keeper.Stats()
+	s := Stats{
+		Refreshes:   counted.Events[custody.Refreshed],
+		Uncertain:   counted.Events[custody.Uncertain],
+		SaveRetries: counted.Events[custody.SaveRetried],
+		Lost:        map[Cause]uint64{},
+	}
+	for cause, n := range counted.Lost {
+		s.Lost[Cause(cause)] = n
+	}
+	return s
+}
+
+// Rotation says what a token endpoint does with a refresh token that it has
+// seen before. The zero Rotation is Strict.
+type Rotation struct{ window time.Duration }
+
+// Strict is the rotation of PKB, and the default: a refresh token that comes
+// twice ends the session (PKB: CS Response Code, API_SESSION_INVALID). So a
+// refresh whose answer was lost is not repeated while the access token at hand
+// serves; when that is over, nothing is left to lose, and it is.
+func Strict() Rotation { return Rotation{} }
+
+// Forgiving is the rotation of a server that is known to take a refresh token
+// again within window of its first use, as some do so that a lost answer can be
+// had again. A refresh whose answer was lost is then repeated once, at once. It
+// is not known of PKB: do not use it there.
+func Forgiving(window time.Duration) Rotation { return Rotation{window: window} }
