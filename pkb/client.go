@@ -55,6 +55,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	machine := cfg.Now == nil
 	cfg = cfg.withDefaults()
 	c := &Client{cfg: cfg, http: httpClient(cfg.HTTPClient)}
 	c.token = &tokenwire.Endpoint{
@@ -94,6 +95,7 @@ func New(cfg Config) (*Client, error) {
 			return string(id), err
 		},
 		Now:           cfg.Now,
+		Ticks:         machine,
 		Logger:        cfg.Logger,
 		HardMargin:    cfg.HardMargin,
 		AssumedLife:   cfg.AssumedTokenLife,

@@ -38,10 +38,13 @@ func (c *Client) Token(ctx context.Context, appUserID string) (AccessToken, erro
 	if err != nil {
 		return AccessToken{}, err
 	}
-	return AccessToken{Value: NewSecret(t.Value), ExpiresAt: t.ExpiresAt}, nil
+	return AccessToken{Value: Secret{concealed{text: t.Shared}}, ExpiresAt: t.ExpiresAt}, nil
 }
 
 func (c *Client) currentToken(ctx context.Context, appUserID string) (custody.Token, error) {
+	if t, ok := c.keeper.Hot(appUserID); ok {
+		return t, nil
+	}
 	if err := checkAppUserID(appUserID); err != nil {
 		return custody.Token{}, err
 	}

@@ -67,7 +67,7 @@ type Event struct {
 // emit counts, logs and tells.
 func (k *Keeper) emit(e Event) {
 	k.counts.add(e)
-	attrs := []slog.Attr{slog.String("link", LinkName(e.User))}
+	attrs := []slog.Attr{slog.String("event", string(e.Kind)), slog.String("link", LinkName(e.User))}
 	if e.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(e.Cause)))
 	}
@@ -83,7 +83,7 @@ func (k *Keeper) emit(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	k.Logger.LogAttrs(context.Background(), levels[e.Kind], "pkb: "+string(e.Kind), attrs...)
+	k.Logger.LogAttrs(context.Background(), levels[e.Kind], "pkb: link event", attrs...)
 	if k.OnEvent != nil {
 		k.OnEvent(e)
 	}

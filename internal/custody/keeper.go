@@ -31,7 +31,7 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required but Ring, Verify,
-// OnEvent, SessionLife, EndsNotice and Forgive.
+// Ticks, OnEvent, SessionLife, EndsNotice and Forgive.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps; nil only for stores that forget.
@@ -46,6 +46,9 @@ type Config struct {
 	// are shown to anybody.
 	Verify func(ctx context.Context, accessToken string) (publicID string, err error)
 	Now    func() time.Time
+	// Ticks says that reading a token may look at the clock in ticks: right for
+	// the machine's, and wrong for one that a test moves.
+	Ticks  bool
 	Logger *slog.Logger
 	// OnEvent is told what happens, on the goroutine on which it happens.
 	OnEvent func(Event)
@@ -77,7 +80,9 @@ type Config struct {
 // id. Its methods are safe for concurrent use.
 type Keeper struct {
 	Config
-	owner   string
+	owner string
+	// clock is nil without Ticks.
+	clock   *clock
 	entries sync.Map // app user id -> *entry
 	// known counts the entries; at sweepAt the idle ones are dropped.
 	known   atomic.Int64
@@ -90,6 +95,9 @@ type Keeper struct {
 // New returns a Keeper.
 func New(c Config) *Keeper {
 	k := &Keeper{Config: c, owner: rand.Text()}
+	if c.Ticks {
+		k.clock = &clock{now: c.Now}
+	}
 	k.sweepAt.Store(sweepFrom)
 	return k
 }
@@ -98,6 +106,9 @@ func New(c Config) *Keeper {
 type Token struct {
 	Value     string
 	ExpiresAt time.Time
+	// Shared points to a copy of Value that is never changed; nil if there is
+	// none.
+	Shared *string
 	// Generation is the pair's number in its record.
 	Generation uint64
 }
@@ -128,6 +139,18 @@ type live struct {
 	// the background should.
 	serveUntil time.Time
 	refreshAt  time.Time
+	// The same by the clock in ticks.
+	serveTick, refreshTick int64
+}
+
+// when says whether a token is over, or due to be refreshed.
+func (k *Keeper) when(l *live) (over, due bool) {
+	if k.clock != nil {
+		now := k.clock.read()
+		return now >= l.serveTick, now >= l.refreshTick
+	}
+	now := k.Now()
+	return !now.Before(l.serveUntil), !now.Before(l.refreshAt)
 }
 
 // flight is one refresh, or one look into the store, that callers wait for.
@@ -147,18 +170,31 @@ type flight struct {
 // that find none share one flight; a caller whose ctx ends stops waiting, and
 // the flight goes on.
 func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
-	if v, ok := k.entries.Load(user); ok {
-		if l := v.(*entry).live.Load(); l != nil {
-			now := k.Now()
-			if now.Before(l.serveUntil) {
-				if !now.Before(l.refreshAt) {
-					k.refreshEarly(user, v.(*entry))
-				}
-				return l.Token, nil
-			}
-		}
+	if t, ok := k.Hot(user); ok {
+		return t, nil
 	}
 	return k.wait(ctx, user, "")
+}
+
+// Hot returns the token in memory, if it can be used: one look into a map, one
+// atomic load, one comparison.
+func (k *Keeper) Hot(user string) (t Token, ok bool) {
+	v, ok := k.entries.Load(user)
+	if !ok {
+		return Token{}, false
+	}
+	l := v.(*entry).live.Load()
+	if l == nil {
+		return Token{}, false
+	}
+	over, due := k.when(l)
+	if over {
+		return Token{}, false
+	}
+	if due {
+		k.refreshEarly(user, v.(*entry))
+	}
+	return l.Token, true
 }
 
 // Replace returns another token than the one that the server just rejected. If
@@ -299,6 +335,7 @@ func (k *Keeper) postpone(e *entry) {
 	}
 	next := *l
 	next.refreshAt = k.Now().Add(max(l.serveUntil.Sub(k.Now())/4, time.Second))
+	k.setTicks(&next)
 	e.live.CompareAndSwap(l, &next)
 }
 
@@ -314,12 +351,20 @@ func (k *Keeper) publish(e *entry, f *flight, gen uint64, p pair) Token {
 	if l.refreshAt.After(l.serveUntil) || p.grant.RefreshToken == "" {
 		l.refreshAt = l.serveUntil // nothing to refresh with, or no time to be early in
 	}
+	l.Shared = &l.Value
+	k.setTicks(l)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f.epoch == e.epoch {
 		e.live.Store(l)
 	}
 	return l.Token
+}
+
+func (k *Keeper) setTicks(l *live) {
+	if k.clock != nil {
+		l.serveTick, l.refreshTick = l.serveUntil.UnixNano(), l.refreshAt.UnixNano()
+	}
 }
 
 // serveUntil is when the hard margin begins. A token that lives for less than

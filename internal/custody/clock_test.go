@@ -1,0 +1,31 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The clock in ticks is never more than a tick behind while it is looked at,
+// and does not tick when nobody looks: a bubble would not end otherwise.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clock{now: time.Now}
+		for range 2 {
+			for range 300 {
+				if late := time.Now().UnixNano() - c.read(); late < 0 || late > int64(tick) {
+					t.Fatalf("late by %v", time.Duration(late))
+				}
+				time.Sleep(7 * time.Millisecond)
+			}
+			time.Sleep(3 * idleTicks * tick)
+			synctest.Wait()
+			if c.nanos.Load() != 0 {
+				t.Fatal("it still ticks")
+			}
+		}
+	})
+}
