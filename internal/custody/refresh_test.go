@@ -567,6 +567,149 @@ func TestCloseWaitsForTheSave(t *testing.T) {
 	})
 }
 
+// S04, S18: the process has an old pair in memory, and a peer has rotated: the
+// pair in the store is adopted, and nothing is sent.
+func TestPeersPairIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k, peer := keeper(t, store, i), keeper(t, store, i)
+		first := link(t, k, i)
+		wantToken(t, k, first)
+		if _, err := peer.Replace(t.Context(), user, first); err != nil {
+			t.Fatal(err)
+		}
+		// Whether it is time, or the server has rejected the old one.
+		if got, err := k.Replace(t.Context(), user, first); err != nil || got.Value != "access-2" {
+			t.Errorf("Replace = %q, %v", got.Value, err)
+		}
+		time.Sleep(life - 20*time.Second)
+		wantToken(t, peer, "access-3")
+		wantToken(t, k, "access-3")
+		wantPosts(t, i, 2)
+	})
+}
+
+// S05: one user's slow refresh delays nobody else.
+func TestSlowRefreshDelaysNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuers{}
+		k := newKeeperOfMany(t, i)
+		users := many(t, k, i, 100)
+		i.mu.Lock()
+		i.delay = 15 * time.Second
+		i.mu.Unlock()
+		slow := make(chan error, 1)
+		go func() {
+			_, err := k.Token(t.Context(), users[0])
+			slow <- err
+		}()
+		synctest.Wait()
+		i.mu.Lock()
+		i.delay = 0
+		i.mu.Unlock()
+		began := time.Now()
+		for _, u := range users[1:] {
+			if _, err := k.Token(t.Context(), u); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the others waited %v", took)
+		}
+		if err := <-slow; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// S25: the process dies at each step of the protocol. Another one goes on, and
+// the record ends usable, or lost with its cause; the server never sees a token
+// twice unless the first answer was lost.
+func TestCrashAtEachStep(t *testing.T) {
+	for name, tc := range map[string]struct {
+		// dieAtSave is the save, counted from the refresh's first, at which the
+		// store is gone for the dying process; dieAfter says that this save
+		// still gets through. dieInPost is before or after the server commits.
+		dieAtSave int64
+		dieAfter  bool
+		dieInPost string
+		lost      bool
+	}{
+		"before the intent":                   {dieAtSave: 1},
+		"after the intent":                    {dieAtSave: 1, dieAfter: true, dieInPost: "before"},
+		"after sending, before the commit":    {dieInPost: "before"},
+		"after the commit, before the answer": {dieInPost: "after", lost: true},
+		"after the answer, before the save":   {dieAtSave: 2, lost: true},
+		"after the save":                      {dieAtSave: 2, dieAfter: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i, store := newIssuer(), tokenstore.NewMemory()
+				link(t, keeper(t, store, i), i)
+				time.Sleep(life)
+				mortal := &mortal{Memory: store, dieAtSave: tc.dieAtSave, dieAfter: tc.dieAfter}
+				dying := keeper(t, mortal, i, func(c *custody.Config) {
+					post := c.Refresh
+					c.Refresh = func(ctx context.Context, token string) tokenwire.Outcome {
+						if tc.dieInPost == "after" {
+							post(ctx, token)
+						}
+						if tc.dieInPost != "" || mortal.dead.Load() {
+							mortal.dead.Store(true)
+							return tokenwire.Outcome{Class: tokenwire.Ambiguous}
+						}
+						return post(ctx, token)
+					}
+				})
+				_, _ = dying.Token(t.Context(), user)
+
+				other := keeper(t, store, i)
+				_, err := other.Token(t.Context(), user)
+				var gone *custody.LostError
+				switch {
+				case tc.lost && (!errors.As(err, &gone) || gone.Cause != custody.OutcomeUnknown):
+					t.Errorf("Token: %v, want the link lost with its cause", err)
+				case !tc.lost && err != nil:
+					t.Errorf("Token: %v, want a token", err)
+				}
+				if _, reuses := i.count(); reuses > 0 != tc.lost {
+					t.Errorf("%d tokens came twice", reuses)
+				}
+			})
+		})
+	}
+}
+
+// mortal is a store that a process loses when it dies.
+type mortal struct {
+	*tokenstore.Memory
+	dieAtSave int64
+	dieAfter  bool
+	saves     atomic.Int64
+	dead      atomic.Bool
+}
+
+func (m *mortal) Load(ctx context.Context, id string) (tokenstore.Record, error) {
+	if m.dead.Load() {
+		return tokenstore.Record{}, errReadOnly
+	}
+	return m.Memory.Load(ctx, id)
+}
+
+func (m *mortal) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if m.dead.Load() {
+		return tokenstore.Record{}, errReadOnly
+	}
+	if m.saves.Add(1) != m.dieAtSave {
+		return m.Memory.Save(ctx, r)
+	}
+	m.dead.Store(true)
+	if m.dieAfter {
+		_, _ = m.Memory.Save(ctx, r)
+	}
+	return tokenstore.Record{}, errReadOnly
+}
+
 var errReadOnly = errors.New("read-only")
 
 // flaky is a store with faults.
