@@ -22,6 +22,7 @@ package pkb
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -92,6 +93,9 @@ func New(cfg Config) (*Client, error) {
 		},
 		Verify: func(ctx context.Context, accessToken string) (string, error) {
 			id, err := c.purview(ctx, c.withToken(accessToken))
+			if errors.Is(err, ErrNotAPatient) {
+				return "", nil // so certainly not this link's patient
+			}
 			return string(id), err
 		},
 		Now:           cfg.Now,

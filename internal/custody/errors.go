@@ -98,6 +98,8 @@ const (
 	WaitAppWide = "the token endpoint refuses this application or is not taking requests"
 	// WaitUncertain: a refresh was sent and its outcome is unknown.
 	WaitUncertain = "a refresh was sent and its outcome is not known"
+	// WaitRejected: the session's last token was rejected before its time.
+	WaitRejected = "the session's last access token was rejected, and there is no other"
 	// WaitVerify: it could not be checked whose tokens these are.
 	WaitVerify = "the new approval could not be checked against the patient of this link"
 	// WaitSave: a new pair could not be saved.

@@ -50,6 +50,9 @@ func (k *Keeper) fly(ctx context.Context, user string, e *entry, f *flight) (Tok
 			}
 		}
 		if main.grant.RefreshToken == "" {
+			if k.serves(main, "") {
+				return Token{}, &WaitError{Reason: WaitRejected}
+			}
 			if _, err = k.lose(ctx, r, FinalTokenExpired); err != nil && !isConflict(err) {
 				return Token{}, err
 			}
@@ -366,6 +369,9 @@ func (k *Keeper) settleHeld(flight context.Context, held row, change func(*row))
 		switch {
 		case errors.Is(loadErr, ErrNoLink),
 			loadErr == nil && (now.Generation != held.Generation || !sameHolder(now.Lease, held.Lease)):
+			if loadErr == nil && landed(next, now) {
+				return now, nil
+			}
 			return row{}, errSuperseded
 		case loadErr == nil:
 			r = now
@@ -374,6 +380,12 @@ func (k *Keeper) settleHeld(flight context.Context, held row, change func(*row))
 			return row{}, err
 		}
 	}
+}
+
+// landed reports whether a save that failed has in truth written next.
+func landed(next, now row) bool {
+	return now.Version != next.Version && now.Generation == next.Generation && now.State == next.State && now.Cause == next.Cause &&
+		now.Intent.Attempt == next.Intent.Attempt && sameHolder(now.Lease, next.Lease)
 }
 
 // pause waits between from and to, at random so that waiters spread.

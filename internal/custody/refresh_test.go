@@ -523,6 +523,44 @@ func TestFinalToken(t *testing.T) {
 	})
 }
 
+// The last token of a session is rejected once before its time: there is no
+// other, and the link is not given up for it.
+func TestFinalTokenRejectedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		i.final = true
+		first := link(t, k, i)
+		_, err := k.Replace(t.Context(), user, first)
+		var wait *custody.WaitError
+		if !errors.As(err, &wait) || wait.Reason != custody.WaitRejected {
+			t.Errorf("Replace: %v", err)
+		}
+		wantToken(t, k, first)
+		wantPosts(t, i, 0)
+	})
+}
+
+// A rejection whose record was written by a save that said it failed is told
+// like any other.
+func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		store := &flaky{Memory: tokenstore.NewMemory()}
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+			store.lieOnSave.Store(true)
+			return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+		}
+		wantLost(t, k, custody.GrantRejected)
+		if got := k.Stats(); got.Lost[custody.GrantRejected] != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // A server rejects a token before its time: one refresh, whoever asks.
 func TestReplaceRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
