@@ -119,7 +119,13 @@ func (w *Web) Callback() http.Handler {
 		w.guard(rw)
 		user := w.cfg.User(r)
 		query := r.URL.Query()
-		_, err := w.client.Complete(r.Context(), user, w.pending(rw, r, user, query.Get("state")), query)
+		cookie := w.cookieName((&pending{State: query.Get("state")}).mark())
+		_, err := w.client.Complete(r.Context(), user, w.pending(r, user, cookie), query)
+		if err == nil || errors.Is(err, ErrState) || errors.Is(err, ErrWrongPatient) || errors.Is(err, ErrNotAPatient) {
+			// Over. Otherwise the same page, loaded again, may yet succeed: after
+			// an outage, or after Deny, Back and Approve.
+			w.setCookie(rw, cookie, "", -1)
+		}
 		if err != nil {
 			w.fail(rw, r, err)
 			return
@@ -128,15 +134,13 @@ func (w *Web) Callback() http.Handler {
 	})
 }
 
-// pending takes the approval called state out of its cookie. One that is not
-// there, or not this user's, is the zero Pending, which Complete refuses.
-func (w *Web) pending(rw http.ResponseWriter, r *http.Request, user, state string) Pending {
-	name := w.cookieName((&pending{State: state}).mark())
-	c, err := r.Cookie(name)
+// pending reads an approval from its cookie. One that is not there, or not this
+// user's, is the zero Pending, which Complete refuses.
+func (w *Web) pending(r *http.Request, user, cookie string) Pending {
+	c, err := r.Cookie(cookie)
 	if err != nil {
 		return Pending{}
 	}
-	w.setCookie(rw, name, "", -1)
 	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
 	if err != nil {
 		return Pending{}

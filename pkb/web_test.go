@@ -205,6 +205,34 @@ func TestWebReplayedCallback(t *testing.T) {
 	}
 }
 
+// PKB takes no requests just then, or the patient says no and thinks again: the
+// same approval can still be completed.
+func TestWebSecondThoughts(t *testing.T) {
+	s := newSite(t)
+	callback := s.start(t)
+	s.pkb.Next(pkbtest.Token, pkbtest.Respond(429, "", ""))
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadGateway {
+		t.Errorf("in the outage: status %d", resp.StatusCode)
+	}
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("reloaded: status %d", resp.StatusCode)
+	}
+
+	callback = s.start(t)
+	denied, _, _ := strings.Cut(callback, "?")
+	u, err := url.Parse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied += "?error=access_denied&state=" + u.Query().Get("state")
+	if resp := s.get(t, s.browser, denied); resp.StatusCode != http.StatusOK {
+		t.Errorf("denied: status %d", resp.StatusCode)
+	}
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("back, and approved: status %d", resp.StatusCode)
+	}
+}
+
 // The callback comes to another replica: fine with common keys.
 func TestWebOtherReplica(t *testing.T) {
 	text, err := pkb.GenerateKey("k")
