@@ -88,6 +88,7 @@ func New(cfg Config) (*Client, error) {
 		Ring:        cfg.Keys.sealer(),
 		Environment: cfg.Environment.Name,
 		ClientID:    cfg.ClientID,
+		Scope:       scopePatient,
 		Refresh: func(ctx context.Context, refreshToken string) tokenwire.Outcome {
 			return c.token.Refresh(ctx, refreshToken, scopePatient)
 		},

@@ -36,6 +36,9 @@ const (
 	EventEndsSoon = EventKind(custody.EndsSoon)
 	// EventWrongPatient: another patient's approval was refused.
 	EventWrongPatient = EventKind(custody.OtherPatient)
+	// EventScopeChanged: a refresh came back with another scope, that is user
+	// type, than PATIENT. The tokens are used; look into it with PKB.
+	EventScopeChanged = EventKind(custody.ScopeChanged)
 	// EventUnlinked: Unlink ended the link.
 	EventUnlinked = EventKind(custody.Unlinked)
 	// EventAppTrouble: the token endpoint refuses the application or is not

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -143,6 +145,28 @@ func TestLastTokenTellsTheEnd(t *testing.T) {
 		}
 		if diff := cmp.Diff([]pkb.EventKind{pkb.EventLinked, pkb.EventRefreshed, pkb.EventEndsSoon}, d.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// S34: a refresh with another scope is told; one that does not name it is as
+// before.
+func TestScopeChangeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.OnEvent = d.note })
+		r.link(t, user, r.patient)
+		for _, scope := range []string{`"scope":"PATIENT"`, `"other":"x"`, `"scope":"CLINICIAN"`} {
+			r.pkb.Advance(11 * time.Minute)
+			r.pkb.Next(pkbtest.Token, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+				return []byte(strings.Replace(string(body), `"scope":"PATIENT"`, scope, 1))
+			}))
+			d.events = nil
+			token(t.Context(), t, r.Client, user)
+			told := slices.Contains(d.kinds(), pkb.EventScopeChanged)
+			if want := strings.Contains(scope, "CLINICIAN"); told != want {
+				t.Errorf("%s: told %t, want %t", scope, told, want)
+			}
 		}
 	})
 }

@@ -34,6 +34,8 @@ const (
 	EndsSoon Kind = "ends_soon"
 	// OtherPatient: another patient's approval was refused.
 	OtherPatient Kind = "wrong_patient"
+	// ScopeChanged: a refresh came back with another scope than Config.Scope.
+	ScopeChanged Kind = "scope_changed"
 	// Unlinked: the host ended the link.
 	Unlinked Kind = "unlinked"
 	// AppTrouble: the token endpoint refuses the application or everybody; no
@@ -45,7 +47,7 @@ const (
 var levels = map[Kind]slog.Level{
 	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
 	Uncertain: slog.LevelWarn, SaveRetried: slog.LevelWarn, RelinkRequired: slog.LevelWarn,
-	OtherPatient: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
+	OtherPatient: slog.LevelWarn, ScopeChanged: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
 	Refreshed: slog.LevelDebug,
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	mathrand "math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/tokenwire"
@@ -162,6 +163,11 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 			k.emit(Event{Kind: Recovered, User: user})
 		}
 		k.emit(Event{Kind: Refreshed, User: user})
+		// A server that does not name the scope has not changed it (RFC 6749
+		// section 5.1).
+		if is := out.Grant.Scope; is != "" && k.Scope != "" && !strings.EqualFold(is, k.Scope) {
+			k.emit(Event{Kind: ScopeChanged, User: user})
+		}
 		if next.details.EndsTold && !held.details.EndsTold {
 			k.emit(Event{Kind: EndsSoon, User: user, EndsAt: next.EndsAt})
 		}

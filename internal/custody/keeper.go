@@ -31,7 +31,7 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required but Ring, Verify,
-// Ticks, OnEvent, SessionLife, EndsNotice and Forgive.
+// Scope, Ticks, OnEvent, SessionLife, EndsNotice and Forgive.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps; nil only for stores that forget.
@@ -39,6 +39,8 @@ type Config struct {
 	// Environment and ClientID must match those of every record.
 	Environment string
 	ClientID    string
+	// Scope is the scope that tokens are to have; "" for any.
+	Scope string
 	// Refresh sends one POST.
 	Refresh func(ctx context.Context, refreshToken string) tokenwire.Outcome
 	// Verify asks whose tokens these are. It is called before the tokens of a
