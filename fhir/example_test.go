@@ -25,9 +25,14 @@ func ExampleDecodeOperationOutcome() {
 			{"system": "http://fhir.patientsknowbest.com/codesystem/response-code", "code": "API_SESSION_EXPIRED"}]}}]}`))
 	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, err, len(outcome.Raw()) > 0)
 	fmt.Println(outcome)
+	for _, issue := range outcome.Issues {
+		// Texts can hold personal data: show them to no log.
+		fmt.Println(issue.Severity, issue.Code, issue.Text() == "", issue.Diagnostics() == "")
+	}
 	// Output:
 	// true <nil> true
 	// OperationOutcome(1 issues, API_SESSION_EXPIRED)
+	// error login true true
 }
 
 // A resource of another type is an error, and not an empty resource.

@@ -4,6 +4,7 @@
 package fhir_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,6 +96,9 @@ func TestPurview(t *testing.T) {
 		parameters(one("Patient/1")):                            {Type: "Patient", ID: "1"},
 		parameters(one(" Organization/2 ")):                     {Type: "Organization", ID: "2"},
 		parameters(`{"name":"other"},` + one("Practitioner/3")): {Type: "Practitioner", ID: "3"},
+		// A code that the models do not know, in a parameter that does not matter.
+		parameters(`{"name":"other","valueContactPoint":{"system":"pigeon"}},` + one("Patient/4")): {Type: "Patient", ID: "4"},
+		`{"resourceType":"Parameters","parameter":` + one("Patient/5") + `}`:                       {Type: "Patient", ID: "5"},
 	} {
 		if got, err := fhir.Purview([]byte(body)); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", body, got, err)
@@ -110,6 +114,7 @@ func TestPurview(t *testing.T) {
 		parameters(one("")):                                        1,
 		parameters(one("Patient/1") + "," + one("Patient/1")):      2,
 		parameters(one("Patient/1") + `,{"name":"purview"}`):       2,
+		`{"resourceType":"Parameters","parameter":[` + one("Patient/1") + `],"parameter":[` + one("Patient/2") + `]}`: 2,
 	} {
 		_, err := fhir.Purview([]byte(body))
 		var e *fhir.PurviewError
@@ -119,33 +124,57 @@ func TestPurview(t *testing.T) {
 	}
 }
 
+// issue is a fhir.Issue in clear, for comparing.
+type issue struct {
+	Severity, Code    string
+	Codings           []fhir.Coding
+	Text, Diagnostics string
+}
+
+func inClear(issues []fhir.Issue) (clear []issue) {
+	for _, i := range issues {
+		clear = append(clear, issue{i.Severity, i.Code, i.Codings, i.Text(), i.Diagnostics()})
+	}
+	return clear
+}
+
 func TestOperationOutcome(t *testing.T) {
 	outcome := func(issue string) string { return `{"resourceType":"OperationOutcome","issue":` + issue + `}` }
 	const system = `"system":"http://fhir.patientsknowbest.com/codesystem/response-code"`
 	for name, tc := range map[string]struct {
 		body string
-		want []fhir.Issue
+		want []issue
 		code fhir.ResponseCode
 	}{
 		"details.coding": {
 			outcome(`[{"severity":"error","code":"login","details":{"coding":[{` + system + `,"code":"API_SESSION_EXPIRED","display":"x"}],"text":"t"},"diagnostics":"d"}]`),
-			[]fhir.Issue{{Severity: "error", Code: "login", Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "API_SESSION_EXPIRED"}}, Text: "t", Diagnostics: "d"}},
+			[]issue{{Severity: "error", Code: "login", Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "API_SESSION_EXPIRED"}}, Text: "t", Diagnostics: "d"}},
 			fhir.SessionExpired,
 		},
 		"system with a space": {
 			outcome(`[{"details":{"coding":[{"system":"http://fhir.patientsknowbest.com/codesystem/response-code ","code":" NO_CONSENT "}]}}]`),
-			[]fhir.Issue{{Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "NO_CONSENT"}}}},
+			[]issue{{Codings: []fhir.Coding{{System: fhir.ResponseCodeSystem, Code: "NO_CONSENT"}}}},
 			fhir.NoConsent,
 		},
-		"issue.code":        {outcome(`[{"severity":"error","code":"ACC_TOKEN_EXPIRED"}]`), []fhir.Issue{{Severity: "error", Code: "ACC_TOKEN_EXPIRED"}}, fhir.AccessTokenExpired},
-		"in diagnostics":    {outcome(`[{"diagnostics":"failed: BAD_AUTHENTICATION."}]`), []fhir.Issue{{Diagnostics: "failed: BAD_AUTHENTICATION."}}, fhir.BadAuthentication},
-		"in text":           {outcome(`[{"details":{"text":"USER_TYPE_NOT_PERM"}}]`), []fhir.Issue{{Text: "USER_TYPE_NOT_PERM"}}, fhir.UserTypeNotPermitted},
-		"in a longer word":  {outcome(`[{"diagnostics":"MY_BAD_AUTHENTICATION"}]`), []fhir.Issue{{Diagnostics: "MY_BAD_AUTHENTICATION"}}, ""},
-		"another system":    {outcome(`[{"details":{"coding":[{"system":"urn:x","code":"NO_CONSENT"}]}}]`), []fhir.Issue{{Codings: []fhir.Coding{{System: "urn:x", Code: "NO_CONSENT"}}}}, ""},
-		"unknown code":      {outcome(`[{"severity":"worse","code":"NEW_CODE"}]`), []fhir.Issue{{Severity: "worse", Code: "NEW_CODE"}}, ""},
+		"issue.code":       {outcome(`[{"severity":"error","code":"ACC_TOKEN_EXPIRED"}]`), []issue{{Severity: "error", Code: "ACC_TOKEN_EXPIRED"}}, fhir.AccessTokenExpired},
+		"in diagnostics":   {outcome(`[{"diagnostics":"failed: BAD_AUTHENTICATION."}]`), []issue{{Diagnostics: "failed: BAD_AUTHENTICATION."}}, fhir.BadAuthentication},
+		"in text":          {outcome(`[{"details":{"text":"USER_TYPE_NOT_PERM"}}]`), []issue{{Text: "USER_TYPE_NOT_PERM"}}, fhir.UserTypeNotPermitted},
+		"in a longer word": {outcome(`[{"diagnostics":"MY_BAD_AUTHENTICATION"}]`), []issue{{Diagnostics: "MY_BAD_AUTHENTICATION"}}, ""},
+		"another system":   {outcome(`[{"details":{"coding":[{"system":"urn:x","code":"NO_CONSENT"}]}}]`), []issue{{Codings: []fhir.Coding{{System: "urn:x", Code: "NO_CONSENT"}}}}, ""},
+		"system before none": {
+			outcome(`[{"details":{"coding":[{"code":"NO_CONSENT"}]}},{"details":{"coding":[{"code":"x"},{` + system + `,"code":"API_SESSION_INVALID"}]}}]`),
+			[]issue{{Codings: []fhir.Coding{{Code: "NO_CONSENT"}}}, {Codings: []fhir.Coding{{Code: "x"}, {System: fhir.ResponseCodeSystem, Code: "API_SESSION_INVALID"}}}},
+			fhir.SessionInvalid,
+		},
+		"odd shapes": {
+			outcome(`[7,null,{"severity":null,"code":["x"],"diagnostics":5,"details":[]},{"code":"y","details":{"text":{},"coding":[null,"z",{"code":1}]}}]`),
+			[]issue{{Diagnostics: "5"}, {Code: "y", Codings: []fhir.Coding{{Code: "1"}}}},
+			"",
+		},
+		"unknown code":      {outcome(`[{"severity":"worse","code":"NEW_CODE"}]`), []issue{{Severity: "worse", Code: "NEW_CODE"}}, ""},
 		"nothing":           {outcome(`[]`), nil, ""},
-		"one, not many":     {outcome(`{"code":"NO_CONSENT","details":{"coding":{"code":"NO_DECRYPT_KEY"}}}`), []fhir.Issue{{Code: "NO_CONSENT", Codings: []fhir.Coding{{Code: "NO_DECRYPT_KEY"}}}}, fhir.NoDecryptKey},
-		"odd members":       {outcome(`[null,7,{"severity":null,"code":5,"details":[],"diagnostics":{"x":1}}]`), []fhir.Issue{{Code: "5"}}, ""},
+		"one, not many":     {outcome(`{"code":"NO_CONSENT","details":{"coding":{"code":"NO_DECRYPT_KEY"}}}`), []issue{{Code: "NO_CONSENT", Codings: []fhir.Coding{{Code: "NO_DECRYPT_KEY"}}}}, fhir.NoDecryptKey},
+		"odd members":       {outcome(`[null,7,{"severity":null,"code":5,"details":[],"diagnostics":{"x":1}}]`), []issue{{Code: "5"}}, ""},
 		"issue is a string": {outcome(`"x"`), nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +182,7 @@ func TestOperationOutcome(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, o.Issues, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tc.want, inClear(o.Issues), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("issues (-want +got):\n%s", diff)
 			}
 			if got := o.ResponseCode(); got != tc.code {
@@ -171,32 +200,96 @@ func TestOperationOutcome(t *testing.T) {
 	}
 }
 
-// Texts of an outcome can hold personal data.
+// Every response code of PKB's pages is found wherever it stands.
+func TestResponseCodes(t *testing.T) {
+	for _, code := range []fhir.ResponseCode{
+		"ACC_TOKEN_EXPIRED", "API_SESSION_EXPIRED", "API_SESSION_INVALID", "BAD_AUTHENTICATION", "ACCESS_FROZEN_OUTWARD", "USER_TYPE_NOT_PERM",
+		"ACCESS_FROZEN_INWARD", "NO_ASSOCIATION", "NO_CONSENT", "NO_DECRYPT_KEY", "SHARING_DISABLED",
+	} {
+		for _, issue := range []string{
+			`{"details":{"coding":[{"system":"` + fhir.ResponseCodeSystem + `","code":"%s"}]}}`, `{"details":{"coding":[{"code":"%s"}]}}`,
+			`{"code":"%s"}`, `{"diagnostics":"(%s)"}`, `{"details":{"text":"it says %s here"}}`,
+		} {
+			body := `{"resourceType":"OperationOutcome","issue":[` + strings.ReplaceAll(issue, "%s", string(code)) + `]}`
+			o, err := fhir.DecodeOperationOutcome([]byte(body))
+			if err != nil || o.ResponseCode() != code {
+				t.Errorf("%s: %q, %v", body, o.ResponseCode(), err)
+			}
+		}
+	}
+}
+
+// Texts of an outcome can hold personal data: they are not printed, wherever
+// the outcome sits.
 func TestOperationOutcomeDoesNotPrintTexts(t *testing.T) {
-	o, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType":"OperationOutcome","issue":[{"code":"NO_CONSENT","details":{"text":"canary"},"diagnostics":"canary"}]}`))
+	o, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType":"OperationOutcome","issue":[{"code":"NO_CONSENT","details":{"text":"canary"},"diagnostics":"canary","other":"canary"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	for _, v := range []any{o, &o, o.Issues, o.Issues[0]} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+	for _, v := range []any{
+		o, &o, o.Issues, o.Issues[0], &o.Issues[0], struct{ Outcome fhir.OperationOutcome }{o}, struct{ outcome fhir.OperationOutcome }{o},
+		struct{ outcome any }{o}, struct{ issue fhir.Issue }{o.Issues[0]}, map[string]fhir.OperationOutcome{"x": o},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+		j, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(j)
 	}
-	j, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
+	for _, canary := range []string{"canary", "63616e617279", "63616E617279", "99 97 110 97 114 121"} {
+		if strings.Contains(out.String(), canary) {
+			t.Errorf("%q is printed:\n%s", canary, &out)
+		}
 	}
-	out.Write(j)
-	if strings.Contains(out.String(), "canary") || !strings.Contains(out.String(), "NO_CONSENT") {
-		t.Errorf("printed:\n%s", &out)
+	if got := fmt.Sprint(o); got != "OperationOutcome(1 issues, NO_CONSENT)" {
+		t.Errorf("prints %q, without its code", got)
 	}
+}
+
+// No error repeats what was read.
+func TestErrorsAreWithoutContent(t *testing.T) {
+	for _, body := range []string{
+		"canary", `"canary"`, `{"resourceType":"canary 1"}`, `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"canary"}}]}`,
+		`{"resourceType":"Parameters","parameter":"canary"}`, `{"resourceType":"Parameters"} canary`, `{"canary":canary}`,
+	} {
+		_, err1 := fhir.Purview([]byte(body))
+		_, err2 := fhir.DecodeOperationOutcome([]byte(body))
+		_, err3 := fhir.DecodeParameters([]byte(body))
+		_, err4 := fhir.ParseReference(body)
+		if text := fmt.Sprintf("%v %+v %v %v %v", err1, err1, err2, err3, err4); strings.Contains(text, "canary") {
+			t.Errorf("%s: %s", body, text)
+		}
+	}
+}
+
+func FuzzResourceType(f *testing.F) {
+	for _, seed := range []string{`{"resourceType":"Patient"}`, `{"resourceType":"A","resourceType":"B"}`, "\xef\xbb\xbf{}", `{"a":1,}`, "<html>", "null", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		kind, err := fhir.ResourceType(body)
+		var object map[string]json.RawMessage
+		plain := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+		isObject := json.Unmarshal(plain, &object) == nil && object != nil
+		if (err == nil) != isObject {
+			t.Fatalf("error %v, and an object: %t", err, isObject)
+		}
+		if kind != "" && string(object["resourceType"]) == "" {
+			t.Errorf("type %q of an object without one", kind)
+		}
+	})
 }
 
 func FuzzPurview(f *testing.F) {
 	f.Add([]byte(`{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1"}}]}`))
 	f.Add([]byte(`{"resourceType":"Parameters","parameter":{}}`))
+	f.Add([]byte(`{"resourceType":"Parameters","parameter":[null,7,{"name":"purview","valueReference":[]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		ref, err := fhir.Purview(body)
 		if (err == nil) != (ref.Type != "" && ref.ID != "") {
@@ -228,9 +321,11 @@ func FuzzDecodeOperationOutcome(f *testing.F) {
 	f.Add([]byte(`{"resourceType":"OperationOutcome","issue":{"details":{"coding":{}}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		o, err := fhir.DecodeOperationOutcome(body)
-		if err == nil && len(o.Raw()) == 0 {
-			t.Error("no raw resource")
+		if (err == nil) != json.Valid(o.Raw()) {
+			t.Errorf("error %v, and a raw resource of %d bytes", err, len(o.Raw()))
 		}
-		_ = o.ResponseCode()
+		if code := o.ResponseCode(); code != "" && !bytes.Contains(o.Raw(), []byte(code)) && !bytes.Contains(o.Raw(), []byte(`\`)) {
+			t.Errorf("%q is not in the resource", code)
+		}
 	})
 }

@@ -18,7 +18,7 @@ type ResponseCode string
 // ResponseCodeSystem is the code system of ResponseCode.
 const ResponseCodeSystem = "http://fhir.patientsknowbest.com/codesystem/response-code"
 
-// The response codes (PKB: CS Response Code).
+// The response codes of the current page (PKB: CS Response Code).
 const (
 	// AccessTokenExpired: use the refresh token.
 	AccessTokenExpired ResponseCode = "ACC_TOKEN_EXPIRED"
@@ -35,13 +35,20 @@ const (
 	UserTypeNotPermitted ResponseCode = "USER_TYPE_NOT_PERM"
 )
 
-// The response codes of an older page, about the record that was asked for.
+// The response codes that only an older page has (PKB: response-code, on the
+// former developer site): why the record that was asked for stays closed. The
+// page names them; what is said of each here is read from its name.
 const (
+	// AccessFrozenInward: access to the record is frozen.
 	AccessFrozenInward ResponseCode = "ACCESS_FROZEN_INWARD"
-	NoAssociation      ResponseCode = "NO_ASSOCIATION"
-	NoConsent          ResponseCode = "NO_CONSENT"
-	NoDecryptKey       ResponseCode = "NO_DECRYPT_KEY"
-	SharingDisabled    ResponseCode = "SHARING_DISABLED"
+	// NoAssociation: who asks has nothing to do with the record.
+	NoAssociation ResponseCode = "NO_ASSOCIATION"
+	// NoConsent: the patient has not consented.
+	NoConsent ResponseCode = "NO_CONSENT"
+	// NoDecryptKey: the record cannot be decrypted for who asks.
+	NoDecryptKey ResponseCode = "NO_DECRYPT_KEY"
+	// SharingDisabled: the patient has turned sharing off.
+	SharingDisabled ResponseCode = "SHARING_DISABLED"
 )
 
 var responseCodes = []ResponseCode{
@@ -63,16 +70,43 @@ func known(s string) (ResponseCode, bool) {
 // prints its codes only: texts can hold personal data.
 type OperationOutcome struct {
 	Issues []Issue
-	raw    json.RawMessage
+	raw    concealed
 }
 
-// Issue is one issue of an OperationOutcome.
+// Issue is one issue of an OperationOutcome. It prints nothing of itself.
 type Issue struct {
+	// Severity and Code are codes of FHIR, as "error" and "login"; unknown ones
+	// are kept, and what did not come is "".
 	Severity, Code string
 	// Codings are those of details.
 	Codings []Coding
-	// Text is that of details; it and Diagnostics can hold personal data.
-	Text, Diagnostics string
+
+	text, diagnostics concealed
+}
+
+// Text returns the text of details. It can hold personal data.
+func (i Issue) Text() string { return i.text.reveal() }
+
+// Diagnostics returns what the server says about the issue. It can hold
+// personal data.
+func (i Issue) Diagnostics() string { return i.diagnostics.reveal() }
+
+// concealed is a text behind a pointer: a printer that walks unexported fields
+// by reflection finds an address and not the text.
+type concealed struct{ text *string }
+
+func conceal(s string) concealed {
+	if s == "" {
+		return concealed{}
+	}
+	return concealed{&s}
+}
+
+func (c concealed) reveal() string {
+	if c.text == nil {
+		return ""
+	}
+	return *c.text
 }
 
 // Coding is a code and the system it is from.
@@ -101,11 +135,11 @@ func DecodeOperationOutcome(data []byte) (OperationOutcome, error) {
 	if err := json.Unmarshal(trim(data), &resource); err != nil {
 		return OperationOutcome{}, ErrMalformed
 	}
-	o := OperationOutcome{raw: append(json.RawMessage(nil), trim(data)...)}
+	o := OperationOutcome{raw: conceal(string(trim(data)))}
 	for _, i := range resource.Issue {
 		issue := Issue{
 			Severity: string(i.Severity), Code: string(i.Code),
-			Text: string(i.Details.value.Text), Diagnostics: string(i.Diagnostics),
+			text: conceal(string(i.Details.value.Text)), diagnostics: conceal(string(i.Diagnostics)),
 		}
 		for _, c := range i.Details.value.Coding {
 			issue.Codings = append(issue.Codings, Coding{System: strings.TrimSpace(string(c.System)), Code: strings.TrimSpace(string(c.Code))})
@@ -138,6 +172,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 type one[T any] struct{ value T }
 
 func (o *one[T]) UnmarshalJSON(data []byte) error {
+	*o = one[T]{}
 	if data[0] == '{' {
 		return json.Unmarshal(data, &o.value)
 	}
@@ -173,22 +208,25 @@ func (s *some[T]) UnmarshalJSON(data []byte) error {
 
 // ResponseCode returns PKB's response code, or "" if there is none that is
 // known. Where PKB puts it is not shown on its pages, so it is looked for in
-// details.coding, then in issue.code, then as a word in the texts.
+// details.coding, among the codings of ResponseCodeSystem and then among those
+// without a system; then in issue.code; then as a word in the texts.
 func (o OperationOutcome) ResponseCode() ResponseCode {
-	for _, i := range o.Issues {
-		for _, c := range i.Codings {
-			if code, ok := known(c.Code); ok && (c.System == ResponseCodeSystem || c.System == "") {
-				return code
+	for _, system := range []string{ResponseCodeSystem, ""} {
+		for _, i := range o.Issues {
+			for _, c := range i.Codings {
+				if code, ok := known(c.Code); ok && c.System == system {
+					return code
+				}
 			}
 		}
 	}
 	for _, i := range o.Issues {
-		if code, ok := known(i.Code); ok {
+		if code, ok := known(strings.TrimSpace(i.Code)); ok {
 			return code
 		}
 	}
 	for _, i := range o.Issues {
-		for _, t := range []string{i.Diagnostics, i.Text} {
+		for _, t := range []string{i.Diagnostics(), i.Text()} {
 			for _, word := range strings.FieldsFunc(t, func(r rune) bool {
 				return r != '_' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9')
 			}) {
@@ -201,8 +239,9 @@ func (o OperationOutcome) ResponseCode() ResponseCode {
 	return ""
 }
 
-// Raw returns the resource as it came. It can hold personal data.
-func (o OperationOutcome) Raw() json.RawMessage { return append(json.RawMessage(nil), o.raw...) }
+// Raw returns a copy of the resource as it came, without a byte-order mark. It
+// can hold personal data.
+func (o OperationOutcome) Raw() json.RawMessage { return json.RawMessage(o.raw.reveal()) }
 
 // String implements fmt.Stringer: the response code, and nothing of the texts.
 func (o OperationOutcome) String() string {

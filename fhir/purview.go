@@ -4,6 +4,7 @@
 package fhir
 
 import (
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -95,24 +96,35 @@ func (e *PurviewError) Is(target error) bool { return target == ErrPurview }
 //
 // (PKB: Purview operation; Patient Identifier and Demographic Retrieval.)
 func Purview(data []byte) (Reference, error) {
-	p, err := DecodeParameters(data)
-	if err != nil {
+	if err := check(data, "Parameters"); err != nil {
 		return Reference{}, err
+	}
+	// Not DecodeParameters: its models give up on a code that they do not know,
+	// in a parameter that is nobody's business here.
+	var resource struct {
+		Parameter some[struct {
+			Name           text `json:"name"`
+			ValueReference one[struct {
+				Reference text `json:"reference"`
+			}] `json:"valueReference"`
+		}] `json:"parameter"`
+	}
+	if err := json.Unmarshal(trim(data), &resource); err != nil {
+		return Reference{}, ErrMalformed
 	}
 	var (
 		count int
 		ref   Reference
 		found bool
 	)
-	for _, parameter := range p.Parameter {
+	for _, parameter := range resource.Parameter {
 		if parameter.Name != "purview" {
 			continue
 		}
 		count++
-		if v := parameter.ValueReference; v != nil && v.Reference != nil {
-			if ref, err = ParseReference(strings.TrimSpace(*v.Reference)); err == nil {
-				found = true
-			}
+		var err error
+		if ref, err = ParseReference(strings.TrimSpace(string(parameter.ValueReference.value.Reference))); err == nil {
+			found = true
 		}
 	}
 	if count != 1 || !found {

@@ -5,43 +5,40 @@ package pkb
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"time"
 )
 
 // Date is a day in the calendar, without a time of day or a zone: a date of
 // birth. It prints as [redacted]; ISO and Time give the day. The zero Date means
 // that PKB sent none that could be read.
-type Date struct{ day *time.Time }
+//
+// Compare dates with Equal, not with ==.
+type Date struct{ concealed } // as ISO 8601 writes it: fmt follows a pointer to a time.Time, and not one to a string
 
 // ParseDate reads a date of the form 2000-02-29.
 func ParseDate(s string) (Date, error) {
-	t, err := time.Parse(time.DateOnly, s)
-	if err != nil {
+	if _, err := time.Parse(time.DateOnly, s); err != nil {
 		return Date{}, errors.New("pkb: not a date of the form 2000-02-29")
 	}
-	return Date{day: &t}, nil
+	return Date{conceal(s)}, nil
 }
 
 // IsZero reports whether there is no date.
-func (d Date) IsZero() bool { return d.day == nil }
+func (d Date) IsZero() bool { return d.text == nil }
 
 // ISO returns the date as 2000-02-29, or "".
-func (d Date) ISO() string {
-	if d.day == nil {
-		return ""
-	}
-	return d.day.Format(time.DateOnly)
-}
+func (d Date) ISO() string { return d.reveal() }
 
 // Time returns the beginning of the day in loc; the zero time for no date.
 func (d Date) Time(loc *time.Location) time.Time {
-	if d.day == nil {
+	if d.IsZero() {
 		return time.Time{}
 	}
-	return time.Date(d.day.Year(), d.day.Month(), d.day.Day(), 0, 0, 0, 0, loc)
+	t, err := time.ParseInLocation(time.DateOnly, d.ISO(), loc)
+	if err != nil { // not of a Date that ParseDate made
+		return time.Time{}
+	}
+	return t
 }
 
 // Equal reports whether both are the same day, or none.
@@ -56,15 +53,3 @@ func readDate(s string) Date {
 	d, _ := ParseDate(s)
 	return d
 }
-
-// Format implements fmt.Formatter.
-func (Date) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// String implements fmt.Stringer.
-func (Date) String() string { return redacted }
-
-// LogValue implements slog.LogValuer.
-func (Date) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON implements json.Marshaler.
-func (Date) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

@@ -6,6 +6,7 @@ package pkb
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -21,7 +22,10 @@ var (
 	errElsewhere = &answerError{what: "the answer names a record on another server"}
 )
 
-// ParsePublicID reads a public id, and refuses everything else.
+// ParsePublicID reads a public id in either case, and refuses everything else:
+// above all a number, which is the id of users/self.
+//
+// (PKB: PKB Public ID.)
 func ParsePublicID(s string) (PublicID, error) {
 	id := strings.ToLower(strings.TrimSpace(s))
 	if !isUUID(id) {
@@ -54,17 +58,37 @@ func isUUID(s string) bool {
 }
 
 // publicIDFromPurview returns the patient that an answer of Purview names. An
-// absolute reference must be one of the server that answered.
+// absolute reference must be one of the server that answered: scheme, host and
+// port.
 func publicIDFromPurview(answer []byte, server string) (PublicID, error) {
 	ref, err := fhir.Purview(answer)
 	if err != nil {
 		return "", err
 	}
-	if ref.Base != "" && !strings.EqualFold(origin(ref.Base), server) {
+	if ref.Base != "" && !sameServer(ref.Base, server) {
 		return "", errElsewhere
 	}
 	if ref.Type != "Patient" {
 		return "", ErrNotAPatient
 	}
 	return ParsePublicID(ref.ID)
+}
+
+func sameServer(a, b string) bool {
+	u, err := url.Parse(a)
+	if err != nil {
+		return false
+	}
+	v, err := url.Parse(b)
+	return err == nil && u.Scheme == v.Scheme && u.Hostname() != "" && strings.EqualFold(u.Hostname(), v.Hostname()) && port(u) == port(v)
+}
+
+func port(u *url.URL) string {
+	switch p := u.Port(); {
+	case p != "":
+		return p
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
 }

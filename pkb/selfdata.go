@@ -10,15 +10,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Self is the answer of users/self about a patient. null, "" and a missing
-// member all are the zero value; Raw tells them apart.
+// member all are the zero value, and so is a member in a form that cannot be
+// read; Raw tells them apart.
 //
-// A Self and everything personal in it print as [redacted]; Reveal, ISO, Float64
-// and Raw give the content.
+// A Self and everything in it that is about the patient print as [redacted];
+// Reveal, Code, ISO, Float64 and Raw give the content. What PKB takes from a
+// vocabulary of its own, as "NHS number" or EMAIL, is a plain string.
 //
 // (PKB: Patient Identifier and Demographic Retrieval.)
 type Self struct {
@@ -27,11 +32,18 @@ type Self struct {
 	// UserType was null for a patient in PKB's sample; Patient tells.
 	UserType string
 
+	// The height, in the units that PKB names its fields by. By their names,
+	// HeightFeet and HeightInches are one height, and HeightInchesTotal is the
+	// same in inches alone. PKB's sample rounds centimetres down.
 	HeightCentimetres, HeightFeet, HeightInches, HeightInchesTotal Measure
-	WeightKilograms, WeightPounds                                  Measure
+	// The weight, in both units.
+	WeightKilograms, WeightPounds Measure
 
 	Title, FirstName, LastName Personal
-	DateOfBirth, DateDeceased  Date
+	DateOfBirth                Date
+	// DateDeceased is the zero Date for a patient who lives, and for a date that
+	// cannot be read: PKB's pages do not show its form. Deceased tells.
+	DateDeceased Date
 	// Gender is what PKB advises to use: the sex assigned at birth, by the page
 	// on this call; another page calls it the administrative gender.
 	Gender Gender
@@ -47,46 +59,51 @@ type Self struct {
 	// show their members.
 	OrgLevelIDs, TeamLevelIDs []LocalID
 	Contacts                  []Contact
-	// Patient is true: Self of anybody else is ErrNotAPatient.
+	// Patient is true: an answer without it, or with null, is refused with
+	// ErrNotAPatient as one with false is.
 	Patient bool
 
-	// A string behind a pointer, because printers show a pointer to bytes.
-	raw *string
+	// deceased is set if there is a date of death, and raw is the whole answer:
+	// pointers, and one to a string, because printers show a pointer to bytes.
+	deceased *struct{}
+	raw      *string
 }
 
-// UserID is PKB's numeric id of a user, as text. It is not the public id, which
-// is a [PublicID].
-type UserID string
+// UserID is PKB's numeric id of a user: a decimal number, as text. It is not
+// the public id, which is a [PublicID]. It prints as [redacted]; only Reveal
+// gives the number.
+type UserID struct{ concealed }
 
-// NationalID is one national identifier.
-type NationalID struct {
-	Value Personal
-	// Name is PKB's name of the identifier, as "NHS number".
-	Name string
-	// CountryCodes are those of ISO 3166-2, as "GB-ENG".
-	CountryCodes []string
-}
+// Reveal returns the number as PKB sent it, or "".
+func (id UserID) Reveal() string { return id.reveal() }
 
-// LocalID is an identifier of an organisation or a team.
+// Equal reports whether both are the same number, or none.
+func (id UserID) Equal(o UserID) bool { return id.reveal() == o.reveal() }
+
+// LocalID is an identifier of an organisation or a team. It prints as
+// [redacted].
 type LocalID struct{ raw *string }
 
 // Raw returns the identifier as PKB sent it.
 func (l LocalID) Raw() json.RawMessage { return clone(l.raw) }
 
-// Contact is one way to reach the patient.
+// Contact is one way to reach the patient. It prints as [redacted].
 type Contact struct {
-	ID string
-	// Type is PKB's code, as EMAIL.
-	Type  string
+	// ID is PKB's id of the contact: a decimal number in its sample.
+	ID Personal
+	// Type is PKB's code: EMAIL, or another that its pages do not list.
+	Type string
+	// Value is the address or the number itself.
 	Value Personal
-	// PhoneUse is PKB's code for the use of a phone number.
-	PhoneUse           string
+	// PhoneUse is PKB's code for the use of a phone number; "" for others.
+	PhoneUse string
+	// Primary and Confirmed are PKB's flags; its pages do not explain them.
 	Primary, Confirmed bool
 }
 
 // Gender is a code as PKB sends it; unknown codes are kept. It prints as
 // [redacted].
-type Gender struct{ code concealed }
+type Gender struct{ concealed }
 
 // The codes of Gender (PKB's blog of 5 July 2017); others can come.
 const (
@@ -97,18 +114,26 @@ const (
 )
 
 // Code returns the code as PKB sent it, or "".
-func (g Gender) Code() string { return g.code.reveal() }
+func (g Gender) Code() string { return g.reveal() }
 
-// Measure is a number as PKB sent it. It prints as [redacted].
-type Measure struct{ text concealed }
+// Measure is a number, in the unit that the name of its field says. PKB sends
+// it as text. It prints as [redacted].
+type Measure struct{ concealed }
 
 // Float64 returns the number; ok is false when PKB sent none.
 func (m Measure) Float64() (value float64, ok bool) {
-	value, err := strconv.ParseFloat(m.text.reveal(), 64)
-	return value, err == nil
+	value, err := strconv.ParseFloat(m.reveal(), 64)
+	if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+		return 0, false
+	}
+	return value, true
 }
 
-// Raw returns the whole answer as PKB sent it: personal data, not for a log.
+// Deceased reports whether PKB sent a date of death, readable or not.
+func (s *Self) Deceased() bool { return s.deceased != nil }
+
+// Raw returns a copy of the whole answer as PKB sent it, without a byte-order
+// mark: personal data, not for a log.
 func (s *Self) Raw() json.RawMessage { return clone(s.raw) }
 
 func clone(raw *string) json.RawMessage {
@@ -116,39 +141,6 @@ func clone(raw *string) json.RawMessage {
 		return nil
 	}
 	return json.RawMessage(*raw)
-}
-
-// NHSNumber returns the patient's NHS number, ten digits. PKB keeps the numbers
-// of England and Wales, Scotland and Northern Ireland apart though their values
-// look alike, so it is found by its name and country, never by its form. ok is
-// false when there is none, or two that differ.
-func (s *Self) NHSNumber() (number Personal, ok bool) {
-	for _, id := range s.NationalIDs {
-		if !id.isNHSNumber() {
-			continue
-		}
-		digits := strings.NewReplacer(" ", "", "-", "").Replace(id.Value.Reveal())
-		switch {
-		case digits == "":
-		case !ok:
-			number, ok = NewPersonal(digits), true
-		case number.Reveal() != digits:
-			return Personal{}, false
-		}
-	}
-	return number, ok
-}
-
-func (n NationalID) isNHSNumber() bool {
-	if !strings.EqualFold(strings.Join(strings.Fields(n.Name), " "), "NHS number") {
-		return false
-	}
-	for _, c := range n.CountryCodes {
-		if c = strings.TrimSpace(c); strings.EqualFold(c, "GB-ENG") || strings.EqualFold(c, "GB-WLS") {
-			return true
-		}
-	}
-	return false
 }
 
 // errMalformedSelf: not one JSON object.
@@ -169,36 +161,33 @@ func decodeSelf(answer []byte) (*Self, error) {
 	if !w.Patient {
 		return nil, ErrNotAPatient
 	}
-	raw := string(answer)
+	raw := string(trimmed)
 	s := &Self{
-		ID: UserID(w.ID), UserType: string(w.UserType),
+		ID: UserID{w.ID.conceal()}, UserType: string(w.UserType),
 		HeightCentimetres: w.HeightCm.measure(), HeightFeet: w.HeightFeet.measure(),
 		HeightInches: w.HeightInches.measure(), HeightInchesTotal: w.HeightInchesTotal.measure(),
 		WeightKilograms: w.WeightKg.measure(), WeightPounds: w.WeightLbs.measure(),
 		Title: w.Title.personal(), FirstName: w.FirstName.personal(), LastName: w.LastName.personal(),
-		DateOfBirth: readDate(string(w.DOB)), DateDeceased: readDate(string(w.DateDeceased)),
-		Gender: w.Gender.gender(), GenderMF: w.GenderMF.gender(),
+		DateOfBirth: readDate(string(w.DOB)), DateDeceased: readDate(string(w.DateDeceased.text)),
+		Gender: Gender{w.Gender.conceal()}, GenderMF: Gender{w.GenderMF.conceal()},
 		Email: w.Email.personal(), Phone: w.Phone.personal(),
 		Address1: w.Address1.personal(), Address2: w.Address2.personal(), City: w.City.personal(),
 		State: w.State.personal(), PostalCode: w.PostalCode.personal(), Country: w.Country.personal(),
 		JobTitle: w.JobTitle.personal(), OrganizationName: w.OrganizationName.personal(), TeamName: w.TeamName.personal(),
+		NationalIDs: nationalIDs(w.NationalIDs),
+		OrgLevelIDs: w.OrgLevelIDs.local(), TeamLevelIDs: w.TeamLevelIDs.local(),
 		Patient: true,
 		raw:     &raw,
 	}
-	for _, n := range w.NationalIDs {
-		id := NationalID{Value: n.Value.personal(), Name: string(n.Name)}
-		for _, c := range n.CountryCodes {
-			id.CountryCodes = append(id.CountryCodes, string(c))
-		}
-		s.NationalIDs = append(s.NationalIDs, id)
+	if w.DateDeceased.sent {
+		s.deceased = new(struct{})
 	}
 	for _, c := range w.Contacts {
 		s.Contacts = append(s.Contacts, Contact{
-			ID: string(c.ID), Type: string(c.ContactType), Value: c.ContactValue.personal(),
+			ID: c.ID.personal(), Type: string(c.ContactType), Value: c.ContactValue.personal(),
 			PhoneUse: string(c.PhoneUseType), Primary: bool(c.Primary), Confirmed: bool(c.Confirmed),
 		})
 	}
-	s.OrgLevelIDs, s.TeamLevelIDs = w.OrgLevelIDs.local(), w.TeamLevelIDs.local()
 	return s, nil
 }
 
@@ -216,7 +205,7 @@ type selfOnTheWire struct {
 	FirstName         wireText               `json:"firstName"`
 	LastName          wireText               `json:"lastName"`
 	DOB               wireText               `json:"dob"`
-	DateDeceased      wireText               `json:"dateDeceased"`
+	DateDeceased      wireDeath              `json:"dateDeceased"`
 	GenderMF          wireText               `json:"genderMF"`
 	Gender            wireText               `json:"gender"`
 	Email             wireText               `json:"email"`
@@ -237,12 +226,6 @@ type selfOnTheWire struct {
 	Patient           wireBool               `json:"patient"`
 }
 
-type nationalWire struct {
-	Value        wireText           `json:"value"`
-	Name         wireText           `json:"name"`
-	CountryCodes wireList[wireText] `json:"countryCodes"`
-}
-
 type contactWire struct {
 	ID           wireText `json:"id"`
 	ContactType  wireText `json:"contactType"`
@@ -259,21 +242,46 @@ type wireText string
 func (t *wireText) UnmarshalJSON(data []byte) error {
 	switch data[0] {
 	case '"':
-		var s string
-		if err := json.Unmarshal(data, &s); err != nil {
-			return err
+		// Most texts are what they look like, and need no second reader.
+		if text := data[1 : len(data)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+			*t = wireText(text)
+			return nil
 		}
-		*t = wireText(s)
+		return json.Unmarshal(data, (*string)(t))
 	case '{', '[', 'n':
+		*t = ""
 	default:
 		*t = wireText(data)
 	}
 	return nil
 }
 
-func (t wireText) personal() Personal { return NewPersonal(string(t)) }
-func (t wireText) measure() Measure   { return Measure{conceal(strings.TrimSpace(string(t)))} }
-func (t wireText) gender() Gender     { return Gender{conceal(string(t))} }
+// conceal points at the text where it was read, instead of copying it.
+func (t *wireText) conceal() concealed {
+	if *t == "" {
+		return concealed{}
+	}
+	return concealed{text: (*string)(t)}
+}
+
+func (t *wireText) personal() Personal { return Personal{t.conceal()} }
+
+func (t *wireText) measure() Measure {
+	*t = wireText(strings.TrimSpace(string(*t)))
+	return Measure{t.conceal()}
+}
+
+// wireDeath is a date of death; sent tells that there is one, whatever it looks
+// like.
+type wireDeath struct {
+	text wireText
+	sent bool
+}
+
+func (d *wireDeath) UnmarshalJSON(data []byte) error {
+	d.sent = data[0] != 'n' && data[0] != 'f' && string(data) != `""`
+	return d.text.UnmarshalJSON(data)
+}
 
 // wireBool is true, or "true"; anything else is false.
 type wireBool bool
@@ -285,9 +293,17 @@ func (b *wireBool) UnmarshalJSON(data []byte) error {
 
 // wireList is an array, or one element in its place. An element in an odd shape
 // is passed over.
-type wireList[T any] []T
+type wireList[T any] []*T
 
 func (l *wireList[T]) UnmarshalJSON(data []byte) error {
+	*l = nil
+	if data[0] == '[' {
+		var elements []*T
+		if json.Unmarshal(data, &elements) == nil {
+			*l = slices.DeleteFunc(elements, func(e *T) bool { return e == nil })
+			return nil
+		}
+	}
 	var elements wireRaws
 	if err := elements.UnmarshalJSON(data); err != nil {
 		return err
@@ -295,7 +311,7 @@ func (l *wireList[T]) UnmarshalJSON(data []byte) error {
 	for _, e := range elements {
 		var v T
 		if json.Unmarshal(e, &v) == nil {
-			*l = append(*l, v)
+			*l = append(*l, &v)
 		}
 	}
 	return nil
@@ -305,9 +321,14 @@ func (l *wireList[T]) UnmarshalJSON(data []byte) error {
 type wireRaws []json.RawMessage
 
 func (l *wireRaws) UnmarshalJSON(data []byte) error {
+	*l = nil
 	switch {
 	case data[0] == '[':
-		return json.Unmarshal(data, (*[]json.RawMessage)(l))
+		var elements []json.RawMessage
+		if err := json.Unmarshal(data, &elements); err != nil {
+			return err
+		}
+		*l = slices.DeleteFunc(elements, func(e json.RawMessage) bool { return e[0] == 'n' })
 	case data[0] == 'n' || string(data) == `""`:
 	default:
 		*l = wireRaws{bytes.Clone(data)}
@@ -336,16 +357,13 @@ func (Self) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (Self) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // Format implements fmt.Formatter.
-func (NationalID) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer.
-func (NationalID) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// Format implements fmt.Formatter.
 func (Contact) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue implements slog.LogValuer.
 func (Contact) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON implements json.Marshaler.
+func (Contact) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // Format implements fmt.Formatter.
 func (LocalID) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
@@ -355,21 +373,3 @@ func (LocalID) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalJSON implements json.Marshaler; Raw has the identifier itself.
 func (LocalID) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// Format implements fmt.Formatter.
-func (Gender) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer.
-func (Gender) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON implements json.Marshaler.
-func (Gender) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// Format implements fmt.Formatter.
-func (Measure) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer.
-func (Measure) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON implements json.Marshaler.
-func (Measure) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

@@ -4,6 +4,7 @@
 package pkb
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/betawerk/pkb-go/fhir"
 )
 
 // documented is the sample of PKB's page, with made-up values.
@@ -38,10 +37,10 @@ const documented = `{
 // inClear returns a Self as plain text, for comparing.
 func inClear(s *Self) map[string]string {
 	m := map[string]string{
-		"id": string(s.ID), "userType": s.UserType,
-		"heightCm": s.HeightCentimetres.text.reveal(), "heightFeet": s.HeightFeet.text.reveal(),
-		"heightInches": s.HeightInches.text.reveal(), "heightInchesTotal": s.HeightInchesTotal.text.reveal(),
-		"weightKg": s.WeightKilograms.text.reveal(), "weightLbs": s.WeightPounds.text.reveal(),
+		"id": s.ID.Reveal(), "userType": s.UserType,
+		"heightCm": s.HeightCentimetres.reveal(), "heightFeet": s.HeightFeet.reveal(),
+		"heightInches": s.HeightInches.reveal(), "heightInchesTotal": s.HeightInchesTotal.reveal(),
+		"weightKg": s.WeightKilograms.reveal(), "weightLbs": s.WeightPounds.reveal(),
 		"title": s.Title.Reveal(), "firstName": s.FirstName.Reveal(), "lastName": s.LastName.Reveal(),
 		"dob": s.DateOfBirth.ISO(), "dateDeceased": s.DateDeceased.ISO(),
 		"gender": s.Gender.Code(), "genderMF": s.GenderMF.Code(),
@@ -54,7 +53,7 @@ func inClear(s *Self) map[string]string {
 		m[fmt.Sprintf("nationalIds.%d", i)] = n.Name + "=" + n.Value.Reveal() + " " + strings.Join(n.CountryCodes, ",")
 	}
 	for i, c := range s.Contacts {
-		m[fmt.Sprintf("contacts.%d", i)] = fmt.Sprint(c.ID, " ", c.Type, " ", c.Value.Reveal(), " ", c.PhoneUse, " ", c.Primary, " ", c.Confirmed)
+		m[fmt.Sprintf("contacts.%d", i)] = fmt.Sprint(c.ID.Reveal(), " ", c.Type, " ", c.Value.Reveal(), " ", c.PhoneUse, " ", c.Primary, " ", c.Confirmed)
 	}
 	for k, v := range m {
 		if v == "" {
@@ -98,8 +97,11 @@ func TestSelfIsTolerant(t *testing.T) {
 		"patient as a string":  {`{"patient":"true","firstName":"A"}`, map[string]string{"firstName": "A"}},
 		"numbers for strings":  {`{"patient":true,"id":7300000,"heightCm":183.5,"firstName":7}`, map[string]string{"id": "7300000", "heightCm": "183.5", "firstName": "7"}},
 		"odd shapes":           {`{"patient":true,"firstName":{"x":1},"lastName":["y"],"city":"C","nationalIds":"x","contacts":7}`, map[string]string{"city": "C"}},
-		"elements in bad form": {`{"patient":true,"contacts":[7,null,{"id":"1"}]}`, map[string]string{"contacts.0": "    false false", "contacts.1": "1    false false"}},
+		"elements in bad form": {`{"patient":true,"contacts":[7,null,{"id":"1"}]}`, map[string]string{"contacts.0": "1    false false"}},
 		"one instead of many":  {`{"patient":true,"nationalIds":{"name":"x","value":"v","countryCodes":"GB-SCT"}}`, map[string]string{"nationalIds.0": "x=v GB-SCT"}},
+		"nulls in lists":       {`{"patient":true,"nationalIds":[null,{"name":"x","countryCodes":[null,"GB-ENG",{}]}],"contacts":[null,{"id":1,"primary":"true"}]}`, map[string]string{"nationalIds.0": "x= GB-ENG", "contacts.0": "1    true false"}},
+		"escapes":              {`{"patient":true,"firstName":"Zo\u00eb \"Z\"","lastName":"Zoë","city":"a\/b"}`, map[string]string{"firstName": `Zoë "Z"`, "lastName": "Zoë", "city": "a/b"}},
+		"not UTF-8":            {"{\"patient\":true,\"city\":\"a\xffb\"}", map[string]string{"city": "a\ufffdb"}},
 		"unknown codes":        {`{"patient":true,"gender":"X","userType":"NEW","contacts":[{"contactType":"FAX"}]}`, map[string]string{"gender": "X", "userType": "NEW", "contacts.0": " FAX   false false"}},
 		"unknown members":      {`{"patient":true,"new":{"a":[1]},"city":"C"}`, map[string]string{"city": "C"}},
 		"date and time":        {`{"patient":true,"dateDeceased":"2024-02-29T10:00:00Z"}`, map[string]string{"dateDeceased": "2024-02-29"}},
@@ -130,64 +132,106 @@ func TestSelfRefuses(t *testing.T) {
 	}
 }
 
-func TestNHSNumberIsPickedByNameAndCountry(t *testing.T) {
-	id := func(name, value string, countries ...string) NationalID {
-		return NationalID{Name: name, Value: NewPersonal(value), CountryCodes: countries}
+// Two lists of one name are one list: nothing is lost, and nothing left over.
+func TestSelfWithAMemberTwice(t *testing.T) {
+	s, err := decodeSelf([]byte(`{"patient":true,"firstName":"A","firstName":{},"contacts":[{"id":"1","contactType":"EMAIL"}],"contacts":[{"id":"2"}]}`))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tc := range map[string]struct {
-		ids  []NationalID
-		want string
-	}{
-		"England":             {[]NationalID{id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
-		"Wales, other case":   {[]NationalID{id("nhs  NUMBER", "999 156-6171", "gb-wls")}, "9991566171"},
-		"none":                {nil, ""},
-		"CHI looks alike":     {[]NationalID{id("CHI number", "9991566171", "GB-SCT")}, ""},
-		"name without place":  {[]NationalID{id("NHS number", "9991566171")}, ""},
-		"name in Scotland":    {[]NationalID{id("NHS number", "9991566171", "GB-SCT")}, ""},
-		"place without name":  {[]NationalID{id("Local number", "9991566171", "GB-ENG")}, ""},
-		"CHI first":           {[]NationalID{id("CHI Number", "9990000018", "GB-SCT"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
-		"twice the same":      {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "999 156 6171", "GB-WLS")}, "9991566171"},
-		"two that differ":     {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "9990000018", "GB-ENG")}, ""},
-		"three that differ":   {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "9990000018", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, ""},
-		"empty value":         {[]NationalID{id("NHS number", "", "GB-ENG")}, ""},
-		"empty, then a value": {[]NationalID{id("NHS number", "", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
+	if diff := cmp.Diff(map[string]string{"contacts.0": "2    false false"}, inClear(s)); diff != "" {
+		t.Errorf("self (-want +got):\n%s", diff)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	for text, want := range map[string]float64{"183": 183, "191.8": 191.8, "0": 0, "-1": -1, "1e2": 100} {
+		if got, ok := (Measure{conceal(text)}).Float64(); !ok || got != want {
+			t.Errorf("%q: %v, %t", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "tall", "1,83", "NaN", "Inf", "-infinity", "1e999", "183 cm"} {
+		if got, ok := (Measure{conceal(text)}).Float64(); ok || got != 0 {
+			t.Errorf("%q: %v, %t, want no number", text, got, ok)
+		}
+	}
+}
+
+func TestDeceased(t *testing.T) {
+	for sent, want := range map[string]bool{
+		`"2024-02-29"`: true, `"29 February 2024"`: true, `1709164800000`: true, `{"year":2024}`: true, `true`: true,
+		`null`: false, `""`: false, `false`: false,
 	} {
-		t.Run(name, func(t *testing.T) {
-			number, ok := (&Self{NationalIDs: tc.ids}).NHSNumber()
-			if number.Reveal() != tc.want || ok != (tc.want != "") {
-				t.Errorf("NHSNumber = %q, %t, want %q", number.Reveal(), ok, tc.want)
-			}
-		})
+		s, err := decodeSelf([]byte(`{"patient":true,"dateDeceased":` + sent + `}`))
+		if err != nil || s.Deceased() != want {
+			t.Errorf("%s: %t, %v", sent, s.Deceased(), err)
+		}
+	}
+	if s, err := decodeSelf([]byte(`{"patient":true}`)); err != nil || s.Deceased() {
+		t.Errorf("nothing sent: %t, %v", s.Deceased(), err)
+	}
+}
+
+func TestUserID(t *testing.T) {
+	a, b := UserID{conceal("7300000")}, UserID{conceal("7300000")}
+	if !a.Equal(b) || a.Equal(UserID{}) || a.Reveal() != "7300000" || (UserID{}).Reveal() != "" {
+		t.Error("UserID: Equal or Reveal")
 	}
 }
 
 // Every member of the answer is a canary; none of them is printed.
 func TestSelfDoesNotPrint(t *testing.T) {
-	body := strings.NewReplacer(`"2000-01-01"`, `"1977-07-17"`, `"Sample"`, `"canary1"`, `"Person"`, `"canary2"`, `"m"`, `"canary3"`, `"M"`, `"canary4"`,
-		`"87"`, `"777.777"`, `"phone": ""`, `"phone": "canary5"`, `"orgLevelIds": null`, `"orgLevelIds": ["canary6"]`,
-		`"ZZ99 3WZ"`, `"canary7"`, `"sample@example.org"`, `"canary8"`).Replace(documented)
-	s, err := decodeSelf([]byte(body))
+	const canaries = `{
+  "id": "canary", "userType": "canary",
+  "heightCm": "canary", "heightFeet": "canary", "heightInches": "canary", "heightInchesTotal": "canary",
+  "weightKg": "canary", "weightLbs": 777.777,
+  "title": "canary", "firstName": "canary", "lastName": "canary",
+  "dob": "1977-07-17", "dateDeceased": "1977-07-17",
+  "genderMF": "canary", "gender": "canary",
+  "email": "canary", "phone": "canary",
+  "address1": "canary", "address2": "canary", "city": "canary", "state": "canary", "postalCode": "canary", "country": "canary",
+  "jobTitle": "canary", "organizationName": "canary", "teamName": "canary",
+  "nationalIds": [{"value": "canary", "name": "canary", "countryCodes": ["canary"]}],
+  "orgLevelIds": ["canary", {"canary": 1}], "teamLevelIds": {"value": "canary"},
+  "contacts": [{"id": "canary", "contactType": "canary", "contactValue": "canary", "phoneUseType": "canary"}],
+  "other": "canary", "patient": true
+}`
+	s, err := decodeSelf([]byte(canaries))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out strings.Builder
-	for _, v := range []any{
-		s, *s, []Self{*s}, s.FirstName, s.DateOfBirth, &s.DateOfBirth, s.Gender, s.WeightKilograms, s.NationalIDs, s.Contacts, s.OrgLevelIDs,
-		struct{ self Self }{*s}, struct{ Self *Self }{s}, struct{ d Date }{s.DateOfBirth}, struct{ g Gender }{s.Gender},
-		struct{ m Measure }{s.WeightKilograms}, struct{ c []Contact }{s.Contacts}, struct{ l []LocalID }{s.OrgLevelIDs}, struct{ n []NationalID }{s.NationalIDs},
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+	values := []any{
+		s, *s, []Self{*s}, []*Self{s}, map[string]Self{"x": *s}, struct{ Self Self }{*s}, struct{ Self *Self }{s},
+		s.ID, s.FirstName, s.DateOfBirth, &s.DateOfBirth, s.Gender, &s.Gender, s.WeightPounds, &s.WeightPounds,
+		struct{ i UserID }{s.ID}, struct{ p Personal }{s.FirstName}, struct{ d Date }{s.DateOfBirth}, struct{ g Gender }{s.Gender}, struct{ m Measure }{s.WeightPounds},
+		s.NationalIDs, s.NationalIDs[0], &s.NationalIDs[0], struct{ IDs []NationalID }{s.NationalIDs},
+		s.Contacts, s.Contacts[0], &s.Contacts[0], struct{ Contacts []Contact }{s.Contacts},
+		s.OrgLevelIDs, s.OrgLevelIDs[0], &s.OrgLevelIDs[0], s.TeamLevelIDs, struct{ l []LocalID }{s.OrgLevelIDs},
+	}
+	// In a field that fmt may not call methods on, plain strings are printed:
+	// they are PKB's vocabulary, and nothing else may be among them.
+	plain := *s
+	plain.UserType = ""
+	plain.NationalIDs = []NationalID{{Value: s.NationalIDs[0].Value}}
+	plain.Contacts = []Contact{{ID: s.Contacts[0].ID, Value: s.Contacts[0].Value}}
+	values = append(values, struct{ self Self }{plain}, struct{ self *Self }{&plain}, struct{ n []NationalID }{plain.NationalIDs}, struct{ c []Contact }{plain.Contacts})
+
+	for i, v := range values {
+		var out strings.Builder
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
-		if j, err := json.Marshal(v); err == nil {
-			out.Write(j)
+		fmt.Fprintln(&out, v)
+		j, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
 		}
+		out.Write(j)
 		slog.New(slog.NewTextHandler(&out, &untimed)).Info("x", "v", v)
 		slog.New(slog.NewJSONHandler(&out, &untimed)).Info("x", "v", v)
-	}
-	for _, secret := range []string{"canary", "636e61", fmt.Sprintf("%x", "canary"), "[99 97 110", "99 97 110 97", "777.777", "1977", "9991566171"} {
-		if i := strings.Index(out.String(), secret); i >= 0 {
-			t.Errorf("%q is printed: ...%s", secret, out.String()[max(0, i-80):i+20])
+		for _, secret := range []string{"canary", "63616e617279", "63616E617279", "99 97 110 97", "0x63, 0x61", "777.777", "1977-", "1977, 7"} {
+			if at := strings.Index(out.String(), secret); at >= 0 {
+				t.Errorf("value %d, %T: %q is printed: ...%s", i, v, secret, out.String()[max(0, at-80):at+len(secret)])
+			}
 		}
 	}
 }
@@ -200,50 +244,46 @@ var untimed = slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr
 	return a
 }}
 
-func TestPublicIDFromPurview(t *testing.T) {
-	const (
-		server = "https://pkb.example"
-		id     = "1d4a8b2d-f885-499f-ba51-50600312f316"
-	)
-	answer := func(reference string) string {
-		return `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"` + reference + `"}}]}`
-	}
-	for name, tc := range map[string]struct {
-		body string
-		want error
-	}{
-		"as documented":  {answer("Patient/" + id), nil},
-		"upper case":     {answer("Patient/" + strings.ToUpper(id)), nil},
-		"absolute":       {answer(server + "/fhir/Patient/" + id), nil},
-		"with a version": {answer("Patient/" + id + "/_history/1"), nil},
-		"practitioner":   {answer("Practitioner/" + id), ErrNotAPatient},
-		"team":           {answer("Organization/" + id), ErrNotAPatient},
-		"other server":   {answer("https://other.example/fhir/Patient/" + id), errElsewhere},
-		"numeric":        {answer("Patient/7300000"), errNotAUUID},
-		"nobody":         {`{"resourceType":"Parameters"}`, fhir.ErrPurview},
-		"other resource": {`{"resourceType":"Patient"}`, fhir.ErrResourceType},
-		"page":           {`<html>`, fhir.ErrMalformed},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := publicIDFromPurview([]byte(tc.body), server)
-			if !errors.Is(err, tc.want) || err == nil && got != id {
-				t.Errorf("got %q, %v, want error %v", got, err, tc.want)
-			}
-		})
-	}
-}
-
 func FuzzDecodeSelf(f *testing.F) {
 	f.Add([]byte(documented))
 	f.Add([]byte(`{"patient":true,"nationalIds":[[]],"contacts":{"id":{}}}`))
+	f.Add([]byte(`{"patient":true,"firstName":"\ud800","orgLevelIds":[null,[]],"dateDeceased":[]}`))
 	f.Add([]byte("\xef\xbb\xbf{}"))
+	f.Add([]byte("<html>"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := decodeSelf(body)
-		if (err == nil) != (s != nil) {
-			t.Fatalf("both, or neither, of %v and %v", s, err)
+		if err != nil {
+			// The errors are fixed ones: nothing of the body can be in them.
+			if s != nil || err != errMalformedSelf && err != ErrNotAPatient { //nolint:errorlint // nothing may wrap them
+				t.Fatalf("%v with %v", s, err)
+			}
+			return
 		}
-		if s != nil && string(s.Raw()) != string(body) {
+		if !s.Patient || !json.Valid(s.Raw()) || !bytes.Contains(body, s.Raw()) {
 			t.Error("Raw is not what came")
 		}
+		for _, ids := range [][]LocalID{s.OrgLevelIDs, s.TeamLevelIDs} {
+			for _, id := range ids {
+				if !json.Valid(id.Raw()) {
+					t.Error("a local id is not JSON")
+				}
+			}
+		}
+		if number, ok := s.NHSNumber(); ok != (len(number.Reveal()) == 10) {
+			t.Error("an NHS number has ten digits")
+		}
+		if got := fmt.Sprintf("%+v", *s); got != "pkb.Self[redacted]" {
+			t.Errorf("prints %q", got)
+		}
 	})
+}
+
+// The answer of users/self is decoded at each call.
+func BenchmarkDecodeSelf(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decodeSelf([]byte(documented)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
