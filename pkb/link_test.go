@@ -304,27 +304,30 @@ func TestCallbackAgainAfterOutage(t *testing.T) {
 
 // A Purview that fails after the exchange loses nothing.
 func TestPurviewFailureKeepsTheLink(t *testing.T) {
-	for name, fault := range map[string]pkbtest.Fault{
-		"500":            pkbtest.Respond(500, "text/html", "<html>"),
-		"cut":            pkbtest.Drop(),
-		"not FHIR":       pkbtest.Respond(200, "application/json", "{}"),
-		"another type":   pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`),
-		"empty":          pkbtest.Respond(200, "application/fhir+json", ""),
-		"no reference":   pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[]}`),
-		"two references": pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}},{"name":"purview","valueReference":{"reference":"Patient/2d4a8b2d-f885-499f-ba51-50600312f316"}}]}`),
-		"numeric id":     pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/7300000"}}]}`),
+	for name, tc := range map[string]struct {
+		fault pkbtest.Fault
+		text  string
+	}{
+		"500":            {pkbtest.Respond(500, "text/html", "<html>"), "HTTP status 500"},
+		"cut":            {pkbtest.Drop(), "no answer"},
+		"not FHIR":       {pkbtest.Respond(200, "application/json", "{}"), "not a Parameters resource"},
+		"another type":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`), "not a Parameters resource"},
+		"empty":          {pkbtest.Respond(200, "application/fhir+json", ""), "it is not FHIR"},
+		"no reference":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[]}`), "it names nobody"},
+		"two references": {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}},{"name":"purview","valueReference":{"reference":"Patient/2d4a8b2d-f885-499f-ba51-50600312f316"}}]}`), "it names more than one"},
+		"numeric id":     {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/7300000"}}]}`), "its reference holds no public id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			pending, query := r.approve(t, user, r.patient)
-			r.pkb.Next(pkbtest.Purview, fault, fault)
+			r.pkb.Next(pkbtest.Purview, tc.fault, tc.fault)
 			link, err := r.Complete(t.Context(), user, pending, query)
 			if err != nil || link.PublicID != "" || link.State != tokenstore.StateLinked {
 				t.Fatalf("Complete = %+v, %v", link, err)
 			}
 			var api *pkb.APIError
-			if _, err := r.ForUser(user).PublicID(t.Context()); !errors.As(err, &api) || !strings.Contains(err.Error(), "turn: ") {
-				t.Errorf("PublicID: %v, want an APIError", err)
+			if _, err := r.ForUser(user).PublicID(t.Context()); !errors.As(err, &api) || !strings.Contains(err.Error(), tc.text) || !strings.Contains(err.Error(), "turn: ") {
+				t.Errorf("PublicID: %v, want an APIError that says %q", err, tc.text)
 			}
 			if id, err := r.ForUser(user).PublicID(t.Context()); err != nil || id != pkb.PublicID(r.patient.PublicID) {
 				t.Errorf("PublicID at the next call = %v, %v", id, err)

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+
+	"github.com/betawerk/pkb-go/fhir"
 )
 
 const (
@@ -100,9 +102,31 @@ func (c *Client) purview(ctx context.Context, hc *http.Client) (PublicID, error)
 		if errors.Is(err, ErrNotAPatient) {
 			return "", err
 		}
-		return "", &APIError{Operation: opPurview, Status: http.StatusOK, Err: &answerError{what: "the answer names no patient in the form that PKB describes", cause: err}}
+		return "", &APIError{Operation: opPurview, Status: http.StatusOK, Err: &answerError{what: "the answer does not name one patient: " + purviewProblem(err), cause: err}}
 	}
 	return id, nil
+}
+
+// purviewProblem says what is wrong with an answer of Purview.
+func purviewProblem(err error) string {
+	if e, ok := errors.AsType[*fhir.PurviewError](err); ok {
+		switch e.Count {
+		case 0:
+			return "it names nobody"
+		case 1:
+			return "its reference cannot be read"
+		}
+		return "it names more than one"
+	}
+	switch {
+	case errors.Is(err, errElsewhere):
+		return "it names a record on another server"
+	case errors.Is(err, errNotAUUID):
+		return "its reference holds no public id"
+	case errors.Is(err, fhir.ErrResourceType):
+		return "it is not a Parameters resource"
+	}
+	return "it is not FHIR"
 }
 
 func (c *Client) askPurview(ctx context.Context, hc *http.Client, method string) ([]byte, error) {
