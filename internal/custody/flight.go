@@ -174,12 +174,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		return k.publish(e, f, next.Generation, k.read(next.secrets.Main)), false, nil
 
 	case tokenwire.NotSent, tokenwire.AppWide:
-		_, err := k.settleHeld(ctx, held, func(r *row) {
-			if r.Intent.Attempt--; r.Intent.Attempt == 0 {
-				r.Intent = tokenstore.Intent{}
-			}
-			r.release()
-		})
+		_, err := k.settleHeld(ctx, held, (*row).unsend)
 		if errors.Is(err, errSuperseded) {
 			return Token{}, true, nil
 		}
@@ -207,12 +202,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		return Token{}, false, &LostError{Cause: Cause(lost.Cause)}
 
 	case 0: // the lease ran out before anything was sent
-		_, err := k.settleHeld(ctx, held, func(r *row) {
-			if r.Intent.Attempt--; r.Intent.Attempt == 0 {
-				r.Intent = tokenstore.Intent{}
-			}
-			r.release()
-		})
+		_, err := k.settleHeld(ctx, held, (*row).unsend)
 		return Token{}, err == nil || errors.Is(err, errSuperseded), err
 	}
 
@@ -386,6 +376,15 @@ func (k *Keeper) settleHeld(flight context.Context, held row, change func(*row))
 			return row{}, err
 		}
 	}
+}
+
+// unsend takes an attempt back that sent nothing. One before it, whose outcome
+// is unknown, stays on record.
+func (r *row) unsend() {
+	if r.Intent.Attempt--; r.Intent.Attempt == 0 {
+		r.Intent = tokenstore.Intent{}
+	}
+	r.release()
 }
 
 // landed reports whether a save that failed has in truth written next.
