@@ -38,18 +38,22 @@ func (c *Client) Token(ctx context.Context, appUserID string) (AccessToken, erro
 	if err != nil {
 		return AccessToken{}, err
 	}
-	return AccessToken{Value: Secret{concealed{text: t.Shared}}, ExpiresAt: t.ExpiresAt}, nil
+	return AccessToken{Value: Secret{concealed{text: &t.Value}}, ExpiresAt: t.ExpiresAt}, nil
 }
 
-func (c *Client) currentToken(ctx context.Context, appUserID string) (custody.Token, error) {
-	if t, ok := c.keeper.Hot(appUserID); ok {
+// currentToken returns a token that nobody changes.
+func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.Token, error) {
+	if t := c.keeper.Hot(appUserID); t != nil {
 		return t, nil
 	}
 	if err := checkAppUserID(appUserID); err != nil {
-		return custody.Token{}, err
+		return nil, err
 	}
 	t, err := c.keeper.Token(ctx, appUserID)
-	return t, public(err)
+	if err != nil {
+		return nil, public(err)
+	}
+	return &t, nil
 }
 
 // TokenSource returns an oauth2.TokenSource for one user, for libraries that
@@ -135,7 +139,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // unauthorized deals with a 401: a session that is over ends the link, any
 // other reason deserves another token and one more try.
-func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token custody.Token) (*http.Response, error) {
+func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token) (*http.Response, error) {
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	resp.Body = struct {
 		io.Reader

@@ -17,10 +17,10 @@ import (
 // fly reads the user's record and does what it takes to come back with a
 // token: usually nothing, sometimes a refresh, sometimes waiting for another
 // process's.
-func (k *Keeper) fly(ctx context.Context, user string, e *entry, f *flight) (Token, error) {
+func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 	var seen watch
 	for {
-		r, err := k.load(ctx, user)
+		r, err := k.load(ctx, e.user)
 		if ctx.Err() != nil {
 			return Token{}, &WaitError{Reason: WaitTooLong}
 		}

@@ -85,9 +85,8 @@ type Keeper struct {
 	owner string
 	// clock is nil without Ticks.
 	clock   *clock
-	entries sync.Map // app user id -> *entry
-	// known counts the entries; at sweepAt the idle ones are dropped.
-	known   atomic.Int64
+	entries *table
+	// sweepAt is the number of entries at which the idle ones are dropped.
 	sweepAt atomic.Int64
 	work    work
 	breaker breaker
@@ -96,7 +95,7 @@ type Keeper struct {
 
 // New returns a Keeper.
 func New(c Config) *Keeper {
-	k := &Keeper{Config: c, owner: rand.Text()}
+	k := &Keeper{Config: c, owner: rand.Text(), entries: newTable()}
 	if c.Ticks {
 		k.clock = &clock{now: c.Now}
 	}
@@ -108,9 +107,6 @@ func New(c Config) *Keeper {
 type Token struct {
 	Value     string
 	ExpiresAt time.Time
-	// Shared points to a copy of Value that is never changed; nil if there is
-	// none.
-	Shared *string
 	// Generation is the pair's number in its record.
 	Generation uint64
 }
@@ -123,7 +119,9 @@ func (Token) GoString() string { return "[redacted]" }
 
 // entry is what the process knows of one user.
 type entry struct {
+	user string
 	live atomic.Pointer[live]
+	next atomic.Pointer[entry] // the table's
 
 	mu     sync.Mutex
 	flight *flight
@@ -172,31 +170,31 @@ type flight struct {
 // that find none share one flight; a caller whose ctx ends stops waiting, and
 // the flight goes on.
 func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
-	if t, ok := k.Hot(user); ok {
-		return t, nil
+	if t := k.Hot(user); t != nil {
+		return *t, nil
 	}
 	return k.wait(ctx, user, "")
 }
 
-// Hot returns the token in memory, if it can be used: one look into a map, one
-// atomic load, one comparison.
-func (k *Keeper) Hot(user string) (t Token, ok bool) {
-	v, ok := k.entries.Load(user)
-	if !ok {
-		return Token{}, false
+// Hot returns the token in memory, if it can be used, or nil: one look into a
+// map, one atomic load, one comparison. What it points to is never changed.
+func (k *Keeper) Hot(user string) *Token {
+	e := k.entries.find(user)
+	if e == nil {
+		return nil
 	}
-	l := v.(*entry).live.Load()
+	l := e.live.Load()
 	if l == nil {
-		return Token{}, false
+		return nil
 	}
 	over, due := k.when(l)
 	if over {
-		return Token{}, false
+		return nil
 	}
 	if due {
-		k.refreshEarly(user, v.(*entry))
+		k.refreshEarly(e)
 	}
-	return l.Token, true
+	return &l.Token
 }
 
 // Replace returns another token than the one that the server just rejected. If
@@ -224,7 +222,7 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 		}
 		f := e.flight
 		if f == nil {
-			if f = k.launch(user, e, rejected, false); f == nil {
+			if f = k.launch(e, rejected, false); f == nil {
 				e.mu.Unlock()
 				return Token{}, ErrClosed
 			}
@@ -246,18 +244,18 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 }
 
 // refreshEarly starts a flight in the background, unless one is under way.
-func (k *Keeper) refreshEarly(user string, e *entry) {
+func (k *Keeper) refreshEarly(e *entry) {
 	if !e.mu.TryLock() {
 		return // somebody is about to do the same
 	}
 	defer e.mu.Unlock()
 	if e.flight == nil && !e.gone {
-		k.launch(user, e, "", true)
+		k.launch(e, "", true)
 	}
 }
 
 // launch starts a flight; e.mu is held. It returns nil when the keeper closes.
-func (k *Keeper) launch(user string, e *entry, rejected string, early bool) *flight {
+func (k *Keeper) launch(e *entry, rejected string, early bool) *flight {
 	if !k.work.begin() {
 		return nil
 	}
@@ -268,15 +266,15 @@ func (k *Keeper) launch(user string, e *entry, rejected string, early bool) *fli
 		// Not derived from any caller: the refresh belongs to the link.
 		ctx, cancel := context.WithTimeout(context.Background(), k.FlightTimeout)
 		defer cancel()
-		f.token, f.err = k.fly(ctx, user, e, f)
+		f.token, f.err = k.fly(ctx, e, f)
 		if f.err != nil && early {
-			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(user), "error", f.err)
+			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", f.err)
 			k.postpone(e)
 		}
 		e.mu.Lock()
 		e.flight = nil
 		if e.live.Load() == nil {
-			k.drop(user, e) // no link, or no token: it costs no memory
+			k.drop(e) // no link, or no token: it costs no memory
 		}
 		e.mu.Unlock()
 		close(f.done)
@@ -289,22 +287,20 @@ const sweepFrom = 4096
 
 // entry returns what is known of a user, which may be nothing yet.
 func (k *Keeper) entry(user string) *entry {
-	if v, ok := k.entries.Load(user); ok {
-		return v.(*entry)
+	if e := k.entries.find(user); e != nil {
+		return e
 	}
-	v, had := k.entries.LoadOrStore(user, new(entry))
-	if !had && k.known.Add(1) >= k.sweepAt.Load() {
+	e, grownTo := k.entries.add(user)
+	if int64(grownTo) >= k.sweepAt.Load() {
 		k.sweep()
 	}
-	return v.(*entry)
+	return e
 }
 
-// drop takes an entry off the map; e.mu is held, and nothing is under way.
-func (k *Keeper) drop(user string, e *entry) {
+// drop takes an entry off the table; e.mu is held, and nothing is under way.
+func (k *Keeper) drop(e *entry) {
 	e.gone = true
-	if k.entries.CompareAndDelete(user, e) {
-		k.known.Add(-1)
-	}
+	k.entries.remove(e)
 }
 
 // sweep drops the entries whose token is over and that nobody uses. It runs
@@ -312,20 +308,19 @@ func (k *Keeper) drop(user string, e *entry) {
 // for a look at two old ones.
 func (k *Keeper) sweep() {
 	k.sweepAt.Store(math.MaxInt64) // one at a time
-	k.entries.Range(func(key, value any) bool {
-		e := value.(*entry)
+	for e := range k.entries.all() {
 		if l := e.live.Load(); l != nil && k.Now().Before(l.ExpiresAt) {
-			return true
+			continue
 		}
 		if e.mu.TryLock() {
 			if e.flight == nil && !e.gone && e.live.Load() != nil {
-				k.drop(key.(string), e)
+				k.drop(e)
 			}
 			e.mu.Unlock()
 		}
-		return true
-	})
-	k.sweepAt.Store(max(sweepFrom, 2*k.known.Load()))
+	}
+	k.entries.fit()
+	k.sweepAt.Store(max(sweepFrom, 2*int64(k.entries.size())))
 }
 
 // postpone puts off the next early refresh, so that a failing one is not
@@ -353,7 +348,6 @@ func (k *Keeper) publish(e *entry, f *flight, gen uint64, p pair) Token {
 	if l.refreshAt.After(l.serveUntil) || p.grant.RefreshToken == "" {
 		l.refreshAt = l.serveUntil // nothing to refresh with, or no time to be early in
 	}
-	l.Shared = &l.Value
 	k.setTicks(l)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -386,13 +380,12 @@ func (k *Keeper) serves(p pair, rejected string) bool {
 // forget drops what the process knows of a user's token. A flight under way
 // goes on, and does not publish: there is never a second one beside it.
 func (k *Keeper) forget(user string) {
-	if v, ok := k.entries.Load(user); ok {
-		e := v.(*entry)
+	if e := k.entries.get(user); e != nil {
 		e.mu.Lock()
 		e.epoch++
 		e.live.Store(nil)
 		if e.flight == nil && !e.gone {
-			k.drop(user, e)
+			k.drop(e)
 		}
 		e.mu.Unlock()
 	}
@@ -426,4 +419,4 @@ func LinkName(user string) string {
 
 // Known returns the number of users of whom the process holds something in
 // memory.
-func (k *Keeper) Known() int { return int(k.known.Load()) }
+func (k *Keeper) Known() int { return k.entries.size() }

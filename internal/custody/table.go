@@ -1,0 +1,137 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"hash/maphash"
+	"iter"
+	"sync"
+	"sync/atomic"
+)
+
+// table finds the entry of a user. Finding takes no lock; adding and removing
+// take one, and happen once for each user and not for each token.
+//
+// Entries are the links of their buckets' chains, so that one costs a pointer
+// in a bucket and a pointer to the next. While the table is resized, a reader
+// may be led onto another chain and miss an entry that is there: find is a fast
+// way, and what it does not find, get and add look for again under the lock.
+type table struct {
+	seed    maphash.Seed
+	buckets atomic.Pointer[[]atomic.Pointer[entry]] // a power of two of them
+	mu      sync.Mutex
+	count   int
+}
+
+// minBuckets is the size of an empty table.
+const minBuckets = 64
+
+func newTable() *table {
+	t := &table{seed: maphash.MakeSeed()}
+	t.buckets.Store(new(make([]atomic.Pointer[entry], minBuckets)))
+	return t
+}
+
+func (t *table) bucket(all []atomic.Pointer[entry], user string) *atomic.Pointer[entry] {
+	return &all[maphash.String(t.seed, user)&uint64(len(all)-1)]
+}
+
+// find returns the entry of user, or nil.
+func (t *table) find(user string) *entry {
+	e := t.bucket(*t.buckets.Load(), user).Load()
+	for e != nil && e.user != user {
+		e = e.next.Load()
+	}
+	return e
+}
+
+// get returns the entry of user, or nil, and misses none.
+func (t *table) get(user string) *entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.find(user)
+}
+
+// add returns the entry of user, and how many there are if it is a new one.
+func (t *table) add(user string) (e *entry, grownTo int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.find(user); e != nil {
+		return e, 0
+	}
+	if t.count >= len(*t.buckets.Load()) {
+		t.resize(2 * t.count)
+	}
+	e = &entry{user: user}
+	b := t.bucket(*t.buckets.Load(), user)
+	e.next.Store(b.Load())
+	b.Store(e)
+	t.count++
+	return e, t.count
+}
+
+// remove takes e off the table.
+func (t *table) remove(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for at := t.bucket(*t.buckets.Load(), e.user); at.Load() != nil; at = &at.Load().next {
+		if at.Load() == e {
+			at.Store(e.next.Load()) // who stands on e goes on from there
+			t.count--
+			return
+		}
+	}
+}
+
+// fit gives back the room that many removed entries have left.
+func (t *table) fit() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count < len(*t.buckets.Load())/8 {
+		t.resize(t.count)
+	}
+}
+
+// resize moves all entries into so many buckets, or a few more; t.mu is held.
+// Each chain is moved from its head, so that what is moved never leads back to
+// what is not.
+func (t *table) resize(buckets int) {
+	n := minBuckets
+	for n < buckets {
+		n *= 2
+	}
+	next := make([]atomic.Pointer[entry], n)
+	for i := range *t.buckets.Load() {
+		e := (*t.buckets.Load())[i].Load()
+		for e != nil {
+			rest := e.next.Load()
+			b := t.bucket(next, e.user)
+			e.next.Store(b.Load())
+			b.Store(e)
+			e = rest
+		}
+	}
+	t.buckets.Store(&next)
+}
+
+// all yields the entries, without a lock: one that comes or goes meanwhile, or
+// is moved by a resize, may be yielded or not.
+func (t *table) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for i := range *t.buckets.Load() {
+			for e := (*t.buckets.Load())[i].Load(); e != nil; e = e.next.Load() {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// size returns the number of entries.
+func (t *table) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count
+}
