@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -45,4 +46,17 @@ func ExampleMemory() {
 	// 1 <nil> true
 	// true
 	// <nil>
+}
+
+// A Store of your own begins its Save with Prepare.
+func ExampleRecord_Prepare() {
+	local := time.Date(2026, 7, 1, 13, 0, 0, 999, time.FixedZone("BST", 3600))
+	r, err := tokenstore.Record{AppUserID: "app-user-1", ExpiresAt: local}.Prepare()
+	fmt.Println(r.ExpiresAt, err)
+
+	_, err = tokenstore.Record{AppUserID: "\xff"}.Prepare()
+	fmt.Println(errors.Is(err, tokenstore.ErrInvalid))
+	// Output:
+	// 2026-07-01 12:00:00 +0000 UTC <nil>
+	// true
 }

@@ -5,18 +5,11 @@ package tokenstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
-	"time"
-	"unicode/utf8"
 )
-
-// ErrInvalid says that a record cannot be stored: no AppUserID, one that is too
-// long or not UTF-8, or too many bytes in Sealed or Details.
-var ErrInvalid = errors.New("tokenstore: the record is beyond the limits of a store")
 
 // Memory is a Store that forgets everything when the process ends: for tests,
 // and for a first look. The zero value is ready to use.
@@ -61,9 +54,9 @@ func (m *Memory) Save(ctx context.Context, rec Record) (Record, error) {
 	if err := ctx.Err(); err != nil {
 		return Record{}, err
 	}
-	if rec.AppUserID == "" || len(rec.AppUserID) > MaxUserID || !utf8.ValidString(rec.AppUserID) ||
-		len(rec.Sealed) > MaxSealed || len(rec.Details) > MaxDetails {
-		return Record{}, ErrInvalid
+	stored, err := rec.Prepare()
+	if err != nil {
+		return Record{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,7 +70,6 @@ func (m *Memory) Save(ctx context.Context, rec Record) (Record, error) {
 		m.records = map[string]Record{}
 	}
 	m.version++
-	stored := inMicroseconds(rec.Clone())
 	stored.Version = m.version
 	m.records[rec.AppUserID] = stored
 	return stored.Clone(), nil
@@ -140,18 +132,3 @@ func (m *Memory) Close() error {
 
 // Format implements fmt.Formatter: a Memory prints nothing of its records.
 func (m *Memory) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "tokenstore.Memory") }
-
-// inMicroseconds brings all times to what a database keeps.
-func inMicroseconds(r Record) Record {
-	for _, t := range []*time.Time{
-		&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt,
-		&r.Lease.RenewedAt, &r.Lease.ExpiresAt, &r.Intent.SentAt,
-	} {
-		if t.IsZero() {
-			*t = time.Time{}
-		} else {
-			*t = t.UTC().Truncate(time.Microsecond)
-		}
-	}
-	return r
-}

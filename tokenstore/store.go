@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 )
 
 // What a Store answers when it does not answer with a record. Test for them
@@ -34,6 +35,9 @@ var (
 	ErrConflict = errors.New("tokenstore: the record was changed by someone else")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("tokenstore: the store is closed")
+	// ErrInvalid says that a record cannot be stored: no AppUserID, one that is
+	// too long or not UTF-8, or too many bytes in Sealed or Details.
+	ErrInvalid = errors.New("tokenstore: the record is beyond the limits of a store")
 )
 
 // Limits that every Store must accept.
@@ -199,4 +203,25 @@ func (r Record) Clone() Record {
 	r.Details = append([]byte(nil), r.Details...)
 	r.Sealed = append(Blob(nil), r.Sealed...)
 	return r
+}
+
+// Prepare returns a copy of r as a Store is to keep it, its times in UTC and
+// whole microseconds; or ErrInvalid. A Store's Save begins with it.
+func (r Record) Prepare() (Record, error) {
+	if r.AppUserID == "" || len(r.AppUserID) > MaxUserID || !utf8.ValidString(r.AppUserID) ||
+		len(r.Sealed) > MaxSealed || len(r.Details) > MaxDetails {
+		return Record{}, ErrInvalid
+	}
+	r = r.Clone()
+	for _, t := range []*time.Time{
+		&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt,
+		&r.Lease.RenewedAt, &r.Lease.ExpiresAt, &r.Intent.SentAt,
+	} {
+		if t.IsZero() {
+			*t = time.Time{}
+		} else {
+			*t = t.UTC().Truncate(time.Microsecond)
+		}
+	}
+	return r, nil
 }

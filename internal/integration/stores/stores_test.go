@@ -1,0 +1,183 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package stores
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+	"github.com/betawerk/pkb-go/tokenstore/storetest"
+)
+
+// databases are the ones that the contract is checked on.
+var databases = []struct {
+	name    string
+	dialect sqlstore.Dialect
+	open    func(t testing.TB) *sql.DB
+}{
+	{"SQLite", sqlstore.SQLite, sqlite},
+	{"PostgreSQL", sqlstore.Postgres, services.Postgres},
+	{"MariaDB", sqlstore.MySQL, services.MariaDB},
+}
+
+func sqlite(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "links.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// open returns a store in an empty database.
+func open(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(db, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// The contract, on servers that run.
+func TestContract(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			storetest.Run(t, func(t *testing.T) tokenstore.Store {
+				return open(t, db, sqlstore.Config{Dialect: d.dialect})
+			})
+		})
+	}
+}
+
+// Ten replicas that start at once, under names of the host's own.
+func TestMigrateAtOnce(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			c := sqlstore.Config{Dialect: d.dialect, Table: "app_links"}
+			if d.dialect == sqlstore.Postgres {
+				if _, err := db.ExecContext(t.Context(), `CREATE SCHEMA "Health"`); err != nil {
+					t.Fatal(err)
+				}
+				c.Schema = "Health"
+			}
+			var replicas sync.WaitGroup
+			for range 10 {
+				replicas.Go(func() {
+					s, err := sqlstore.New(db, c)
+					if err == nil {
+						err = s.Migrate(t.Context())
+					}
+					if err == nil {
+						err = s.Migrate(t.Context())
+					}
+					if err != nil {
+						t.Errorf("Migrate beside nine others: %v", err)
+					}
+				})
+			}
+			replicas.Wait()
+			if _, err := open(t, db, c).Save(t.Context(), tokenstore.Record{AppUserID: "a"}); err != nil {
+				t.Errorf("Save afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// A pool of one connection serves any number of callers.
+func TestPoolOfOne(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			db.SetMaxOpenConns(1)
+			s := open(t, db, sqlstore.Config{Dialect: d.dialect, Timeout: time.Minute})
+			var callers sync.WaitGroup
+			for i := range 32 {
+				callers.Go(func() {
+					r, err := s.Save(t.Context(), tokenstore.Record{AppUserID: fmt.Sprint(i)})
+					if err == nil {
+						_, err = s.List(t.Context(), "", 5)
+					}
+					if err == nil {
+						err = s.Delete(t.Context(), r.AppUserID, r.Version)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			callers.Wait()
+		})
+	}
+}
+
+// What goes wrong has a name, and touches no link.
+func TestFailures(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			s, err := sqlstore.New(db, sqlstore.Config{Dialect: d.dialect})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Load(t.Context(), "a"); !errors.Is(err, sqlstore.ErrNoTable) {
+				t.Errorf("Load without a table: %v, want ErrNoTable", err)
+			}
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			readOnly := map[sqlstore.Dialect]string{
+				sqlstore.Postgres: "SET default_transaction_read_only = on",
+				sqlstore.MySQL:    "SET SESSION TRANSACTION READ ONLY",
+				sqlstore.SQLite:   "PRAGMA query_only = on",
+			}
+			db.SetMaxOpenConns(1) // the setting is the connection's
+			if _, err := db.ExecContext(t.Context(), readOnly[d.dialect]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a"}); !errors.Is(err, sqlstore.ErrReadOnly) {
+				t.Errorf("Save on a read-only connection: %v, want ErrReadOnly", err)
+			}
+			if _, err := s.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrNotFound) {
+				t.Errorf("Load on a read-only connection: %v, want ErrNotFound", err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrClosed) {
+				t.Errorf("Load after Close: %v, want ErrClosed", err)
+			}
+		})
+	}
+}
+
+func BenchmarkStores(b *testing.B) {
+	for _, d := range databases {
+		b.Run(d.name, func(b *testing.B) {
+			storetest.Benchmark(b, func(b *testing.B) tokenstore.Store {
+				return open(b, d.open(b), sqlstore.Config{Dialect: d.dialect})
+			})
+		})
+	}
+}

@@ -1,0 +1,174 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"reflect"
+	"strings"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// What is wrong with the database, for errors.Is. None of them says anything
+// about a link: no patient has to do anything.
+var (
+	// ErrReadOnly: the database takes no writes, as a replica does, or a
+	// primary after a failover. Point the *sql.DB at the primary.
+	ErrReadOnly = errors.New("the database is read-only; connect to the primary")
+	// ErrFull: there is no room for the row. Make some.
+	ErrFull = errors.New("the database has no room left")
+	// ErrUnavailable: the database could not be reached, went away, or did not
+	// answer in time. What was sent may have been done or not.
+	ErrUnavailable = errors.New("the database is not available")
+	// ErrBusy: the database undid the statement, again and again: deadlocks,
+	// serialization failures, a locked file. Nothing was written.
+	ErrBusy = errors.New("the database is too busy")
+	// ErrNoTable: there is no table, or it is not this package's. Call Migrate,
+	// or run Schema.
+	ErrNoTable = errors.New("the table is missing or another one; call Migrate or run Schema")
+	// ErrRefused: the database refuses this user or this statement.
+	ErrRefused = errors.New("the database refuses; the user needs SELECT, INSERT, UPDATE and DELETE on the table")
+)
+
+// Error is a failure of the database. Its text has the database's own code and
+// no value of a row: what a driver writes may repeat one.
+type Error struct {
+	// Op is what was tried: load, save, delete, list or migrate.
+	Op string
+	// Code is the database's own: a SQLSTATE, MySQL's or SQLite's number, or
+	// empty.
+	Code string
+
+	kind  error
+	text  string
+	cause error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := "sqlstore: " + e.Op + ": "
+	if e.kind != nil {
+		text += e.kind.Error()
+	} else {
+		text += "the database failed"
+	}
+	if e.text != "" {
+		text += ": " + e.text
+	}
+	if e.Code != "" {
+		text += " (" + e.Code + ")"
+	}
+	return text
+}
+
+// Unwrap returns one of this package's errors, and the driver's for errors.As;
+// the driver's text may repeat values of a row.
+func (e *Error) Unwrap() []error {
+	if e.kind == nil {
+		return []error{e.cause}
+	}
+	return []error{e.kind, e.cause}
+}
+
+// Format implements fmt.Formatter: every verb prints the text alone.
+func (e *Error) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// explain turns what a driver returned into an error of ours.
+func (s *Store) explain(op string, err error) error {
+	e := &Error{Op: op, cause: err, Code: code(err)}
+	var network net.Error
+	switch {
+	case strings.HasSuffix(err.Error(), "database is closed"): // database/sql has no value for it
+		return tokenstore.ErrClosed
+	case errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		e.kind = ErrUnavailable
+	case errors.As(err, &network):
+		e.kind, e.text = ErrUnavailable, network.Error()
+	default:
+		e.kind = kindOf(s.dialect, e.Code)
+	}
+	if e.kind == errDuplicate {
+		return tokenstore.ErrConflict
+	}
+	return e
+}
+
+// errDuplicate: an insert found the row there.
+var errDuplicate = errors.New("duplicate key")
+
+// kinds is what codes mean.
+var kinds = map[Dialect]map[string]error{
+	// SQLSTATE: PostgreSQL, appendix A.
+	Postgres: {
+		"40001": ErrBusy, "40P01": ErrBusy, "55P03": ErrBusy,
+		"25006": ErrReadOnly,
+		"53100": ErrFull, "53200": ErrFull,
+		"53300": ErrUnavailable, "57P01": ErrUnavailable, "57P02": ErrUnavailable, "57P03": ErrUnavailable, "57014": ErrUnavailable,
+		"08000": ErrUnavailable, "08003": ErrUnavailable, "08006": ErrUnavailable, "08001": ErrUnavailable, "40003": ErrUnavailable,
+		"42P01": ErrNoTable, "42703": ErrNoTable, "3F000": ErrNoTable, "42804": ErrNoTable,
+		"42501": ErrRefused, "28000": ErrRefused, "28P01": ErrRefused, "3D000": ErrRefused,
+	},
+	// MySQL and MariaDB, server error codes.
+	MySQL: {
+		"1062": errDuplicate,
+		"1213": ErrBusy, "1205": ErrBusy, "1020": ErrBusy, "3572": ErrBusy,
+		"1290": ErrReadOnly, "1792": ErrReadOnly, "1836": ErrReadOnly, "3100": ErrReadOnly,
+		"1021": ErrFull, "1114": ErrFull, "3019": ErrFull, "1041": ErrFull,
+		"1040": ErrUnavailable, "1053": ErrUnavailable, "1077": ErrUnavailable, "1158": ErrUnavailable, "1159": ErrUnavailable, "1160": ErrUnavailable,
+		"1161": ErrUnavailable, "1203": ErrUnavailable, "1317": ErrUnavailable, "1927": ErrUnavailable, "3024": ErrUnavailable, "1969": ErrUnavailable,
+		"1047": ErrUnavailable, // Galera: the node is not in the cluster
+		"1146": ErrNoTable, "1054": ErrNoTable, "1049": ErrNoTable, "1136": ErrNoTable,
+		"1044": ErrRefused, "1045": ErrRefused, "1142": ErrRefused, "1143": ErrRefused,
+	},
+	// SQLite, primary result codes.
+	SQLite: {
+		"5": ErrBusy, "6": ErrBusy,
+		"8": ErrReadOnly, "13": ErrFull, "7": ErrFull,
+		"9": ErrUnavailable, "10": ErrUnavailable, "14": ErrUnavailable,
+		"1": ErrNoTable, "3": ErrRefused, "23": ErrRefused, "26": ErrNoTable,
+	},
+}
+
+func kindOf(d Dialect, code string) error { return kinds[d][code] }
+
+// code finds the database's own code in a driver's error. Drivers cannot be
+// imported here, and have no interface in common but SQLState; so their fields
+// are read by name: Code (lib/pq, mattn/go-sqlite3) and Number
+// (go-sql-driver/mysql), and the method Code (modernc.org/sqlite).
+func code(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch e := err.(type) {
+		case interface{ SQLState() string }:
+			return e.SQLState()
+		case interface{ Code() int }:
+			return fmt.Sprint(e.Code() & 0xff) // the primary code of an extended one
+		}
+		v := reflect.ValueOf(err)
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct {
+			continue
+		}
+		for _, name := range []string{"Number", "Code"} {
+			switch f := v.FieldByName(name); f.Kind() {
+			case reflect.String:
+				return f.String()
+			case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+				return fmt.Sprint(f.Int())
+			case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+				return fmt.Sprint(f.Uint())
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,94 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"time"
+)
+
+// The schemas. Every statement can be run again and changes nothing then, so
+// that no table has to remember which were.
+var (
+	//go:embed schema/postgres_001_links.sql
+	postgres001 string
+	//go:embed schema/mysql_001_links.sql
+	mysql001 string
+	//go:embed schema/sqlite_001_links.sql
+	sqlite001 string
+
+	schemas = map[Dialect][]string{
+		Postgres: {postgres001},
+		MySQL:    {mysql001},
+		SQLite:   {sqlite001},
+	}
+)
+
+// defaultTable is the table's name in the schemas.
+const defaultTable = "pkb_links"
+
+// Schema returns the SQL that Migrate runs, for hosts that change their
+// database with a tool of their own. It can be run again at any time.
+func (s *Store) Schema() string {
+	sql := strings.Join(schemas[s.dialect], "\n")
+	if s.bare == defaultTable && s.schema == "" {
+		return sql
+	}
+	return strings.NewReplacer(defaultTable+"_due", s.bare+"_due", defaultTable, s.table).Replace(sql)
+}
+
+// Migrate makes the table and its index, if they are not there. Any number of
+// replicas may call it at once, each time they start. The user of the *sql.DB
+// needs the right to make tables.
+func (s *Store) Migrate(ctx context.Context) error {
+	for _, statement := range strings.Split(withoutComments(s.Schema()), ";") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if err := s.define(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// define runs one statement of a schema. Two that make the same thing at the
+// same time may get in each other's way, even with IF NOT EXISTS; the second
+// time it is there.
+func (s *Store) define(ctx context.Context, statement string) error {
+	for try := 1; ; try++ {
+		err := s.do(ctx, "migrate", func(ctx context.Context) error {
+			_, err := s.db.ExecContext(ctx, statement)
+			return err
+		})
+		var e *Error
+		if err == nil || !errors.As(err, &e) || try == tries || !atTheSameTime[e.Code] {
+			return err
+		}
+		select {
+		case <-time.After(mathrand.N(50 * time.Millisecond)):
+		case <-ctx.Done():
+			return fmt.Errorf("sqlstore: migrate: %w", ctx.Err())
+		}
+	}
+}
+
+// atTheSameTime are the codes with which PostgreSQL says that somebody else is
+// making the same table.
+var atTheSameTime = map[string]bool{"23505": true, "42P07": true, "XX000": true}
+
+func withoutComments(sql string) string {
+	var out strings.Builder
+	for line := range strings.Lines(sql) {
+		if !strings.HasPrefix(line, "--") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}

@@ -1,0 +1,29 @@
+-- One row for each user's link. Ids are bytes, so that no collation folds two
+-- users into one; times are microseconds since 1970 in UTC, NULL for none.
+-- The index is for sweeps: what is due, in which state.
+CREATE TABLE IF NOT EXISTS pkb_links (
+	app_user_id       VARBINARY(1024) NOT NULL PRIMARY KEY,
+	version           BIGINT NOT NULL,
+	environment       TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	client_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	state             VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	cause             TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	public_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	generation        BIGINT NOT NULL,
+	expires_at        BIGINT,
+	ends_at           BIGINT,
+	due_at            BIGINT,
+	linked_at         BIGINT,
+	refreshed_at      BIGINT,
+	lease_owner       TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	lease_fence       BIGINT NOT NULL,
+	lease_renewed_at  BIGINT,
+	lease_expires_at  BIGINT,
+	intent_generation BIGINT NOT NULL,
+	intent_attempt    BIGINT NOT NULL,
+	intent_sent_at    BIGINT,
+	key_id            TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	details           BLOB NOT NULL,
+	sealed            MEDIUMBLOB NOT NULL,
+	INDEX pkb_links_due (state, due_at)
+) ENGINE=InnoDB;

@@ -1,0 +1,284 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sqlstore keeps links in the host's own database, through the *sql.DB
+// that the host has already: PostgreSQL, MySQL and MariaDB, SQLite. The host
+// brings the driver; this package imports none.
+//
+//	db, err := sql.Open("pgx", dsn)
+//	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres})
+//	err = store.Migrate(ctx) // or run store.Schema() with your own tool
+//
+// Each call is one statement: no transaction and no connection is held between
+// two of them, so a pool of one connection is enough, and a refresh never
+// holds one while it waits for PKB. A write is compared and swapped by the
+// statement itself, which makes it right at every isolation level.
+//
+// # What the database must promise
+//
+// An acknowledged write is there for every later read. So the *sql.DB must
+// reach the primary, and not a read replica. On a cluster that replicates after
+// acknowledging (MySQL or MariaDB with asynchronous replicas, PostgreSQL
+// without synchronous_commit), a failover may bring back an older row: the
+// library notices from what PKB answers, and the patient must approve again.
+// Galera needs wsrep_sync_wait=1 for reads. SQLite wants one machine, WAL, a
+// busy time-out, and synchronous=FULL if acknowledged writes are to outlive a
+// loss of power.
+//
+// The tests run against PostgreSQL through pgx's database/sql driver, MariaDB
+// through go-sql-driver/mysql and SQLite through modernc.org/sqlite.
+// CockroachDB and Aurora have not been run: CockroachDB speaks PostgreSQL's
+// dialect, answers contention with SQLSTATE 40001, which is retried here, and
+// 40003 for an unknown outcome, which is returned; Aurora's writer endpoint is
+// a primary, and its failover looks like a lost connection and then like a
+// read-only server, both of which are errors of their own below.
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	mathrand "math/rand/v2"
+	"regexp"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// Config says how to speak to the database. Only Dialect is required.
+type Config struct {
+	// Dialect is Postgres, MySQL or SQLite.
+	Dialect Dialect
+	// Table is the name of the table, "pkb_links" if empty.
+	Table string
+	// Schema is the schema (in MySQL: the database) of the table; empty for the
+	// connection's own. SQLite has none.
+	Schema string
+	// Timeout bounds each statement, 5 seconds if 0.
+	Timeout time.Duration
+}
+
+// Store is a tokenstore.Store in a database. Its methods are safe for
+// concurrent use; errors are those of tokenstore, of the context, or an *Error.
+// Closing the *sql.DB is the host's business.
+type Store struct {
+	db      *sql.DB
+	dialect Dialect
+	table   string // quoted, with its schema
+	bare    string
+	schema  string
+	timeout time.Duration
+
+	load, insert, update, delete, exists, list string
+}
+
+var (
+	_ tokenstore.Store  = (*Store)(nil)
+	_ tokenstore.Lister = (*Store)(nil)
+)
+
+// identifier is what may name a table: nothing that needs care when quoted.
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,47}$`)
+
+// New returns a store in db. It sends nothing yet: call Migrate, or run Schema,
+// before the first use.
+func New(db *sql.DB, c Config) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("sqlstore: no *sql.DB; open one with your driver, and keep it open for as long as the store is used")
+	}
+	if _, ok := dialects[c.Dialect]; !ok {
+		return nil, fmt.Errorf("sqlstore: Dialect is %q; choose Postgres, MySQL (also for MariaDB) or SQLite", c.Dialect)
+	}
+	if c.Table == "" {
+		c.Table = defaultTable
+	}
+	for what, name := range map[string]string{"Table": c.Table, "Schema": c.Schema} {
+		if name != "" && !identifier.MatchString(name) {
+			return nil, fmt.Errorf("sqlstore: %s is %q; use letters, digits and underscores, 48 at most, not beginning with a digit", what, name)
+		}
+	}
+	if c.Schema != "" && c.Dialect == SQLite {
+		return nil, fmt.Errorf("sqlstore: Schema is %q; SQLite has no schemas, leave it empty", c.Schema)
+	}
+	if c.Timeout < 0 {
+		return nil, fmt.Errorf("sqlstore: Timeout is %v; it bounds each statement, leave it 0 for 5 s", c.Timeout)
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second
+	}
+	s := &Store{db: db, dialect: c.Dialect, bare: c.Table, schema: c.Schema, timeout: c.Timeout}
+	s.write()
+	return s, nil
+}
+
+// Format implements fmt.Formatter: a Store prints nothing of its database.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }
+
+// Load implements tokenstore.Store.
+func (s *Store) Load(ctx context.Context, appUserID string) (rec tokenstore.Record, err error) {
+	err = s.do(ctx, "load", func(ctx context.Context) error {
+		rec, err = scan(s.db.QueryRowContext(ctx, s.load, []byte(appUserID)))
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return tokenstore.Record{}, tokenstore.ErrNotFound
+	}
+	if err != nil {
+		return tokenstore.Record{}, err
+	}
+	return rec, nil
+}
+
+// Save implements tokenstore.Store.
+func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Record, error) {
+	next, err := rec.Prepare()
+	if err != nil {
+		return tokenstore.Record{}, err
+	}
+	if tooLarge(next) {
+		return tokenstore.Record{}, tokenstore.ErrInvalid
+	}
+	if rec.Version >= math.MaxInt64 {
+		return tokenstore.Record{}, tokenstore.ErrConflict // never given out
+	}
+	statement, args := s.update, []any(nil)
+	if rec.Version == 0 {
+		// Where a new row's versions begin is random, so that they never meet
+		// those of a row that was deleted.
+		var b [8]byte
+		_, _ = rand.Read(b[:])
+		statement, next.Version = s.insert, 1+binary.BigEndian.Uint64(b[:])>>2
+		args = values(next)
+	} else {
+		next.Version++
+		args = append(values(next), []byte(rec.AppUserID), int64(rec.Version))
+	}
+	err = s.do(ctx, "save", func(ctx context.Context) error {
+		n, err := s.exec(ctx, statement, args...)
+		if err == nil && n == 0 {
+			return tokenstore.ErrConflict
+		}
+		return err
+	})
+	if err != nil {
+		return tokenstore.Record{}, err
+	}
+	return next, nil
+}
+
+// Delete implements tokenstore.Store.
+func (s *Store) Delete(ctx context.Context, appUserID string, version uint64) error {
+	return s.do(ctx, "delete", func(ctx context.Context) error {
+		n, err := int64(0), error(nil)
+		if version <= math.MaxInt64 {
+			n, err = s.exec(ctx, s.delete, []byte(appUserID), int64(version))
+		}
+		if err != nil || n > 0 {
+			return err
+		}
+		var one int
+		switch err := s.db.QueryRowContext(ctx, s.exists, []byte(appUserID)).Scan(&one); {
+		case errors.Is(err, sql.ErrNoRows):
+			return tokenstore.ErrNotFound
+		case err != nil:
+			return err
+		}
+		return tokenstore.ErrConflict
+	})
+}
+
+// List implements tokenstore.Lister.
+func (s *Store) List(ctx context.Context, after string, limit int) (page []tokenstore.Record, err error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	err = s.do(ctx, "list", func(ctx context.Context) error {
+		page = page[:0]
+		rows, err := s.db.QueryContext(ctx, s.list, []byte(after), limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			page = append(page, r)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+func (s *Store) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	res, err := s.db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// tries is how often a statement is sent that the database undid.
+const tries = 10
+
+// do runs one statement within the store's time-out. What the database says it
+// has undone (a deadlock, a serialization failure, a locked file) is tried
+// again; what may have been done never is.
+func (s *Store) do(ctx context.Context, op string, f func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := limited.Err()
+		if err == nil {
+			err = f(limited)
+		}
+		switch {
+		case err == nil, errors.Is(err, sql.ErrNoRows), errors.Is(err, tokenstore.ErrConflict), errors.Is(err, tokenstore.ErrNotFound):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		e := s.explain(op, err)
+		if errors.Is(e, tokenstore.ErrConflict) || errors.Is(e, tokenstore.ErrClosed) {
+			return e
+		}
+		if limited.Err() != nil {
+			return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no answer within %v", s.timeout), cause: err}
+		}
+		if !errors.Is(e, ErrBusy) || try == tries {
+			return e
+		}
+		base := time.Millisecond << min(try, 7)
+		wait := time.NewTimer(base/2 + mathrand.N(base))
+		select {
+		case <-wait.C:
+		case <-limited.Done():
+			wait.Stop()
+		}
+	}
+}
+
+// maxText is the longest of the short texts of a record, in bytes: what every
+// column takes without cutting it.
+const (
+	maxText  = 4096
+	maxState = 32
+)
+
+func tooLarge(r tokenstore.Record) bool {
+	for _, text := range []string{r.Environment, r.ClientID, r.Cause, r.PublicID, r.Lease.Owner, r.KeyID} {
+		if len(text) > maxText {
+			return true
+		}
+	}
+	return len(r.State) > maxState || max(r.Generation, r.Lease.Fence, r.Intent.Generation) > math.MaxInt64
+}

@@ -1,0 +1,247 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+// Open your database as you always do, with your driver, and hand it over.
+func Example() {
+	db, err := sql.Open("pgx", "postgres://app@db.example/app") // with _ "github.com/jackc/pgx/v5/stdlib"
+	if err != nil {
+		log.Fatal(err)
+	}
+	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Migrate(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// pkb.New(pkb.Config{Store: store, ...})
+}
+
+// script is a database that answers each statement with the next error, and
+// with one affected row when there is none left.
+type script struct {
+	errs []error
+	sent int
+	// hang answers nothing until the statement is given up.
+	hang bool
+}
+
+func (s *script) Connect(context.Context) (driver.Conn, error) { return conn{s}, nil }
+func (s *script) Driver() driver.Driver                        { return nil }
+
+type conn struct{ *script }
+
+func (conn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared here") }
+func (conn) Close() error                        { return nil }
+func (conn) Begin() (driver.Tx, error)           { return nil, errors.New("no transactions here") }
+
+func (c conn) next(ctx context.Context) error {
+	c.sent++
+	if c.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if len(c.errs) == 0 {
+		return nil
+	}
+	err := c.errs[0]
+	c.errs = c.errs[1:]
+	return err
+}
+
+func (c conn) ExecContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Result, error) {
+	return driver.RowsAffected(1), c.next(ctx)
+}
+
+func (c conn) QueryContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Rows, error) {
+	if err := c.next(ctx); err != nil {
+		return nil, err
+	}
+	return nil, io.ErrUnexpectedEOF
+}
+
+// The errors of the drivers people use, as they look from outside.
+type (
+	pgError     struct{ code string } // pgx and lib/pq
+	mysqlError  struct{ Number uint16 }
+	modernError struct{ code int }
+	mattnError  struct{ Code int }
+)
+
+func (e *pgError) Error() string     { return "secret-canary" }
+func (e *pgError) SQLState() string  { return e.code }
+func (e *mysqlError) Error() string  { return "Duplicate entry 'secret-canary'" }
+func (e *modernError) Error() string { return "secret-canary" }
+func (e *modernError) Code() int     { return e.code }
+func (e mattnError) Error() string   { return "secret-canary" }
+
+func store(t *testing.T, s *script, d sqlstore.Dialect) *sqlstore.Store {
+	t.Helper()
+	db := sql.OpenDB(s)
+	t.Cleanup(func() { _ = db.Close() })
+	st, err := sqlstore.New(db, sqlstore.Config{Dialect: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// Every failure has a name, and none of the driver's text.
+func TestFailuresHaveNames(t *testing.T) {
+	for name, test := range map[string]struct {
+		dialect sqlstore.Dialect
+		err     error
+		want    error
+	}{
+		"PostgreSQL read-only":       {sqlstore.Postgres, &pgError{"25006"}, sqlstore.ErrReadOnly},
+		"PostgreSQL disk full":       {sqlstore.Postgres, &pgError{"53100"}, sqlstore.ErrFull},
+		"PostgreSQL shutting down":   {sqlstore.Postgres, &pgError{"57P01"}, sqlstore.ErrUnavailable},
+		"PostgreSQL no table":        {sqlstore.Postgres, fmt.Errorf("wrapped: %w", &pgError{"42P01"}), sqlstore.ErrNoTable},
+		"PostgreSQL no right":        {sqlstore.Postgres, &pgError{"42501"}, sqlstore.ErrRefused},
+		"CockroachDB unknown result": {sqlstore.Postgres, &pgError{"40003"}, sqlstore.ErrUnavailable},
+		"MySQL read-only":            {sqlstore.MySQL, &mysqlError{1290}, sqlstore.ErrReadOnly},
+		"MySQL full":                 {sqlstore.MySQL, &mysqlError{1114}, sqlstore.ErrFull},
+		"MySQL duplicate":            {sqlstore.MySQL, &mysqlError{1062}, tokenstore.ErrConflict},
+		"MySQL no table":             {sqlstore.MySQL, &mysqlError{1146}, sqlstore.ErrNoTable},
+		"SQLite read-only":           {sqlstore.SQLite, &modernError{8 | 3<<8}, sqlstore.ErrReadOnly},
+		"SQLite full":                {sqlstore.SQLite, mattnError{13}, sqlstore.ErrFull},
+		"connection refused":         {sqlstore.MySQL, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, sqlstore.ErrUnavailable},
+		"connection lost":            {sqlstore.Postgres, io.ErrUnexpectedEOF, sqlstore.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := store(t, &script{errs: []error{test.err}}, test.dialect)
+			_, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a"})
+			if !errors.Is(err, test.want) {
+				t.Errorf("Save: %v, want %v", err, test.want)
+			}
+			if text := fmt.Sprintf("%v %+v %#v %s", err, err, err, err); strings.Contains(text, "canary") {
+				t.Errorf("the error repeats what the driver wrote: %s", text)
+			}
+		})
+	}
+}
+
+// What the database has undone is done again; what may have been done is not.
+func TestOnlyWhatWasUndoneIsRepeated(t *testing.T) {
+	for name, test := range map[string]struct {
+		dialect sqlstore.Dialect
+		err     error
+		sent    int
+	}{
+		"PostgreSQL serialization failure": {sqlstore.Postgres, &pgError{"40001"}, 3},
+		"PostgreSQL deadlock":              {sqlstore.Postgres, &pgError{"40P01"}, 3},
+		"MySQL deadlock":                   {sqlstore.MySQL, &mysqlError{1213}, 3},
+		"SQLite busy":                      {sqlstore.SQLite, &modernError{5}, 3},
+		"PostgreSQL shutting down":         {sqlstore.Postgres, &pgError{"57P01"}, 1},
+		"connection lost":                  {sqlstore.Postgres, io.ErrUnexpectedEOF, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				script := &script{errs: []error{test.err, test.err}}
+				_, err := store(t, script, test.dialect).Save(t.Context(), tokenstore.Record{AppUserID: "a"})
+				if script.sent != test.sent || (err == nil) != (test.sent > 1) {
+					t.Errorf("sent %d times with %v, want %d times", script.sent, err, test.sent)
+				}
+			})
+		})
+	}
+}
+
+// A database that does not answer is given up; a caller that gives up gets its
+// own error.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store(t, &script{hang: true}, sqlstore.Postgres)
+		start := time.Now()
+		if _, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a"}); !errors.Is(err, sqlstore.ErrUnavailable) || time.Since(start) != 5*time.Second {
+			t.Errorf("Save: %v after %v, want ErrUnavailable after 5s", err, time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Load(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sqlstore.ErrUnavailable) {
+			t.Errorf("Load: %v, want the caller's own deadline", err)
+		}
+	})
+}
+
+func TestClosedDatabase(t *testing.T) {
+	db := sql.OpenDB(&script{})
+	s, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrClosed) {
+		t.Errorf("Load: %v, want ErrClosed", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	db := sql.OpenDB(&script{})
+	t.Cleanup(func() { _ = db.Close() })
+	for name, test := range map[string]struct {
+		db   *sql.DB
+		c    sqlstore.Config
+		says string
+	}{
+		"no database":      {nil, sqlstore.Config{Dialect: sqlstore.Postgres}, "*sql.DB"},
+		"no dialect":       {db, sqlstore.Config{}, "choose Postgres"},
+		"unknown dialect":  {db, sqlstore.Config{Dialect: "oracle"}, "choose Postgres"},
+		"injected table":   {db, sqlstore.Config{Dialect: sqlstore.MySQL, Table: "a`; DROP TABLE b; --"}, "Table"},
+		"injected schema":  {db, sqlstore.Config{Dialect: sqlstore.Postgres, Schema: `a"b`}, "Schema"},
+		"schema in SQLite": {db, sqlstore.Config{Dialect: sqlstore.SQLite, Schema: "app"}, "no schemas"},
+		"negative timeout": {db, sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: -1}, "Timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := sqlstore.New(test.db, test.c); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("New: %v, want a text with %q", err, test.says)
+			}
+		})
+	}
+}
+
+// The schema that a host runs itself names the host's table everywhere.
+func TestSchemaNames(t *testing.T) {
+	for _, d := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL, sqlstore.SQLite} {
+		db := sql.OpenDB(&script{})
+		t.Cleanup(func() { _ = db.Close() })
+		c := sqlstore.Config{Dialect: d, Table: "patients"}
+		if d != sqlstore.SQLite {
+			c.Schema = "app"
+		}
+		s, err := sqlstore.New(db, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sql := s.Schema()
+		if strings.Contains(sql, "pkb_links") || !strings.Contains(sql, "patients_due") || !strings.Contains(sql, "patients") {
+			t.Errorf("%s: %s", d, sql)
+		}
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Errorf("%s: Migrate: %v", d, err)
+		}
+	}
+}
