@@ -14,6 +14,8 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -109,49 +111,75 @@ func MariaDBDSN(t testing.TB) string {
 	return scratch(t, mariaDB)
 }
 
+// ScratchPostgres is PostgresDSN for a program that is not a test: drop removes
+// the database again.
+func ScratchPostgres(ctx context.Context) (dsn string, drop func() error, err error) {
+	dsn, drop, err = postgres.scratch(ctx)
+	if errors.Is(err, errNoAnswer) {
+		err = fmt.Errorf("%w; get one with: %s (or name a server in %s)", err, postgres.install, postgres.env)
+	}
+	return dsn, drop, err
+}
+
+// errNoAnswer: there is no server.
+var errNoAnswer = errors.New("does not answer")
+
+// scratch makes a database and returns its DSN.
+func (s service) scratch(ctx context.Context) (dsn string, drop func() error, err error) {
+	server := os.Getenv(s.env)
+	if server == "" {
+		server = s.local
+	}
+	name := "pkb_test_" + strings.ToLower(rand.Text())
+	if dsn = s.inDatabase(server, name); dsn == "" {
+		return "", nil, fmt.Errorf("%s is not a DSN of the driver %q", s.env, s.driver) // and may hold a password
+	}
+	admin, err := sql.Open(s.driver, server)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s is not a DSN of the driver %q", s.env, s.driver)
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := admin.PingContext(limited); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("%s %w: %w", s.name, errNoAnswer, err), admin.Close())
+	}
+	if _, err := admin.ExecContext(limited, "CREATE DATABASE "+name); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("%s answers, and refuses a database of our own: %w", s.name, err), admin.Close())
+	}
+	return dsn, func() error {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		_, err := admin.ExecContext(limited, strings.ReplaceAll(s.drop, "%s", name))
+		if err != nil {
+			err = fmt.Errorf("the database %s is left behind: %w", name, err)
+		}
+		return errors.Join(err, admin.Close())
+	}, nil
+}
+
 // scratch makes a database for the test and returns its DSN.
 func scratch(t testing.TB, s service) string {
 	t.Helper()
-	dsn := os.Getenv(s.env)
-	if dsn == "" {
-		dsn = s.local
-	}
-	name := "pkb_test_" + strings.ToLower(rand.Text())
-	own := s.inDatabase(dsn, name)
-	if own == "" {
-		t.Fatalf("%s is not a DSN of the driver %q", s.env, s.driver) // and may hold a password
-	}
-	admin, err := sql.Open(s.driver, dsn)
-	if err != nil {
-		t.Fatalf("%s is not a DSN of the driver %q", s.env, s.driver)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := admin.PingContext(ctx); err != nil {
-		_ = admin.Close()
+	dsn, drop, err := s.scratch(t.Context())
+	if errors.Is(err, errNoAnswer) {
 		unavailable(t, s, err)
-		return ""
 	}
-	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
-		_ = admin.Close()
-		t.Fatalf("%s answers, and a test needs a database of its own there: %v", s.name, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-		defer cancel()
-		if _, err := admin.ExecContext(ctx, strings.ReplaceAll(s.drop, "%s", name)); err != nil {
-			t.Errorf("the test's database %s is left behind: %v", name, err)
+		if err := drop(); err != nil {
+			t.Error(err)
 		}
-		_ = admin.Close()
 	})
-	return own
+	return dsn
 }
 
 // unavailable ends a test that needs a server which does not answer.
 func unavailable(t testing.TB, s service, err error) {
 	t.Helper()
 	if os.Getenv("PKB_REQUIRE_SERVICES") == "1" {
-		t.Fatalf("%s does not answer, and PKB_REQUIRE_SERVICES=1 says that it must (%s names the server): %v", s.name, s.env, err)
+		t.Fatalf("PKB_REQUIRE_SERVICES=1 says that there must be a server (%s names it): %v", s.env, err)
 	}
 	t.Skipf("%s does not answer; to run this test: %s (or name a server in %s)", s.name, s.install, s.env)
 }

@@ -1,0 +1,202 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster is what the commands storm and kill have in common: a PKB
+// that listens, an empty PostgreSQL database, and processes of the same program
+// that use both.
+package cluster
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+const redirectURL = "https://app.example/pkb/callback"
+
+// Cluster is a PKB, a database, and a client of both.
+type Cluster struct {
+	PKB     *pkbtest.Server
+	Client  *pkb.Client
+	setup   Setup
+	patient *pkbtest.Patient
+	close   []func() error
+}
+
+// New starts a PKB and makes a database. Close the cluster.
+func New(ctx context.Context) (c *Cluster, err error) {
+	c = &Cluster{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if c.PKB, err = pkbtest.Start(pkbtest.Config{KeepRequests: 1, SessionLife: 365 * 24 * time.Hour}); err != nil {
+		return c, err
+	}
+	c.close = append(c.close, func() error { c.PKB.Close(); return nil })
+	c.patient = c.PKB.AddPatient(pkbtest.Patient{})
+
+	dsn, drop, err := services.ScratchPostgres(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.close = append(c.close, drop)
+	keys, err := pkb.GenerateKey("cluster")
+	if err != nil {
+		return c, err
+	}
+	c.setup = Setup{DSN: dsn, Keys: keys, PKB: c.PKB.URL(), ClientID: c.PKB.ClientID()}
+	replica, err := c.setup.Open(func(cfg *pkb.Config) { cfg.Now = c.PKB.Now })
+	if err != nil {
+		return c, err
+	}
+	c.Client = replica.Client
+	c.close = append(c.close, replica.Close)
+	return c, replica.Store.Migrate(ctx)
+}
+
+// Close stops everything and drops the database.
+func (c *Cluster) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(c.close) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// Link links a user.
+func (c *Cluster) Link(ctx context.Context, appUserID string) error {
+	address, pending, err := c.Client.Authorize(ctx, appUserID)
+	if err != nil {
+		return err
+	}
+	back, err := c.PKB.Approve(ctx, address, c.patient)
+	if err != nil {
+		return err
+	}
+	_, err = c.Client.Complete(ctx, appUserID, pending, back.Query())
+	return err
+}
+
+// Setup is what a process needs to know. Its clock is that of the PKB, as it is
+// now.
+func (c *Cluster) Setup() Setup {
+	s := c.setup
+	s.Clock = time.Until(c.PKB.Now())
+	return s
+}
+
+// Setup says where everything is.
+type Setup struct {
+	DSN, Keys, PKB, ClientID string
+	// Clock is how far the process's clock is ahead.
+	Clock time.Duration
+}
+
+// Replica is one process's client.
+type Replica struct {
+	Client *pkb.Client
+	Store  *sqlstore.Store
+	db     *sql.DB
+}
+
+// Open returns a client with a pool of its own; change may change its
+// configuration.
+func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
+	db, err := sql.Open(services.PostgresDriver, s.DSN)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(4)
+	r := &Replica{db: db}
+	if r.Store, err = sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres}); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	keys, err := pkb.ParseKeyring(s.Keys)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	cfg := pkb.Config{
+		Environment: pkb.BaseURL(s.PKB), ClientID: s.ClientID, RedirectURL: redirectURL, Store: r.Store, Keys: keys,
+		Now: func() time.Time { return time.Now().Add(s.Clock) },
+	}
+	change(&cfg)
+	if r.Client, err = pkb.New(cfg); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return r, nil
+}
+
+// Close waits for what is under way and closes the pool.
+func (r *Replica) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(r.Client.Close(ctx), r.db.Close())
+}
+
+// roleVariable tells a process what it is for.
+const roleVariable = "PKB_CLUSTER_ROLE"
+
+// Role is what this process was started for, "" if not by Start.
+func Role() string { return os.Getenv(roleVariable) }
+
+// Process is another process of this program. What it prints on standard
+// output, and what it reads, is JSON.
+type Process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *json.Decoder
+}
+
+// Start starts this program once more and sends it order.
+func Start(ctx context.Context, role string, order any) (*Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{cmd: exec.CommandContext(ctx, self)}
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = json.NewDecoder(out)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	return p, p.Send(order)
+}
+
+// Send sends the process a message.
+func (p *Process) Send(message any) error { return json.NewEncoder(p.in).Encode(message) }
+
+// Receive waits for a message of the process.
+func (p *Process) Receive(message any) error {
+	if err := p.out.Decode(message); err != nil {
+		return fmt.Errorf("process %d said nothing: %w", p.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
+// Kill ends the process with SIGKILL, unless it has ended.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
+
+// Wait waits for the end of the process.
+func (p *Process) Wait() error { return p.cmd.Wait() }
