@@ -136,6 +136,7 @@ func (e *callbackError) Is(target error) bool { return target == ErrCallback }
 // fix that.
 func (c *Client) link(ctx context.Context, appUserID string, p *pending, code string) (Link, error) {
 	log := c.cfg.Logger.With("link", custody.LinkName(appUserID))
+	asked := c.cfg.Now()
 	out := c.token.Exchange(ctx, code, p.RedirectURL, p.Verifier)
 	if out.Class != tokenwire.OK {
 		if out.Class == tokenwire.NotSent || out.Class == tokenwire.AppWide {
@@ -156,7 +157,7 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		return Link{}, ErrNotAPatient
 	}
 
-	if err := c.keeper.Settle(ctx, appUserID, out); err != nil {
+	if err := c.keeper.Settle(ctx, appUserID, asked, out); err != nil {
 		log.Error("pkb: the tokens of a new approval could not be saved", "error", err)
 		if failed, ok := errors.AsType[*custody.StoreError](err); ok {
 			return Link{}, &storeFailure{op: opExchange, cause: failed.Err}

@@ -27,8 +27,9 @@ const (
 	EventRecovered = EventKind(custody.Recovered)
 	// EventSaveRetried: the store did not take new tokens; it is tried again.
 	EventSaveRetried = EventKind(custody.SaveRetried)
-	// EventSaveFailed: the store did not take new tokens for a whole minute,
-	// and they are lost.
+	// EventSaveFailed: the store has not taken new tokens for a whole minute.
+	// They are in this process's memory only, which tries on until Close: mend
+	// the store before the process ends.
 	EventSaveFailed = EventKind(custody.SaveFailed)
 	// EventRelinkRequired: the link has ended; Event.Cause says why.
 	EventRelinkRequired = EventKind(custody.RelinkRequired)

@@ -144,7 +144,7 @@ type Record struct {
 	// DueAt is when the link next wants attention (a refresh, an end).
 	DueAt time.Time
 	// LinkedAt is when the patient approved; RefreshedAt is when the present
-	// pair arrived.
+	// pair was asked for.
 	LinkedAt    time.Time
 	RefreshedAt time.Time
 

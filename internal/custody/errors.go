@@ -102,8 +102,8 @@ const (
 	WaitRejected = "the session's last access token was rejected, and there is no other"
 	// WaitVerify: it could not be checked whose tokens these are.
 	WaitVerify = "the new approval could not be checked against the patient of this link"
-	// WaitSave: a new pair could not be saved.
-	WaitSave = "the new tokens could not be saved"
+	// WaitSave: the store does not take a new pair, which is tried on.
+	WaitSave = "the store does not take the new tokens"
 )
 
 func (e *WaitError) Error() string {

@@ -26,7 +26,8 @@ const (
 	Recovered Kind = "recovered"
 	// SaveRetried: saving a new pair failed, and is tried again.
 	SaveRetried Kind = "save_retried"
-	// SaveFailed: a new pair could not be saved, and is lost.
+	// SaveFailed: the store has not taken a new pair for SaveTimeout. It is in
+	// this process's memory, and tried on until the process ends.
 	SaveFailed Kind = "save_failed"
 	// RelinkRequired: the link was lost; Event.Cause says why.
 	RelinkRequired Kind = "relink_required"

@@ -60,7 +60,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 			continue
 		}
 
-		if k.leased(r.Lease, &seen) {
+		if k.leased(r, &seen) {
 			if err := k.pause(ctx, 50*time.Millisecond, 150*time.Millisecond); err != nil {
 				return Token{}, &WaitError{Reason: WaitElsewhere} // until our time was up
 			}
@@ -120,7 +120,7 @@ func (k *Keeper) forgiven(i tokenstore.Intent) bool {
 // settled reports whether an early refresh is no longer wanted, because a
 // fresh token has appeared, or no longer possible.
 func (k *Keeper) settled(p pair) bool {
-	life := p.expiresAt.Sub(p.receivedAt)
+	life := p.expiresAt.Sub(p.askedAt)
 	return p.grant.RefreshToken == "" || k.Now().Before(p.expiresAt.Add(-life/4))
 }
 
@@ -131,6 +131,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 	user := held.AppUserID
 	stopRenewing := k.renew(held)
 	var out tokenwire.Outcome
+	var asked time.Time
 	for try := range 3 {
 		// A process that slept since it took the lease may have lost it. Both
 		// readings are monotonic.
@@ -142,6 +143,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		}
 		// Only when nothing left the process does the same intent cover
 		// another try.
+		asked = k.Now()
 		if out = k.Refresh(ctx, main.grant.RefreshToken); out.Class != tokenwire.NotSent {
 			break
 		}
@@ -151,13 +153,9 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 
 	switch out.Class {
 	case tokenwire.OK:
-		next, err := k.saveSuccessor(ctx, held, out)
-		switch {
-		case errors.Is(err, errSuperseded):
-			return Token{}, true, nil
-		case err != nil:
-			k.emit(Event{Kind: SaveFailed, User: user, Err: err})
-			return Token{}, false, err
+		next, err := k.saveSuccessor(f, held, newAnswer(out.Body, out.Grant, asked))
+		if err != nil {
+			return Token{}, errors.Is(err, errSuperseded), err
 		}
 		if held.Intent.Attempt > 1 {
 			k.emit(Event{Kind: Recovered, User: user})
@@ -264,7 +262,7 @@ func (k *Keeper) promoteUnverified(r *row) {
 	spare := r.secrets.Spare
 	r.secrets.Spare, r.secrets.Unverified = nil, true
 	k.setMain(r, spare)
-	r.LinkedAt, r.details.EndsTold = spare.ReceivedAt, false
+	r.LinkedAt, r.details.EndsTold = spare.AskedAt, false
 }
 
 // lose saves r as lost.
@@ -311,26 +309,25 @@ func (k *Keeper) forecast(r *row) {
 var errSuperseded = errors.New("superseded")
 
 // saveSuccessor saves the answer to a refresh, as it came. The token it was
-// bought with is spent, so this does not give up easily: it goes on, past the
-// flight's deadline, until the store takes the answer or SaveTimeout is over.
-func (k *Keeper) saveSuccessor(flight context.Context, held row, out tokenwire.Outcome) (row, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(flight), k.SaveTimeout)
-	defer cancel()
-	successor := newAnswer(out.Body, out.Grant, k.Now())
+// bought with is spent, so this does not give up: after SaveTimeout callers are
+// told that the store fails, and the flight goes on, with the answer in memory,
+// until the store takes it, has moved on (errSuperseded) or is closed.
+func (k *Keeper) saveSuccessor(f *flight, held row, successor *answer) (row, error) {
+	ctx, start, user := context.Background(), k.Now(), held.AppUserID
 	base := held
 	for try := 0; ; try++ {
 		next := base
 		k.setMain(&next, successor)
 		k.forecast(&next)
-		saved, err := k.save(ctx, next)
+		saved, err := k.saveWithin(ctx, next)
 		if err == nil {
 			return saved, nil
 		}
 		if !isConflict(err) {
-			k.emit(Event{Kind: SaveRetried, User: held.AppUserID, Err: err})
+			k.emit(Event{Kind: SaveRetried, User: user, Err: err})
 		}
 		// A conflict, or an error after the store had written: find out.
-		now, loadErr := k.load(ctx, held.AppUserID)
+		now, loadErr := k.loadWithin(ctx, user)
 		switch {
 		case loadErr == nil && now.Generation == held.Generation+1 && now.secrets.Main != nil && string(now.secrets.Main.Body) == string(successor.Body):
 			return now, nil
@@ -338,13 +335,32 @@ func (k *Keeper) saveSuccessor(flight context.Context, held row, out tokenwire.O
 			return row{}, errSuperseded
 		case errors.Is(loadErr, ErrNoLink):
 			return row{}, errSuperseded
+		case errors.Is(err, tokenstore.ErrClosed):
+			k.emit(Event{Kind: SaveFailed, User: user, Err: err})
+			return row{}, &WaitError{Reason: WaitSave, Err: err}
 		case loadErr == nil:
 			base = now // somebody wrote something else: keep that, and the successor
 		}
-		if k.pause(ctx, 20*time.Millisecond<<min(try, 6), 40*time.Millisecond<<min(try, 6)) != nil {
-			return row{}, &WaitError{Reason: WaitSave, Err: err}
+		if !f.saving && k.Now().Sub(start) >= k.SaveTimeout {
+			k.emit(Event{Kind: SaveFailed, User: user, Err: err})
+			f.saving = true
+			f.tell(Token{}, &WaitError{Reason: WaitSave, Err: err})
 		}
+		_ = k.pause(ctx, 20*time.Millisecond<<min(try, 8), 40*time.Millisecond<<min(try, 8))
 	}
+}
+
+// saveWithin and loadWithin are save and load on a store that may hang.
+func (k *Keeper) saveWithin(ctx context.Context, r row) (row, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.SaveTimeout)
+	defer cancel()
+	return k.save(ctx, r)
+}
+
+func (k *Keeper) loadWithin(ctx context.Context, user string) (row, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.SaveTimeout)
+	defer cancel()
+	return k.load(ctx, user)
 }
 
 // settleHeld writes the end of an attempt into its record, whatever else was

@@ -132,7 +132,7 @@ func link(t *testing.T, k *custody.Keeper, i *issuer) string {
 		t.Fatalf("Reserve: %v", err)
 	}
 	out := i.grant()
-	if err := k.Settle(ctx, user, out); err != nil {
+	if err := k.Settle(ctx, user, time.Now(), out); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 	if err := k.Confirm(ctx, user, out.Grant.AccessToken, patient); err != nil {

@@ -74,7 +74,8 @@ type Config struct {
 	MaxSkew time.Duration
 	// FlightTimeout bounds one refresh with everything around it.
 	FlightTimeout time.Duration
-	// SaveTimeout bounds the retries of saving an answer.
+	// SaveTimeout is how long a process that does not reach the store may still
+	// be trying to save an answer, as far as other processes are concerned.
 	SaveTimeout time.Duration
 }
 
@@ -164,6 +165,19 @@ type flight struct {
 	epoch    int
 	token    Token
 	err      error
+	// told: done is closed.
+	told bool
+	// saving: the callers were told that the store does not take the answer, and
+	// the flight goes on until it does.
+	saving bool
+}
+
+// tell ends the wait of the flight's callers. The flight itself may go on.
+func (f *flight) tell(t Token, err error) {
+	if !f.told {
+		f.token, f.err, f.told = t, err, true
+		close(f.done)
+	}
 }
 
 // Token returns an access token with more than the hard margin left. Callers
@@ -233,7 +247,7 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 		case <-ctx.Done():
 			return Token{}, ctx.Err()
 		}
-		if f.err == nil && f.token.Value == rejected || f.early && f.err != nil {
+		if f.err == nil && f.token.Value == rejected || f.early && f.err != nil && !f.saving {
 			continue // the flight was about something else: start our own
 		}
 		if f.err != nil {
@@ -266,9 +280,9 @@ func (k *Keeper) launch(e *entry, rejected string, early bool) *flight {
 		// Not derived from any caller: the refresh belongs to the link.
 		ctx, cancel := context.WithTimeout(context.Background(), k.FlightTimeout)
 		defer cancel()
-		f.token, f.err = k.fly(ctx, e, f)
-		if f.err != nil && early {
-			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", f.err)
+		token, err := k.fly(ctx, e, f)
+		if err != nil && early {
+			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", err)
 			k.postpone(e)
 		}
 		e.mu.Lock()
@@ -277,7 +291,7 @@ func (k *Keeper) launch(e *entry, rejected string, early bool) *flight {
 			k.drop(e) // no link, or no token: it costs no memory
 		}
 		e.mu.Unlock()
-		close(f.done)
+		f.tell(token, err)
 	}()
 	return f
 }
@@ -339,7 +353,7 @@ func (k *Keeper) postpone(e *entry) {
 // publish shows a saved token to callers, unless the link was changed since
 // the flight began.
 func (k *Keeper) publish(e *entry, f *flight, gen uint64, p pair) Token {
-	life := p.expiresAt.Sub(p.receivedAt)
+	life := p.expiresAt.Sub(p.askedAt)
 	l := &live{
 		Token:      Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Generation: gen},
 		serveUntil: k.serveUntil(p),
@@ -366,7 +380,7 @@ func (k *Keeper) setTicks(l *live) {
 // serveUntil is when the hard margin begins. A token that lives for less than
 // a few margins gets a smaller one, or it could never be handed out.
 func (k *Keeper) serveUntil(p pair) time.Time {
-	return p.expiresAt.Add(-min(k.HardMargin, p.expiresAt.Sub(p.receivedAt)/4))
+	return p.expiresAt.Add(-min(k.HardMargin, p.expiresAt.Sub(p.askedAt)/4))
 }
 
 // serves reports whether the pair's access token can be handed out.

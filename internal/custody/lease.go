@@ -20,21 +20,31 @@ type watch struct {
 // differ from ours, so a lease counts as abandoned only when it is over by more
 // than MaxSkew, or when it has stood unchanged before our eyes for its whole
 // length.
-func (k *Keeper) leased(l tokenstore.Lease, seen *watch) bool {
+//
+// A holder that does not renew may have lost its database and not its life: it
+// may have the answer and be trying to save it. So a lease whose refresh token
+// may be on its way is left alone for as long as its holder tries: taking over
+// means to present that token again.
+func (k *Keeper) leased(r row, seen *watch) bool {
+	l := r.Lease
 	// Our own lease is one that an earlier flight could not give back: there is
 	// one flight per user at a time.
 	if l.Owner == "" || l.Owner == k.owner {
 		return false
 	}
+	trying := time.Duration(0)
+	if r.Intent.Attempt > 0 {
+		trying = k.SaveTimeout
+	}
 	now := k.Now()
-	if now.After(l.ExpiresAt.Add(k.MaxSkew)) {
+	if now.After(l.ExpiresAt.Add(k.MaxSkew + trying)) {
 		return false
 	}
 	if seen.since.IsZero() || !sameLease(seen.lease, l) {
 		*seen = watch{lease: l, since: now}
 		return true
 	}
-	return now.Sub(seen.since) <= l.ExpiresAt.Sub(l.RenewedAt)
+	return now.Sub(seen.since) <= l.ExpiresAt.Sub(l.RenewedAt)+trying
 }
 
 // sameLease reports whether neither owner nor renewal has changed.

@@ -51,15 +51,15 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 	}
 }
 
-// Settle saves the first pair of an approval. Where the link already belongs
+// Settle saves the first pair of an approval, which was asked for at asked. Where the link already belongs
 // to a patient, the pair is kept beside the one in use until Confirm has told
 // whether it is the same patient's. A record that was unlinked since Reserve
 // stays unlinked: ErrNoLink.
-func (k *Keeper) Settle(ctx context.Context, user string, out tokenwire.Outcome) error {
+func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out tokenwire.Outcome) error {
 	// The code is spent: save even when the caller has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.SaveTimeout)
 	defer cancel()
-	got := newAnswer(out.Body, out.Grant, k.Now())
+	got := newAnswer(out.Body, out.Grant, asked)
 	for try := 0; ; try++ {
 		r, err := k.load(ctx, user)
 		if err == nil && r.State == tokenstore.StateUnlinked {
@@ -69,7 +69,7 @@ func (k *Keeper) Settle(ctx context.Context, user string, out tokenwire.Outcome)
 			if r.PublicID == "" {
 				k.setMain(&r, got)
 				r.secrets.Spare, r.secrets.Unverified = nil, false
-				r.LinkedAt, r.details.EndsTold = got.ReceivedAt, false
+				r.LinkedAt, r.details.EndsTold = got.AskedAt, false
 			} else {
 				r.secrets.Spare = got
 			}
@@ -111,7 +111,7 @@ func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string
 			}
 			r.secrets.Unverified = false
 			k.setMain(r, spare)
-			r.LinkedAt, r.details.EndsTold = spare.ReceivedAt, false
+			r.LinkedAt, r.details.EndsTold = spare.AskedAt, false
 			return nil
 		}
 		if !k.holds(r.secrets.Main, accessToken) {

@@ -64,7 +64,7 @@ func TestUnlinkDuringApproval(t *testing.T) {
 	if err := k.Unlink(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Settle(t.Context(), user, i.grant()); !errors.Is(err, custody.ErrNoLink) {
+	if err := k.Settle(t.Context(), user, time.Now(), i.grant()); !errors.Is(err, custody.ErrNoLink) {
 		t.Errorf("Settle: %v, want no link", err)
 	}
 	if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
@@ -79,7 +79,7 @@ func approve(t *testing.T, k *custody.Keeper, i *issuer, mark string) string {
 		t.Fatal(err)
 	}
 	out := i.grant()
-	if err := k.Settle(t.Context(), user, out); err != nil {
+	if err := k.Settle(t.Context(), user, time.Now(), out); err != nil {
 		t.Fatal(err)
 	}
 	return out.Grant.AccessToken

@@ -29,17 +29,19 @@ type secrets struct {
 	Unverified bool `json:"unverified,omitempty"`
 }
 
-// answer is a token answer as the server sent it, and when.
+// answer is a token answer as the server sent it, and when it was asked for. Its
+// tokens are at least as old as their arrival, and not older than that: a
+// process that sleeps between the two must not take them for new.
 type answer struct {
-	Body       []byte    `json:"body"`
-	ReceivedAt time.Time `json:"at"`
+	Body    []byte    `json:"body"`
+	AskedAt time.Time `json:"at"`
 }
 
 // pair is an answer, read.
 type pair struct {
-	grant      tokenwire.Grant
-	receivedAt time.Time
-	expiresAt  time.Time
+	grant     tokenwire.Grant
+	askedAt   time.Time
+	expiresAt time.Time
 }
 
 // details is what the library remembers in clear in a record.
@@ -69,14 +71,14 @@ const maxAnswer = 12 << 10
 
 // newAnswer wraps a body for keeping. An answer too large to keep whole is
 // kept by what matters in it.
-func newAnswer(body []byte, g tokenwire.Grant, at time.Time) *answer {
+func newAnswer(body []byte, g tokenwire.Grant, asked time.Time) *answer {
 	if len(body) > maxAnswer {
 		body, _ = json.Marshal(map[string]any{
 			"access_token": g.AccessToken, "refresh_token": g.RefreshToken,
 			"scope": g.Scope, "expires_in": g.ExpiresIn.Seconds(),
 		})
 	}
-	return &answer{Body: body, ReceivedAt: at}
+	return &answer{Body: body, AskedAt: asked}
 }
 
 // read parses an answer that was read before; a nil answer is an empty pair.
@@ -92,7 +94,7 @@ func (k *Keeper) read(a *answer) pair {
 	if life == 0 {
 		life = k.AssumedLife
 	}
-	return pair{grant: g, receivedAt: a.ReceivedAt, expiresAt: a.ReceivedAt.Add(life)}
+	return pair{grant: g, askedAt: a.AskedAt, expiresAt: a.AskedAt.Add(life)}
 }
 
 // load reads and opens a record. Without one it returns ErrNoLink; a record of
@@ -178,8 +180,8 @@ func (k *Keeper) setMain(r *row, a *answer) {
 	r.State, r.Cause = tokenstore.StateLinked, ""
 	r.Intent = tokenstore.Intent{}
 	r.release()
-	r.RefreshedAt, r.ExpiresAt = a.ReceivedAt, p.expiresAt
-	r.DueAt = p.expiresAt.Add(-p.expiresAt.Sub(p.receivedAt) / 5)
+	r.RefreshedAt, r.ExpiresAt = a.AskedAt, p.expiresAt
+	r.DueAt = p.expiresAt.Add(-p.expiresAt.Sub(p.askedAt) / 5)
 	r.EndsAt = time.Time{}
 	if p.grant.RefreshToken == "" {
 		// PKB leaves the refresh token out of a session's last answer.

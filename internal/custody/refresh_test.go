@@ -6,6 +6,7 @@ package custody_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -699,7 +700,11 @@ func TestCrashAtEachStep(t *testing.T) {
 						return post(ctx, token)
 					}
 				})
-				_, _ = dying.Token(t.Context(), user)
+				patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if _, err := dying.Token(patience, user); err == nil {
+					t.Fatal("the dead process got a token")
+				}
 
 				other := keeper(t, store, i)
 				_, err := other.Token(t.Context(), user)
@@ -718,7 +723,8 @@ func TestCrashAtEachStep(t *testing.T) {
 	}
 }
 
-// mortal is a store that a process loses when it dies.
+// mortal is the store of a process that dies: what touches it afterwards ends
+// there, as everything in a dead process does.
 type mortal struct {
 	*tokenstore.Memory
 	dieAtSave int64
@@ -729,14 +735,14 @@ type mortal struct {
 
 func (m *mortal) Load(ctx context.Context, id string) (tokenstore.Record, error) {
 	if m.dead.Load() {
-		return tokenstore.Record{}, errReadOnly
+		runtime.Goexit()
 	}
 	return m.Memory.Load(ctx, id)
 }
 
 func (m *mortal) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
 	if m.dead.Load() {
-		return tokenstore.Record{}, errReadOnly
+		runtime.Goexit()
 	}
 	if m.saves.Add(1) != m.dieAtSave {
 		return m.Memory.Save(ctx, r)
@@ -745,7 +751,8 @@ func (m *mortal) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Reco
 	if m.dieAfter {
 		_, _ = m.Memory.Save(ctx, r)
 	}
-	return tokenstore.Record{}, errReadOnly
+	runtime.Goexit()
+	return tokenstore.Record{}, nil
 }
 
 var errReadOnly = errors.New("read-only")
@@ -768,4 +775,122 @@ func (f *flaky) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Recor
 	}
 	time.Sleep(time.Duration(f.sleepAfterSave.Load()))
 	return saved, err
+}
+
+// S26: a database that is away for an hour costs no link: the answer waits in
+// memory, callers are told what is wrong, and nothing is sent again.
+func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), &flaky{Memory: tokenstore.NewMemory()}
+		var mu sync.Mutex
+		failed := 0
+		k := keeper(t, store, i, func(c *custody.Config) {
+			c.OnEvent = func(e custody.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				if e.Kind == custody.SaveFailed {
+					failed++
+				}
+			}
+		})
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if n == 1 {
+				store.failSaves.Store(1 << 30)
+			}
+			return answer()
+		}
+		wantWait(t, k, custody.WaitSave)
+		start := time.Now()
+		for range 100 {
+			wantWait(t, k, custody.WaitSave)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("callers who know already waited %v", took)
+		}
+		time.Sleep(time.Hour)
+		store.failSaves.Store(0)
+		time.Sleep(15 * time.Second)
+		if r := record(t, store); r.Generation != 2 || r.State != tokenstore.StateLinked {
+			t.Errorf("generation %d, %s: the answer is not in the store", r.Generation, r.State)
+		}
+		wantToken(t, k, "access-3") // what was saved is over by now
+		wantPosts(t, i, 2)
+		mu.Lock()
+		defer mu.Unlock()
+		if failed != 1 {
+			t.Errorf("told %d times that a save fails, want once", failed)
+		}
+	})
+}
+
+// S11, S26: a process that cannot reach the database, for longer than its
+// lease, may have the answer in hand: nobody presents its token meanwhile.
+func TestPartitionedHolderIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		cut := &flaky{Memory: store}
+		holder, other := keeper(t, cut, i), keeper(t, store, i)
+		link(t, other, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			cut.failSaves.Store(1 << 30)
+			return answer()
+		}
+		got := make(chan error, 1)
+		go func() {
+			_, err := holder.Token(t.Context(), user)
+			got <- err
+		}()
+		time.Sleep(time.Second)
+		go func() {
+			time.Sleep(55 * time.Second)
+			cut.failSaves.Store(0)
+		}()
+		wantToken(t, other, "access-2")
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// A process that sleeps with an answer in hand does not take its token for a
+// new one when it wakes.
+func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		asked := time.Now()
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			time.Sleep(5 * time.Minute)
+			return out
+		}
+		token, err := k.Token(t.Context(), user)
+		if err != nil || !token.ExpiresAt.Equal(asked.Add(life)) {
+			t.Errorf("Token = until %v, %v, want until %v", token.ExpiresAt, err, asked.Add(life))
+		}
+	})
+}
+
+// A closed store takes nothing any more: the flight ends.
+func TestClosedStoreEndsTheSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			_ = store.Close()
+			return answer()
+		}
+		wantWait(t, k, custody.WaitSave)
+		if err := k.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
