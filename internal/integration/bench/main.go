@@ -6,9 +6,13 @@
 //
 //	go run ./internal/integration/bench
 //
-// read_ns and read_allocs are those of Client.Token on one core. The ratios are
-// throughputs on all cores: against one oauth2.ReuseTokenSource for one user,
-// and against a map of them behind a mutex for 100,000 users.
+// read_ns and read_allocs are those of Client.Token on one core. The read_vs
+// ratios are throughputs on all cores: against one oauth2.ReuseTokenSource for
+// one user, and against a map of them behind a mutex for 100,000 users.
+// refresh_over_post is how long a caller waits for a refresh, as a multiple of
+// the same POST without us, to a PKB on loopback that answers after 10 ms; the
+// medians. bytes_per_user is what a user costs whose token is in memory, with a
+// million of them and without the token itself.
 package main
 
 import (
@@ -18,8 +22,11 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,7 +38,14 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-const manyUsers = 100_000
+const (
+	manyUsers  = 100_000
+	hotUsers   = 1_000_000
+	refreshes  = 150
+	postTakes  = 10 * time.Millisecond
+	redirect   = "https://app.example/pkb/callback"
+	accessLife = time.Hour
+)
 
 // figures are the line of JSON.
 type figures struct {
@@ -39,6 +53,8 @@ type figures struct {
 	ReadAllocs         int64   `json:"read_allocs"`
 	ReadVsXOAuth2      float64 `json:"read_vs_xoauth2_parallel"`
 	ReadVsMutexMap100k float64 `json:"read_vs_mutexmap_100k"`
+	RefreshOverPost    float64 `json:"refresh_over_post"`
+	BytesPerUser       float64 `json:"bytes_per_user"`
 	Cores              int     `json:"cores"`
 }
 
@@ -54,7 +70,7 @@ func main() {
 
 func measure() (figures, error) {
 	ctx := context.Background()
-	one, ids, err := linked(ctx, 1)
+	one, ids, err := hot(ctx, 1)
 	if err != nil {
 		return figures{}, err
 	}
@@ -76,7 +92,7 @@ func measure() (figures, error) {
 	f.ReadVsXOAuth2 = nanoseconds(theirs) / nanoseconds(ours)
 	fmt.Printf("one user, %d cores: ours %.1f ns, oauth2.ReuseTokenSource %.1f ns\n", f.Cores, nanoseconds(ours), nanoseconds(theirs))
 
-	many, ids, err := linked(ctx, manyUsers)
+	many, ids, err := hot(ctx, manyUsers)
 	if err != nil {
 		return figures{}, err
 	}
@@ -88,7 +104,12 @@ func measure() (figures, error) {
 	theirs = best(parallel(manyUsers, func(i int) error { _, err := m.token(ids[i]); return err }))
 	f.ReadVsMutexMap100k = nanoseconds(theirs) / nanoseconds(ours)
 	fmt.Printf("%d users, %d cores: ours %.1f ns, mutex map %.1f ns\n", manyUsers, f.Cores, nanoseconds(ours), nanoseconds(theirs))
-	return f, nil
+
+	if f.RefreshOverPost, err = refreshOverPost(ctx); err != nil {
+		return figures{}, err
+	}
+	f.BytesPerUser, err = bytesPerUser(ctx)
+	return f, err
 }
 
 // best returns the fastest of three runs: the others were disturbed.
@@ -148,45 +169,201 @@ func (m *mutexMap) token(id string) (*oauth2.Token, error) {
 	return source.Token()
 }
 
-// linked returns a client with n linked users whose tokens are in memory.
-func linked(ctx context.Context, n int) (*pkb.Client, []string, error) {
-	const redirect = "https://app.example/pkb/callback"
-	server := pkbtest.New(pkbtest.Config{TokenLife: time.Hour, KeepRequests: 1})
-	patient := server.AddPatient(pkbtest.Patient{})
-	client, err := pkb.New(pkb.Config{
+// template is a store in which everybody has the same link: what is in memory
+// is the client's.
+type template struct {
+	*tokenstore.Memory
+	record tokenstore.Record
+}
+
+// Load implements tokenstore.Store.
+func (t *template) Load(_ context.Context, appUserID string) (tokenstore.Record, error) {
+	r := t.record.Clone()
+	r.AppUserID = appUserID
+	return r, nil
+}
+
+// stored returns a client of a store in which everybody is linked, and the
+// length of their access token.
+func stored(ctx context.Context) (*pkb.Client, int, error) {
+	server := pkbtest.New(pkbtest.Config{TokenLife: accessLife})
+	store := &template{Memory: tokenstore.NewMemory()}
+	cfg := pkb.Config{
 		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: redirect,
-		Store: tokenstore.NewMemory(), HTTPClient: &http.Client{Transport: server.Transport()},
-	})
+		Store: store.Memory, HTTPClient: &http.Client{Transport: server.Transport()},
+	}
+	first, err := pkb.New(cfg)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := link(ctx, server, first, "app-user-1"); err != nil {
+		return nil, 0, err
+	}
+	token, err := first.Token(ctx, "app-user-1")
+	if err != nil {
+		return nil, 0, err
+	}
+	if store.record, err = store.Memory.Load(ctx, "app-user-1"); err != nil {
+		return nil, 0, err
+	}
+	cfg.Store = store
+	client, err := pkb.New(cfg)
+	return client, len(token.Value.Reveal()), err
+}
+
+// hot returns a client with n users whose tokens are in memory.
+func hot(ctx context.Context, n int) (*pkb.Client, []string, error) {
+	client, _, err := stored(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = id(i)
+	}
+	return client, ids, load(ctx, client, n)
+}
+
+func id(i int) string { return fmt.Sprintf("app-user-%08d", i) }
+
+// load asks for the tokens of n users, under ids that nobody else keeps.
+func load(ctx context.Context, client *pkb.Client, n int) error {
 	errs := make([]error, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for w := range errs {
 		wg.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += len(errs) {
-				ids[i] = fmt.Sprintf("app-user-%08d", i)
-				errs[w] = link(ctx, server, patient, client, ids[i])
+				_, errs[w] = client.Token(ctx, id(i))
 			}
 		})
 	}
 	wg.Wait()
-	return client, ids, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-func link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, id string) error {
+func link(ctx context.Context, server *pkbtest.Server, client *pkb.Client, id string) error {
 	address, pending, err := client.Authorize(ctx, id)
 	if err != nil {
 		return err
 	}
-	back, err := server.Approve(ctx, address, patient)
+	back, err := server.Approve(ctx, address, server.AddPatient(pkbtest.Patient{}))
 	if err != nil {
 		return err
 	}
-	if _, err := client.Complete(ctx, id, pending, back.Query()); err != nil {
+	_, err = client.Complete(ctx, id, pending, back.Query())
+	return err
+}
+
+// bytesPerUser measures the heap with a million users whose tokens are in
+// memory.
+func bytesPerUser(ctx context.Context) (float64, error) {
+	client, tokenLength, err := stored(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before := heap()
+	if err := load(ctx, client, hotUsers); err != nil {
+		return 0, err
+	}
+	grown := heap() - before
+	runtime.KeepAlive(client)
+	perUser := grown/hotUsers - float64(tokenLength)
+	fmt.Printf("%d users: %.0f MB, of which the tokens are %.0f MB\n", hotUsers, grown/1e6, float64(tokenLength*hotUsers)/1e6)
+	return perUser, nil
+}
+
+// heap is what is in use after a collection.
+func heap() float64 {
+	runtime.GC()
+	runtime.GC() // what the first one only finalized
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// refreshOverPost measures refreshes beside bare POSTs, by turns.
+func refreshOverPost(ctx context.Context) (float64, error) {
+	server, err := pkbtest.Start(pkbtest.Config{SessionLife: 365 * 24 * time.Hour})
+	if err != nil {
+		return 0, err
+	}
+	defer server.Close()
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: redirect,
+		Store: tokenstore.NewMemory(), Now: server.Now,
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := link(ctx, server, client, "app-user-1"); err != nil {
+		return 0, err
+	}
+	bare, err := newBare(ctx, server)
+	if err != nil {
+		return 0, err
+	}
+	var ours, theirs []time.Duration
+	for range refreshes {
+		server.Advance(11 * time.Minute) // the token is over
+		server.Next(pkbtest.Token, pkbtest.Delay(postTakes), pkbtest.Delay(postTakes))
+		start := time.Now()
+		if _, err := client.Token(ctx, "app-user-1"); err != nil {
+			return 0, err
+		}
+		ours = append(ours, time.Since(start))
+		start = time.Now()
+		if err := bare.refresh(ctx); err != nil {
+			return 0, err
+		}
+		theirs = append(theirs, time.Since(start))
+	}
+	slices.Sort(ours)
+	slices.Sort(theirs)
+	o, b := ours[len(ours)/2], theirs[len(theirs)/2]
+	fmt.Printf("a refresh: ours %v, the bare POST %v\n", o.Round(time.Microsecond), b.Round(time.Microsecond))
+	return float64(o) / float64(b), nil
+}
+
+// bare is a session that is refreshed with net/http alone.
+type bare struct {
+	server *pkbtest.Server
+	token  string
+}
+
+func newBare(ctx context.Context, server *pkbtest.Server) (*bare, error) {
+	ask := url.Values{"response_type": {"code"}, "client_id": {server.ClientID()}, "redirect_uri": {redirect}, "scope": {"PATIENT"}, "state": {"made-up"}}
+	back, err := server.Approve(ctx, server.URL()+"/apiAuthorize.action?"+ask.Encode(), server.AddPatient(pkbtest.Patient{}))
+	if err != nil {
+		return nil, err
+	}
+	b := &bare{server: server}
+	return b, b.post(ctx, url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {redirect}})
+}
+
+func (b *bare) refresh(ctx context.Context) error {
+	return b.post(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {b.token}, "scope": {"PATIENT"}})
+}
+
+func (b *bare) post(ctx context.Context, form url.Values) error {
+	form.Set("client_id", b.server.ClientID())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.server.URL()+"/apiToken.action", strings.NewReader(form.Encode()))
+	if err != nil {
 		return err
 	}
-	_, err = client.Token(ctx, id)
-	return err
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return err
+	}
+	if b.token = answer.RefreshToken; resp.StatusCode != http.StatusOK || b.token == "" {
+		return fmt.Errorf("the bare POST got status %d", resp.StatusCode)
+	}
+	return nil
 }
