@@ -155,10 +155,38 @@ func TestUnauthorizedIsRefreshedOnce(t *testing.T) {
 		t.Errorf("%d refreshes, %d calls", r.pkb.Refreshes(), r.pkb.Count(pkbtest.Self))
 	}
 	// A second 401 in a row is an answer.
+	r.pkb.Advance(2 * time.Minute)
 	r.pkb.Next(pkbtest.Self, pkbtest.Respond(401, "", ""), pkbtest.Respond(401, "application/fhir+json", outcome))
 	var api *pkb.APIError
-	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &api) || api.Status != 401 || api.Code != fhir.AccessTokenExpired {
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &api) || api.Status != 401 || api.Code != fhir.AccessTokenExpired || !errors.Is(err, pkb.ErrTokenRefused) {
 		t.Errorf("Self: %v", err)
+	}
+	if r.pkb.Refreshes() != 2 {
+		t.Errorf("%d refreshes, want 2", r.pkb.Refreshes())
+	}
+	// A server that refuses every token does not get one with each call.
+	for range 10 {
+		r.pkb.Next(pkbtest.Self, pkbtest.Refuse("BAD_AUTHENTICATION"))
+		if _, err := r.ForUser(user).Self(t.Context()); !errors.Is(err, pkb.ErrTokenRefused) {
+			t.Errorf("Self: %v, want ErrTokenRefused", err)
+		}
+	}
+	if r.pkb.Refreshes() != 2 {
+		t.Errorf("%d refreshes, want 2", r.pkb.Refreshes())
+	}
+	if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+		t.Errorf("the link did not survive: %v", err)
+	}
+}
+
+// A session that is over, told by the answer to the second try, ends the link.
+func TestSessionOverAtTheSecondTry(t *testing.T) {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	r.pkb.Next(pkbtest.Self, pkbtest.Respond(401, "", ""), pkbtest.Refuse("API_SESSION_EXPIRED"))
+	var relink *pkb.RelinkError
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &relink) || relink.Cause != pkb.CauseSessionExpired {
+		t.Errorf("Self: %v, want the link ended", err)
 	}
 }
 
@@ -235,7 +263,7 @@ func TestFrozenPatient(t *testing.T) {
 	r.link(t, user, r.patient)
 	r.pkb.Freeze(r.patient, true)
 	var api *pkb.APIError
-	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &api) || api.Code != fhir.AccessFrozenOutward || api.Outcome == nil {
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &api) || api.Code != fhir.AccessFrozenOutward || api.Outcome == nil || !errors.Is(err, pkb.ErrFrozen) || errors.Is(err, pkb.ErrTokenRefused) {
 		t.Errorf("Self: %v", err)
 	}
 	r.pkb.Freeze(r.patient, false)

@@ -50,6 +50,16 @@ var (
 	// errors.As with *TryLaterError tells more.
 	ErrTryLater = errors.New("pkb: no token can be had just now; the link is kept; nobody's turn: try again later")
 
+	// ErrFrozen: PKB has frozen the patient's access (ACCESS_FROZEN_OUTWARD).
+	// From a call it is an *APIError, and the link is kept; from a refresh it is
+	// a *RelinkError.
+	ErrFrozen = errors.New("pkb: PKB has frozen the patient's access; PKB's turn: tell your support, trying again does not help")
+
+	// ErrTokenRefused: PKB answers 401 (such as BAD_AUTHENTICATION) to a token
+	// that it has just issued in place of another one. It is an *APIError; the
+	// link is kept. If it lasts, let the patient approve again.
+	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept; PKB's turn: if it lasts, report it, and let the patient approve again")
+
 	// ErrStore: the token store failed. errors.Is finds the store's own error
 	// too.
 	ErrStore = errors.New("pkb: the token store failed; host's turn: see to the store")
@@ -98,11 +108,16 @@ const (
 type RelinkError struct{ Cause Cause }
 
 func (e *RelinkError) Error() string {
+	if e.Cause == CauseFrozen {
+		return "pkb: the link to PKB has ended (" + string(e.Cause) + "); PKB's turn: the patient's access is frozen, tell your support; then the patient's: approve again"
+	}
 	return "pkb: the link to PKB has ended (" + string(e.Cause) + "); patient's turn: send the user to your link route to approve again"
 }
 
-// Is reports whether target is ErrRelinkRequired.
-func (e *RelinkError) Is(target error) bool { return target == ErrRelinkRequired }
+// Is reports whether target is ErrRelinkRequired, or ErrFrozen for that cause.
+func (e *RelinkError) Is(target error) bool {
+	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == CauseFrozen
+}
 
 // StateReason says which check a callback failed.
 type StateReason string
@@ -237,6 +252,18 @@ func (e *APIError) Error() string {
 
 // Unwrap returns the error behind it.
 func (e *APIError) Unwrap() error { return e.Err }
+
+// Is reports whether target is ErrFrozen or ErrTokenRefused, and that is what
+// PKB answered.
+func (e *APIError) Is(target error) bool {
+	switch target {
+	case ErrFrozen:
+		return e.Code == fhir.AccessFrozenOutward
+	case ErrTokenRefused:
+		return e.Status == 401 && e.Code != fhir.AccessFrozenOutward && e.Operation != opExchange
+	}
+	return false
+}
 
 // advice says whose turn it is.
 func (e *APIError) advice() string {

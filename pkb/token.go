@@ -140,40 +140,63 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 // unauthorized deals with a 401: a session that is over ends the link, any
 // other reason deserves another token and one more try.
 func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token) (*http.Response, error) {
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-
-	var cause custody.Cause
-	switch code, _ := responseCode(head); code {
-	case fhir.SessionExpired:
-		cause = custody.SessionExpired
-	case fhir.SessionInvalid:
-		cause = custody.SessionInvalid
-	}
-	if cause != "" {
-		if err := b.client.keeper.Lose(req.Context(), b.appUserID, token.Value, cause); err != nil {
-			b.client.cfg.Logger.Warn("pkb: could not record the end of a session", "link", custody.LinkName(b.appUserID), "error", err)
-		}
-	}
+	over := b.learn(req.Context(), resp, token)
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return resp, nil // cannot be sent again
 	}
-	next, err := b.client.keeper.Replace(req.Context(), b.appUserID, token.Value)
-	if err != nil {
-		drain(resp.Body)
-		return nil, public(err)
+	var next custody.Token
+	var err error
+	if over {
+		next, err = b.client.keeper.Token(req.Context(), b.appUserID) // another approval's, or why there is none
+	} else {
+		next, err = b.client.keeper.Replace(req.Context(), b.appUserID, token.Value)
+	}
+	if errors.Is(err, custody.ErrReplaced) {
+		return resp, nil // another token would not help either
 	}
 	drain(resp.Body)
+	if err != nil {
+		return nil, public(err)
+	}
 	again := req.Clone(req.Context())
 	if req.GetBody != nil {
 		if again.Body, err = req.GetBody(); err != nil {
 			return nil, err
 		}
 	}
-	return b.next.RoundTrip(b.authorize(again, next.Value))
+	resp, err = b.next.RoundTrip(b.authorize(again, next.Value))
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && b.learn(req.Context(), resp, &next) {
+		drain(resp.Body)
+		_, err = b.client.currentToken(req.Context(), b.appUserID)
+		if err == nil {
+			err = ErrTryLater // another session has taken the place of this one meanwhile
+		}
+		return nil, err
+	}
+	return resp, err
+}
+
+// learn reads why a token was refused, and reports whether its session is over,
+// which it then writes down. The response can be read as before.
+func (b *bearer) learn(ctx context.Context, resp *http.Response, token *custody.Token) (over bool) {
+	head, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
+	var cause custody.Cause
+	switch code, _ := responseCode(head); code {
+	case fhir.SessionExpired:
+		cause = custody.SessionExpired
+	case fhir.SessionInvalid:
+		cause = custody.SessionInvalid
+	default:
+		return false
+	}
+	if err := b.client.keeper.Lose(ctx, b.appUserID, token.Value, cause); err != nil {
+		b.client.cfg.Logger.Warn("pkb: could not record the end of a session", "link", custody.LinkName(b.appUserID), "error", err)
+	}
+	return true
 }
 
 // authorize returns a copy of req with the token; a RoundTripper must not

@@ -13,6 +13,9 @@ import (
 // Why there is no token. None of these texts holds a user id or anything that
 // a server or store said.
 var (
+	// ErrReplaced: the server rejects a token that has just taken the place of
+	// another rejected one.
+	ErrReplaced = errors.New("custody: the token was replaced a moment ago")
 	// ErrNoLink: the user has no link.
 	ErrNoLink = errors.New("no link")
 	// ErrForeign: the record is another environment's or client id's.

@@ -131,7 +131,14 @@ type entry struct {
 	epoch int
 	// gone: the entry is no longer in the map, and nothing may begin on it.
 	gone bool
+	// replacedAt is when a token was last refreshed because the server rejected
+	// it, in Unix nanoseconds.
+	replacedAt int64
 }
+
+// replaceEvery is how often a rejected token is worth a refresh: a server that
+// rejects every token would get one with each call.
+const replaceEvery = time.Minute
 
 // live is a published token. It is never changed, only replaced.
 type live struct {
@@ -212,7 +219,8 @@ func (k *Keeper) Hot(user string) *Token {
 }
 
 // Replace returns another token than the one that the server just rejected. If
-// a newer one is there already, that is it, and no refresh happens.
+// a newer one is there already, that is it, and no refresh happens. A server
+// that rejects the other one too gets no third: ErrReplaced, for a minute.
 func (k *Keeper) Replace(ctx context.Context, user, rejected string) (Token, error) {
 	return k.wait(ctx, user, rejected)
 }
@@ -235,6 +243,14 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 			return l.Token, nil
 		}
 		f := e.flight
+		if f == nil && rejected != "" {
+			now := k.Now().UnixNano()
+			if now-e.replacedAt < int64(replaceEvery) {
+				e.mu.Unlock()
+				return Token{}, ErrReplaced
+			}
+			e.replacedAt = now
+		}
 		if f == nil {
 			if f = k.launch(e, rejected, false); f == nil {
 				e.mu.Unlock()
