@@ -24,6 +24,8 @@
 //   - [github.com/betawerk/pkb-go/pkb/pkbtest] is a PKB that runs inside a test:
 //     consent screens, tokens, the patient's data, and faults on request. It is
 //     no PKB, and nothing but tests should use it.
+//   - [github.com/betawerk/pkb-go/tokenstore/sqlstore] keeps links in the host's
+//     own database, through database/sql.
 //   - [github.com/betawerk/pkb-go/tokenstore/storetest] proves a store of the
 //     host's own.
 //
