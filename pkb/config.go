@@ -229,6 +229,8 @@ func (c *Config) check() error {
 	switch v, _ := c.Store.(tokenstore.Volatile); {
 	case c.Store == nil:
 		bad("Store", "is nil: use your database, or tokenstore.NewMemory() for a first look")
+	case c.Keys != nil && c.Keys.ring.KeyID() == "":
+		bad("Keys", "has no key: make one once with pkb.GenerateKey(\"2026-01\"), and use pkb.ParseKeyring(thatText), or Keyring.AddKey")
 	case c.Keys == nil && (v == nil || !v.Volatile()):
 		bad("Keys", "is nil, and the store outlives the process: make a key once with pkb.GenerateKey(\"2026-01\"), "+
 			"keep it with your other secrets, and pass pkb.ParseKeyring(thatText)")

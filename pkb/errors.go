@@ -11,6 +11,7 @@ import (
 
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
@@ -326,10 +327,10 @@ func (e *answerError) Unwrap() error { return e.cause }
 // public turns an error from inside into one that hosts can test for.
 func public(err error) error {
 	var (
-		lost  *custody.LostError
-		store *custody.StoreError
-		wait  *custody.WaitError
-		seal  *custody.SealError
+		lost   *custody.LostError
+		store  *custody.StoreError
+		wait   *custody.WaitError
+		sealed *custody.SealError
 	)
 	switch {
 	case err == nil:
@@ -348,8 +349,8 @@ func public(err error) error {
 		return &RelinkError{Cause: Cause(lost.Cause)}
 	case errors.As(err, &wait):
 		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: wait.Err}
-	case errors.As(err, &seal):
-		return &keysError{cause: seal.Cause}
+	case errors.As(err, &sealed):
+		return &keysError{cause: sealed.Cause}
 	case errors.As(err, &store):
 		return &storeFailure{op: store.Op, cause: store.Err}
 	}
@@ -360,11 +361,17 @@ func public(err error) error {
 type keysError struct{ cause error }
 
 func (e *keysError) Error() string {
+	if failed := new(seal.KeyError); errors.As(e.cause, &failed) {
+		return "pkb: " + e.cause.Error() + "; the link is kept; host's turn: see to what holds the key"
+	}
 	return "pkb: " + e.cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"
 }
 
 // Is reports whether target is ErrKeys.
 func (e *keysError) Is(target error) bool { return target == ErrKeys }
+
+// Unwrap returns the cause.
+func (e *keysError) Unwrap() error { return e.cause }
 
 // appUserIDError is ErrAppUserID with what is wrong.
 type appUserIDError string

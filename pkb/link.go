@@ -60,33 +60,21 @@ var ErrNoList = errors.New("pkb: this store cannot list links; host's turn: give
 // only element is ErrNoList. An error ends the sequence.
 func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 	return func(yield func(Link, error) bool) {
-		lister, ok := c.cfg.Store.(tokenstore.Lister)
-		if !ok {
-			yield(Link{}, ErrNoList)
-			return
-		}
-		for after := ""; ; {
-			page, err := lister.List(ctx, after, 200)
+		for r, err := range c.records(ctx) {
 			if err != nil {
-				yield(Link{}, public(&custody.StoreError{Op: "list", Err: err}))
+				yield(Link{}, err)
 				return
 			}
-			if len(page) == 0 {
+			if c.ours(r) && custody.IsLink(r) && !yield(newLink(r), nil) {
 				return
 			}
-			for _, r := range page {
-				ours := r.Environment == c.cfg.Environment.Name && r.ClientID == c.cfg.ClientID
-				if ours && custody.IsLink(r) && !yield(newLink(r), nil) {
-					return
-				}
-			}
-			after = page[len(page)-1].AppUserID
 		}
 	}
 }
 
 // Unlink ends a user's link and deletes its tokens and the public id. A refresh
 // or an approval that is under way, in any process, cannot bring the link back.
+// What stays is a row without them, for a day; Purge removes it.
 // Another process may go on using the access token it has in memory until that
 // ends.
 //

@@ -106,7 +106,11 @@ func (w *Web) Link() http.Handler {
 				w.setCookie(rw, c.Name, "", -1)
 			}
 		}
-		sealed := w.ring.Seal(w.place(user), []byte(p.Encode()))
+		sealed, _, err := w.ring.Seal(w.place(user), []byte(p.Encode()))
+		if err != nil {
+			w.fail(rw, r, &keysError{cause: err})
+			return
+		}
 		w.setCookie(rw, w.cookieName(p.get().mark()), base64.RawURLEncoding.EncodeToString(sealed), int(w.client.cfg.ApprovalLife.Seconds()))
 		http.Redirect(rw, r, address, http.StatusSeeOther)
 	})

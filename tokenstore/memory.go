@@ -28,6 +28,7 @@ func NewMemory() *Memory { return &Memory{} }
 var (
 	_ Store     = (*Memory)(nil)
 	_ Lister    = (*Memory)(nil)
+	_ Counter   = (*Memory)(nil)
 	_ Volatile  = (*Memory)(nil)
 	_ io.Closer = (*Memory)(nil)
 )
@@ -117,6 +118,19 @@ func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, e
 		page = append(page, m.records[id].Clone())
 	}
 	return page, nil
+}
+
+// Count implements Counter.
+func (m *Memory) Count(ctx context.Context) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return 0, ErrClosed
+	}
+	return len(m.records), nil
 }
 
 // Volatile implements the interface Volatile: nothing outlives the process.

@@ -83,6 +83,13 @@ type Lister interface {
 	List(ctx context.Context, after string, limit int) ([]Record, error)
 }
 
+// Counter is what a Store can do besides, so that Client.Reseal and Copy can
+// say how much is left.
+type Counter interface {
+	// Count returns the number of records, those without tokens among them.
+	Count(ctx context.Context) (int, error)
+}
+
 // Volatile is implemented by a Store that keeps nothing beyond the life of
 // the process. Only such a store may be used without keys.
 type Volatile interface {

@@ -44,6 +44,9 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 		if len(keep) >= maxUsed {
 			keep = keep[1:]
 		}
+		if r.State == tokenstore.StatePending {
+			r.DueAt = until.Add(keepRemains)
+		}
 		r.details.Used = append(keep, used{Mark: mark, Until: until.UTC().Truncate(time.Second)})
 		if _, err = k.save(ctx, r); !isConflict(err) {
 			return err
@@ -51,10 +54,10 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 	}
 }
 
-// Settle saves the first pair of an approval, which was asked for at asked. Where the link already belongs
-// to a patient, the pair is kept beside the one in use until Confirm has told
-// whether it is the same patient's. A record that was unlinked since Reserve
-// stays unlinked: ErrNoLink.
+// Settle saves the first pair of an approval, which was asked for at asked.
+// Where the link already belongs to a patient, the pair is kept beside the one
+// in use until Confirm has told whether it is the same patient's. A record that
+// was unlinked since Reserve stays unlinked: ErrNoLink.
 func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out tokenwire.Outcome) error {
 	// The code is spent: save even when the caller has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.SaveTimeout)
@@ -219,7 +222,8 @@ func (k *Keeper) amend(ctx context.Context, user string, change func(*row) error
 		if err == nil && r.State == tokenstore.StateUnlinked {
 			err = ErrNoLink
 		}
-		if errors.Is(err, ErrNoLink) || errors.Is(err, ErrForeign) {
+		var sealed *SealError
+		if errors.Is(err, ErrNoLink) || errors.Is(err, ErrForeign) || errors.As(err, &sealed) {
 			return err
 		}
 		if err == nil {
@@ -255,6 +259,7 @@ func (k *Keeper) Unlink(ctx context.Context, user string) error {
 			AppUserID: user, Version: r.Version,
 			Environment: k.Environment, ClientID: k.ClientID,
 			State: tokenstore.StateUnlinked, Generation: r.Generation + 1,
+			DueAt:   k.Now().Add(keepRemains),
 			Lease:   tokenstore.Lease{Fence: r.Lease.Fence + 1},
 			Details: r.Details, // used approvals stay used
 		}

@@ -146,7 +146,9 @@ func (k *Keeper) save(ctx context.Context, r row) (row, error) {
 		if err != nil {
 			return row{}, err
 		}
-		r.KeyID, r.Sealed = k.Ring.KeyID(), k.Ring.Seal(k.place(r.Record), plain)
+		if r.Sealed, r.KeyID, err = k.Ring.Seal(k.place(r.Record), plain); err != nil {
+			return row{}, &SealError{Cause: err}
+		}
 	}
 	r.Details = nil
 	if len(r.details.Used) > 0 || r.details.EndsTold {

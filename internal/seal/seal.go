@@ -13,6 +13,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 )
 
 // KeySize is the size of a key in bytes: AES-256.
@@ -59,61 +61,179 @@ func (p Place) associated() []byte {
 	return binary.BigEndian.AppendUint64(b, p.Generation)
 }
 
-// Ring is a set of keys: the first one seals, all of them open. A nil Ring
-// neither seals nor opens: it wraps in clear, for stores that forget.
-type Ring struct {
-	first string
-	keys  map[string]cipher.AEAD
+// AEAD seals and opens with a key that somebody else holds; Tink's has the same
+// methods.
+type AEAD interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
 
+// Ring is a set of keys: one of them seals, all of them open. A nil Ring
+// neither seals nor opens: it wraps in clear, for stores that forget. Its
+// methods are safe for concurrent use.
+type Ring struct {
+	mu    sync.RWMutex
+	first string
+	keys  map[string]key
+}
+
+// key is one of ours, or somebody else's.
+type key struct {
+	gcm     cipher.AEAD
+	foreign AEAD
+}
+
+// Why a ring does not change.
+var (
+	// ErrNoSuchKey: no key of that id is on the ring.
+	ErrNoSuchKey = errors.New("no key of that id is on the keyring")
+	// ErrSeals: the key is the one that seals.
+	ErrSeals = errors.New("the key is the one that seals; promote another one first")
+)
+
 // Add puts a key on the ring; the first one added seals.
-func (r *Ring) Add(id string, key []byte) error {
+func (r *Ring) Add(id string, secret []byte) error {
+	if len(secret) != KeySize {
+		return fmt.Errorf("a key has %d bytes, this one has %d", KeySize, len(secret))
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		return err
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		return err
+	}
+	return r.add(id, key{gcm: gcm})
+}
+
+// AddAEAD puts somebody else's key on the ring.
+func (r *Ring) AddAEAD(id string, a AEAD) error {
+	if a == nil {
+		return errors.New("there is no AEAD")
+	}
+	return r.add(id, key{foreign: a})
+}
+
+func (r *Ring) add(id string, k key) error {
 	if id == "" || len(id) > 64 {
 		return errors.New("a key id has 1 to 64 bytes")
 	}
-	if len(key) != KeySize {
-		return fmt.Errorf("a key has %d bytes, this one has %d", KeySize, len(key))
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if _, ok := r.keys[id]; ok {
 		return fmt.Errorf("two keys have the id %q", id)
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return err
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return err
-	}
 	if r.keys == nil {
-		r.keys, r.first = map[string]cipher.AEAD{}, id
+		r.keys, r.first = map[string]key{}, id
 	}
-	r.keys[id] = aead
+	r.keys[id] = k
 	return nil
+}
+
+// Promote makes a key on the ring the one that seals.
+func (r *Ring) Promote(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.keys[id]; !ok {
+		return ErrNoSuchKey
+	}
+	r.first = id
+	return nil
+}
+
+// Remove takes a key off the ring; not the one that seals.
+func (r *Ring) Remove(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch _, ok := r.keys[id]; {
+	case !ok:
+		return ErrNoSuchKey
+	case id == r.first:
+		return ErrSeals
+	}
+	delete(r.keys, id)
+	return nil
+}
+
+// KeyIDs names the keys: the one that seals, and then the others in order.
+func (r *Ring) KeyIDs() []string {
+	if r == nil {
+		return nil
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	ids := make([]string, 0, len(r.keys))
+	for id := range r.keys {
+		if id != r.first {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	if r.first != "" {
+		ids = slices.Insert(ids, 0, r.first)
+	}
+	return ids
 }
 
 // KeyID names the key that seals; "" without keys.
 func (r *Ring) KeyID() string {
-	if r == nil {
-		return ""
-	}
-	return r.first
+	id, _ := r.sealing()
+	return id
 }
 
-// Seal returns plain as a blob that opens only at p.
-func (r *Ring) Seal(p Place, plain []byte) []byte {
+func (r *Ring) sealing() (string, key) {
 	if r == nil {
-		return append([]byte{formatPlain}, plain...)
+		return "", key{}
 	}
-	aead := r.keys[r.first]
-	head := 2 + len(r.first)
-	blob := make([]byte, head+aead.NonceSize(), head+aead.NonceSize()+len(plain)+aead.Overhead())
-	blob[0], blob[1] = formatSealed, byte(len(r.first)) //nolint:gosec // Add limits ids to 64 bytes
-	copy(blob[2:], r.first)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.first, r.keys[r.first]
+}
+
+// Seal returns plain as a blob that opens only at p, and the id of the key that
+// it is sealed with.
+func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error) {
+	if r == nil {
+		return append([]byte{formatPlain}, plain...), "", nil
+	}
+	id, k := r.sealing()
+	if id == "" {
+		return nil, "", ErrNoKeys
+	}
+	head := 2 + len(id)
+	if k.foreign != nil {
+		sealed, err := k.foreign.Encrypt(plain, p.associated())
+		if err != nil {
+			return nil, "", &KeyError{KeyID: id, Err: err}
+		}
+		return append(header(id, head+len(sealed)), sealed...), id, nil
+	}
+	blob = header(id, head+k.gcm.NonceSize()+len(plain)+k.gcm.Overhead())
+	blob = blob[:head+k.gcm.NonceSize()]
 	nonce := blob[head:]
 	_, _ = rand.Read(nonce) // never fails
-	return aead.Seal(blob, nonce, plain, p.associated())
+	return k.gcm.Seal(blob, nonce, plain, p.associated()), id, nil
 }
+
+// header returns the beginning of a blob, with room for the rest.
+func header(id string, room int) []byte {
+	b := make([]byte, 0, room)
+	b = append(b, formatSealed, byte(len(id))) //nolint:gosec // add limits ids to 64 bytes
+	return append(b, id...)
+}
+
+// KeyError says that somebody else's key could not be used. Its text does not
+// repeat what that somebody said.
+type KeyError struct {
+	KeyID string
+	Err   error
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("the key %q cannot be used just now", e.KeyID) }
+
+// Unwrap returns the error behind it.
+func (e *KeyError) Unwrap() error { return e.Err }
 
 // Open returns what Seal sealed at p.
 func (r *Ring) Open(p Place, blob []byte) ([]byte, error) {
@@ -134,14 +254,25 @@ func (r *Ring) Open(p Place, blob []byte) ([]byte, error) {
 	if len(blob) < head {
 		return nil, ErrNotAuthentic
 	}
-	aead, ok := r.keys[string(blob[2:head])]
+	r.mu.RLock()
+	k, ok := r.keys[string(blob[2:head])]
+	r.mu.RUnlock()
 	if !ok {
 		return nil, ErrUnknownKey
 	}
-	if len(blob) < head+aead.NonceSize() {
+	if k.foreign != nil {
+		// Whether the key is out of reach or the blob is bad, an AEAD of
+		// somebody else's says in words of its own, if at all.
+		plain, err := k.foreign.Decrypt(blob[head:], p.associated())
+		if err != nil {
+			return nil, fmt.Errorf("%w; or %w", ErrNotAuthentic, &KeyError{KeyID: string(blob[2:head]), Err: err})
+		}
+		return plain, nil
+	}
+	if len(blob) < head+k.gcm.NonceSize() {
 		return nil, ErrNotAuthentic
 	}
-	plain, err := aead.Open(nil, blob[head:head+aead.NonceSize()], blob[head+aead.NonceSize():], p.associated())
+	plain, err := k.gcm.Open(nil, blob[head:head+k.gcm.NonceSize()], blob[head+k.gcm.NonceSize():], p.associated())
 	if err != nil {
 		return nil, ErrNotAuthentic
 	}

@@ -63,6 +63,8 @@ func (s *Store) write() {
 	s.delete = "DELETE FROM " + s.table + where(" WHERE app_user_id = %s AND version = %s", "", "")
 	s.exists = "SELECT 1 FROM " + s.table + where(" WHERE app_user_id = %s", "")
 
+	s.count = "SELECT COUNT(*) FROM " + s.table
+
 	n = 0
 	set, params := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {

@@ -41,7 +41,7 @@ var (
 // Error is a failure of the database. Its text has the database's own code and
 // no value of a row: what a driver writes may repeat one.
 type Error struct {
-	// Op is what was tried: load, save, delete, list or migrate.
+	// Op is what was tried: load, save, delete, list, count or migrate.
 	Op string
 	// Code is the database's own: a SQLSTATE, MySQL's or SQLite's number, or
 	// empty.

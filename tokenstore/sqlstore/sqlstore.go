@@ -74,12 +74,13 @@ type Store struct {
 	schema  string
 	timeout time.Duration
 
-	load, insert, update, delete, exists, list string
+	load, insert, update, delete, exists, list, count string
 }
 
 var (
-	_ tokenstore.Store  = (*Store)(nil)
-	_ tokenstore.Lister = (*Store)(nil)
+	_ tokenstore.Store   = (*Store)(nil)
+	_ tokenstore.Lister  = (*Store)(nil)
+	_ tokenstore.Counter = (*Store)(nil)
 )
 
 // identifier is what may name a table: nothing that needs care when quoted.
@@ -217,6 +218,14 @@ func (s *Store) List(ctx context.Context, after string, limit int) (page []token
 		return nil, err
 	}
 	return page, nil
+}
+
+// Count implements tokenstore.Counter.
+func (s *Store) Count(ctx context.Context) (n int, err error) {
+	err = s.do(ctx, "count", func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, s.count).Scan(&n)
+	})
+	return n, err
 }
 
 func (s *Store) exec(ctx context.Context, statement string, args ...any) (int64, error) {

@@ -1,0 +1,163 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"time"
+)
+
+// CopyProgress is how far Copy has come.
+type CopyProgress struct {
+	// Records counts those of the source looked at, out of Total; Total is 0 if
+	// the source does not count (Counter).
+	Records, Total int
+	// Copied counts those that were missing or different, and are the same now;
+	// each was read back.
+	Copied int
+	// Elapsed is the time since the start.
+	Elapsed time.Duration
+}
+
+// ErrNewer says that a record is further on in the target of a Copy than in its
+// source: the target is in use already. Nothing was written over.
+var ErrNewer = errors.New("tokenstore: the target has a newer record; it is in use, and so is no copy any more")
+
+// ErrExtra says that the target of a Copy holds records that its source does
+// not: links that were unlinked and purged since they were copied, or others.
+// Nothing was removed. Empty the target and begin again.
+var ErrExtra = errors.New("tokenstore: the target holds records that the source does not; empty it and begin again")
+
+// Copy brings the records of from to to, which holds nothing else, and yields
+// its progress every few hundred records and at the end. What is sealed is
+// copied as it is: the target needs the same keys.
+//
+// To move to another store without losing a link: copy while from is in use,
+// however long that takes. Then stop every process that uses from, copy once
+// more, which brings over what has changed and takes moments, and start again
+// with to. Nothing may use from after that: a refresh token works once. When it
+// is interrupted, begin again.
+//
+// An error ends the sequence: a store's, that of ctx, ErrNewer, or ErrExtra,
+// which only a target that lists its records can show.
+func Copy(ctx context.Context, from interface {
+	Store
+	Lister
+}, to Store,
+) iter.Seq2[CopyProgress, error] {
+	return func(yield func(CopyProgress, error) bool) {
+		start := time.Now()
+		var p CopyProgress
+		if counter, ok := from.(Counter); ok {
+			var err error
+			if p.Total, err = counter.Count(ctx); err != nil {
+				yield(p, fmt.Errorf("tokenstore: counting the source: %w", err))
+				return
+			}
+		}
+		for after := ""; ; {
+			page, err := from.List(ctx, after, copyPage)
+			if err != nil {
+				yield(p, fmt.Errorf("tokenstore: listing the source: %w", err))
+				return
+			}
+			if len(page) == 0 {
+				break
+			}
+			for _, r := range page {
+				copied, err := copyOne(ctx, r, to)
+				p.Elapsed = time.Since(start)
+				if err != nil {
+					yield(p, err)
+					return
+				}
+				p.Records++
+				if copied {
+					p.Copied++
+				}
+			}
+			after = page[len(page)-1].AppUserID
+			if !yield(p, nil) {
+				return
+			}
+		}
+		err := noExtra(ctx, from, to)
+		p.Elapsed = time.Since(start)
+		yield(p, err)
+	}
+}
+
+// noExtra checks that to has no record that from has not.
+func noExtra(ctx context.Context, from, to Store) error {
+	target, ok := to.(Lister)
+	if !ok {
+		return nil
+	}
+	for after := ""; ; {
+		page, err := target.List(ctx, after, copyPage)
+		if err != nil {
+			return fmt.Errorf("tokenstore: listing the target: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, r := range page {
+			switch _, err := from.Load(ctx, r.AppUserID); {
+			case errors.Is(err, ErrNotFound):
+				return ErrExtra
+			case err != nil:
+				return fmt.Errorf("tokenstore: reading the source: %w", err)
+			}
+		}
+		after = page[len(page)-1].AppUserID
+	}
+}
+
+// copyPage is how many records are read at a time.
+const copyPage = 200
+
+// copyOne makes to's record that of r, and reads it back.
+func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
+	for try := 1; ; try++ {
+		there, err := to.Load(ctx, r.AppUserID)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			there = Record{}
+		case err != nil:
+			return false, fmt.Errorf("tokenstore: reading the target: %w", err)
+		case sameRecord(there, r):
+			return copied, nil
+		case copied:
+			return false, errors.New("tokenstore: the target gave back another record than it was given")
+		case there.Generation > r.Generation, there.Generation == r.Generation && there.RefreshedAt.After(r.RefreshedAt):
+			return false, ErrNewer
+		}
+		next := r
+		next.Version = there.Version
+		_, err = to.Save(ctx, next)
+		switch {
+		case err == nil:
+			copied = true
+		case !errors.Is(err, ErrConflict) || try > 3:
+			return false, fmt.Errorf("tokenstore: writing the target: %w", err)
+		}
+	}
+}
+
+// sameRecord compares all but the version, which is each store's own. Times are
+// equal in UTC and microseconds, as stores give them back.
+func sameRecord(a, b Record) bool {
+	a.Version, b.Version = 0, 0
+	if len(a.Details) == 0 && len(b.Details) == 0 {
+		a.Details, b.Details = nil, nil
+	}
+	if len(a.Sealed) == 0 && len(b.Sealed) == 0 {
+		a.Sealed, b.Sealed = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
