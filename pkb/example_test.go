@@ -4,7 +4,10 @@
 package pkb_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"net/http"
@@ -317,4 +320,94 @@ func ExampleNewPersonal() {
 	name := pkb.NewPersonal("Ada")
 	fmt.Println(name, name.IsZero(), name.Equal(pkb.NewPersonal("Ada")), name.Reveal())
 	// Output: [redacted] false true Ada
+}
+
+// A key that a key management service has unwrapped.
+func ExampleKeyring_AddKey() {
+	unwrapped := make([]byte, 32) // what the service's Decrypt returned
+	keys := &pkb.Keyring{}
+	err := keys.AddKey("kms-2026-01", unwrapped)
+	fmt.Println(keys.KeyIDs(), err)
+	// Output: [kms-2026-01] <nil>
+}
+
+// keyset stands for a tink.AEAD, which fits as it is.
+type keyset struct{ cipher.AEAD }
+
+func (k keyset) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	return k.Seal(nil, nil, plaintext, associatedData), nil
+}
+
+func (k keyset) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	return k.Open(nil, nil, ciphertext, associatedData)
+}
+
+// A key that stays where it is: anything with Encrypt and Decrypt.
+func ExampleKeyring_AddAEAD() {
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keys := &pkb.Keyring{}
+	fmt.Println(keys.AddAEAD("tink-1", keyset{gcm}), keys.KeyIDs())
+	// Output: <nil> [tink-1]
+}
+
+// Changing the key, while the links are used.
+func ExampleClient_Reseal() {
+	ctx := context.Background()
+	server, ada, _ := demo()
+	keys := &pkb.Keyring{}
+	if err := keys.AddKey("2026-01", make([]byte, 32)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := demoClient(server, pkb.Config{Keys: keys})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	demoLink(ctx, server, ada, client)
+
+	// First every replica gets the new key, then every replica seals with it.
+	next := bytes.Repeat([]byte{7}, 32) // made with crypto/rand, or by your key management
+	if err := errors.Join(keys.AddKey("2027-01", next), keys.Promote("2027-01")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(errors.Is(client.RetireKey(ctx, "2026-01"), pkb.ErrKeyInUse))
+	for p, err := range client.Reseal(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%d of %d records, %d resealed, %v left\n", p.Records, p.Total, p.Resealed, p.Left())
+		_ = p.Rate() // records a second
+	}
+	fmt.Println(client.RetireKey(ctx, "2026-01"), keys.KeyIDs())
+	// Output:
+	// true
+	// 1 of 1 records, 1 resealed, 0s left
+	// <nil> [2027-01]
+}
+
+// What Unlink leaves is removed a day later.
+func ExampleClient_Purge() {
+	ctx := context.Background()
+	server, ada, client := demo()
+	demoLink(ctx, server, ada, client)
+	if err := client.Unlink(ctx, "app-user-1"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	server.Advance(25 * time.Hour)
+	removed, err := client.Purge(ctx)
+	fmt.Println(removed, err)
+	// Output: 1 <nil>
 }

@@ -4,11 +4,11 @@
 package tokenstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"reflect"
 	"time"
 )
 
@@ -149,15 +149,15 @@ func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
 	}
 }
 
-// sameRecord compares all but the version, which is each store's own. Times are
-// equal in UTC and microseconds, as stores give them back.
+// sameRecord compares all but the version, which is each store's own.
 func sameRecord(a, b Record) bool {
-	a.Version, b.Version = 0, 0
-	if len(a.Details) == 0 && len(b.Details) == 0 {
-		a.Details, b.Details = nil, nil
-	}
-	if len(a.Sealed) == 0 && len(b.Sealed) == 0 {
-		a.Sealed, b.Sealed = nil, nil
-	}
-	return reflect.DeepEqual(a, b)
+	a, errA := a.Prepare() // times of one form
+	b, errB := b.Prepare()
+	return errA == nil && errB == nil &&
+		a.AppUserID == b.AppUserID && a.Environment == b.Environment && a.ClientID == b.ClientID &&
+		a.State == b.State && a.Cause == b.Cause && a.PublicID == b.PublicID && a.Generation == b.Generation &&
+		a.ExpiresAt == b.ExpiresAt && a.EndsAt == b.EndsAt && a.DueAt == b.DueAt &&
+		a.LinkedAt == b.LinkedAt && a.RefreshedAt == b.RefreshedAt &&
+		a.Lease == b.Lease && a.Intent == b.Intent && a.KeyID == b.KeyID &&
+		bytes.Equal(a.Details, b.Details) && bytes.Equal(a.Sealed, b.Sealed)
 }

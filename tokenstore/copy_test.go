@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,6 +107,45 @@ func TestCopyFindsWhatIsGone(t *testing.T) {
 	}
 	if _, err := copyAll(t, from, to); !errors.Is(err, tokenstore.ErrExtra) {
 		t.Errorf("Copy: %v, want ErrExtra", err)
+	}
+}
+
+// A record that differs in any field is copied.
+func TestCopySeesEveryField(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 1000, time.UTC)
+	changes := map[string]func(*tokenstore.Record){
+		"Environment": func(r *tokenstore.Record) { r.Environment = "x" }, "ClientID": func(r *tokenstore.Record) { r.ClientID = "x" },
+		"State": func(r *tokenstore.Record) { r.State = "x" }, "Cause": func(r *tokenstore.Record) { r.Cause = "x" },
+		"PublicID": func(r *tokenstore.Record) { r.PublicID = "x" }, "Generation": func(r *tokenstore.Record) { r.Generation++ },
+		"ExpiresAt": func(r *tokenstore.Record) { r.ExpiresAt = at }, "EndsAt": func(r *tokenstore.Record) { r.EndsAt = at },
+		"DueAt": func(r *tokenstore.Record) { r.DueAt = at }, "LinkedAt": func(r *tokenstore.Record) { r.LinkedAt = at },
+		"RefreshedAt": func(r *tokenstore.Record) { r.RefreshedAt = at }, "Lease": func(r *tokenstore.Record) { r.Lease.Fence++ },
+		"Intent": func(r *tokenstore.Record) { r.Intent.Attempt++ }, "KeyID": func(r *tokenstore.Record) { r.KeyID = "x" },
+		"Details": func(r *tokenstore.Record) { r.Details = []byte("x") }, "Sealed": func(r *tokenstore.Record) { r.Sealed = []byte("x") },
+	}
+	for field := range reflect.TypeFor[tokenstore.Record]().Fields() {
+		change, ok := changes[field.Name]
+		if !ok {
+			if field.Name != "AppUserID" && field.Name != "Version" {
+				t.Errorf("the test has no change for %s", field.Name)
+			}
+			continue
+		}
+		from, to := tokenstore.NewMemory(), tokenstore.NewMemory()
+		r, err := from.Save(t.Context(), tokenstore.Record{AppUserID: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := copyAll(t, from, to); err != nil {
+			t.Fatal(err)
+		}
+		change(&r)
+		if _, err := from.Save(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := copyAll(t, from, to); err != nil || p.Copied != 1 {
+			t.Errorf("a change of %s was not copied: %+v, %v", field.Name, p, err)
+		}
 	}
 }
 
