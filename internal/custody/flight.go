@@ -19,6 +19,7 @@ import (
 // process's.
 func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 	var seen watch
+	overtaken := func(err error) bool { return isConflict(err) && k.breathe(ctx) }
 	for {
 		r, err := k.load(ctx, e.user)
 		if ctx.Err() != nil {
@@ -39,7 +40,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 		if k.serves(main, f.rejected) {
 			if r.secrets.Unverified {
 				if err := k.verify(ctx, r, main); err != nil {
-					if isConflict(err) {
+					if overtaken(err) {
 						continue
 					}
 					return Token{}, err
@@ -54,7 +55,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 			if k.serves(main, "") {
 				return Token{}, &WaitError{Reason: WaitRejected}
 			}
-			if _, err = k.lose(ctx, r, FinalTokenExpired); err != nil && !isConflict(err) {
+			if _, err = k.lose(ctx, r, FinalTokenExpired); err != nil && !overtaken(err) {
 				return Token{}, err
 			}
 			continue
@@ -88,7 +89,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 		held, err := k.lease(ctx, r, attempt)
 		if err != nil {
 			k.breaker.leave(k.Now(), tokenwire.Outcome{})
-			if isConflict(err) {
+			if overtaken(err) {
 				continue
 			}
 			return Token{}, err // the store said no before a token was spent
@@ -407,6 +408,14 @@ func (r *row) unsend() {
 func landed(next, now row) bool {
 	return now.Version != next.Version && now.Generation == next.Generation && now.State == next.State && now.Cause == next.Cause &&
 		now.Intent.Attempt == next.Intent.Attempt && sameHolder(now.Lease, next.Lease)
+}
+
+// breathe waits a moment before a record is read again that somebody else has
+// written: a store whose reads lag behind its writes would otherwise be asked
+// in a tight loop. It always reports true; whoever loops minds ctx.
+func (k *Keeper) breathe(ctx context.Context) bool {
+	_ = k.pause(ctx, 5*time.Millisecond, 25*time.Millisecond)
+	return true
 }
 
 // pause waits between from and to, at random so that waiters spread.

@@ -48,9 +48,10 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 			r.DueAt = until.Add(keepRemains)
 		}
 		r.details.Used = append(keep, used{Mark: mark, Until: until.UTC().Truncate(time.Second)})
-		if _, err = k.save(ctx, r); !isConflict(err) {
+		if _, err = k.save(ctx, r); !isConflict(err) || ctx.Err() != nil {
 			return err
 		}
+		k.breathe(ctx)
 	}
 }
 
@@ -269,9 +270,10 @@ func (k *Keeper) Unlink(ctx context.Context, user string) error {
 			k.emit(Event{Kind: Unlinked, User: user})
 			return nil
 		}
-		if err = storeError("save", err); !isConflict(err) {
+		if err = storeError("save", err); !isConflict(err) || ctx.Err() != nil {
 			return err
 		}
+		k.breathe(ctx)
 	}
 }
 
