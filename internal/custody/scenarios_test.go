@@ -1,0 +1,1149 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// bubble runs f with a server and a store of its own, on a clock that costs
+// nothing.
+func bubble(t *testing.T, f func(t *testing.T, i *issuer, s *tokenstore.Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newIssuer(), tokenstore.NewMemory()) })
+}
+
+// vault is the key that keeper gives every replica.
+func vault(t *testing.T) *seal.Ring {
+	t.Helper()
+	ring := &seal.Ring{}
+	if err := ring.Add("k1", make([]byte, seal.KeySize)); err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func place(r tokenstore.Record) seal.Place {
+	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: r.AppUserID, Generation: r.Generation}
+}
+
+// sealed is the part of a sealed blob that holds the pair in use.
+type sealed struct {
+	Main struct {
+		Body []byte    `json:"body"`
+		At   time.Time `json:"at"`
+	} `json:"main"`
+}
+
+// kept returns the answer that a record keeps, as it came, and read.
+func kept(t *testing.T, r tokenstore.Record) ([]byte, tokenwire.Grant) {
+	t.Helper()
+	plain, err := vault(t).Open(place(r), r.Sealed)
+	if err != nil {
+		t.Fatalf("the record does not open: %v", err)
+	}
+	var s sealed
+	if err := json.Unmarshal(plain, &s); err != nil {
+		t.Fatal(err)
+	}
+	g, err := tokenwire.Parse(s.Main.Body)
+	if err != nil {
+		t.Fatalf("the record keeps no pair: %v", err)
+	}
+	return s.Main.Body, g
+}
+
+// wantPair checks the tokens that the user's record keeps.
+func wantPair(t *testing.T, s tokenstore.Store, access, refresh string) {
+	t.Helper()
+	if _, g := kept(t, record(t, s)); g.AccessToken != access || g.RefreshToken != refresh {
+		t.Errorf("the record keeps %q and %q, want %q and %q", g.AccessToken, g.RefreshToken, access, refresh)
+	}
+}
+
+// putPlainly writes a new pair as a program would that knows of no lease and no
+// intent: over whatever is there now.
+func putPlainly(t *testing.T, s tokenstore.Store, out tokenwire.Outcome) {
+	t.Helper()
+	r := record(t, s)
+	r.Generation++
+	r.State, r.Cause, r.Lease, r.Intent = tokenstore.StateLinked, "", tokenstore.Lease{}, tokenstore.Intent{}
+	r.RefreshedAt, r.ExpiresAt = time.Now(), time.Now().Add(out.Grant.ExpiresIn)
+	var pair sealed
+	pair.Main.Body, pair.Main.At = out.Body, time.Now()
+	plain, err := json.Marshal(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Sealed = vault(t).Seal(place(r), plain)
+	if _, err := s.Save(t.Context(), r); err != nil {
+		t.Errorf("the plain save: %v", err)
+	}
+}
+
+// hooked is a store that tells of what is asked of it, and may fail or delay
+// that.
+type hooked struct {
+	*tokenstore.Memory
+	before func(ctx context.Context, op, user string) error
+	after  func(op, user string)
+}
+
+func (h *hooked) Load(ctx context.Context, user string) (tokenstore.Record, error) {
+	if h.before != nil {
+		if err := h.before(ctx, "load", user); err != nil {
+			return tokenstore.Record{}, err
+		}
+	}
+	r, err := h.Memory.Load(ctx, user)
+	if h.after != nil {
+		h.after("load", user)
+	}
+	return r, err
+}
+
+func (h *hooked) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if h.before != nil {
+		if err := h.before(ctx, "save", r.AppUserID); err != nil {
+			return tokenstore.Record{}, err
+		}
+	}
+	saved, err := h.Memory.Save(ctx, r)
+	if h.after != nil {
+		h.after("save", r.AppUserID)
+	}
+	return saved, err
+}
+
+// sessions is a strict token endpoint with a session for each of its users.
+type sessions struct {
+	mu     sync.Mutex
+	serial int
+	owner  map[string]string // refresh token -> user
+	spent  map[string]bool
+	dead   map[string]bool // users
+	posts  []time.Time
+	reuses int
+}
+
+func newSessions() *sessions {
+	return &sessions{owner: map[string]string{}, spent: map[string]bool{}, dead: map[string]bool{}}
+}
+
+// grant issues a pair for user; the lock is held.
+func (s *sessions) grant(user string) tokenwire.Outcome {
+	s.serial++
+	refresh := fmt.Sprintf("refresh-%d", s.serial)
+	s.owner[refresh] = user
+	body := fmt.Appendf(nil, `{"access_token":"access-%d-of-%s","refresh_token":%q,"expires_in":%d}`, s.serial, user, refresh, int(life.Seconds()))
+	g, err := tokenwire.Parse(body)
+	if err != nil {
+		panic(err)
+	}
+	return tokenwire.Outcome{Class: tokenwire.OK, Status: 200, Body: body, Grant: g}
+}
+
+// Refresh is custody.Config.Refresh.
+func (s *sessions) Refresh(_ context.Context, refreshToken string) tokenwire.Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := s.owner[refreshToken]
+	s.posts = append(s.posts, time.Now())
+	if s.spent[refreshToken] {
+		s.reuses++
+		s.dead[user] = true
+	}
+	if s.dead[user] {
+		return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "API_SESSION_INVALID", Err: errors.New("rejected")}
+	}
+	s.spent[refreshToken] = true
+	return s.grant(user)
+}
+
+// of returns whose refresh token this is.
+func (s *sessions) of(refreshToken string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner[refreshToken]
+}
+
+// keeper returns a replica on store whose token endpoint is s.
+func (s *sessions) keeper(t *testing.T, store tokenstore.Store) *custody.Keeper {
+	t.Helper()
+	return keeper(t, store, newIssuer(), func(c *custody.Config) { c.Refresh = s.Refresh })
+}
+
+// links makes n links and returns their users.
+func (s *sessions) links(t *testing.T, k *custody.Keeper, n int) []string {
+	t.Helper()
+	var users []string
+	for j := range n {
+		u := fmt.Sprintf("user-%d", j)
+		users = append(users, u)
+		s.mu.Lock()
+		out := s.grant(u)
+		s.mu.Unlock()
+		for _, err := range []error{
+			k.Reserve(t.Context(), u, "mark", time.Now().Add(time.Minute)),
+			k.Settle(t.Context(), u, out),
+			k.Confirm(t.Context(), u, out.Grant.AccessToken, "patient of "+u),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return users
+}
+
+// S06: two clients of one store never share a link, nor a result for the same
+// user: the scope is fixed, so the client id is what tells them apart.
+func TestTwoClientsShareNoResult(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		other, others := newIssuer(), tokenstore.NewMemory()
+		other.serial = 100
+		named := func(c *custody.Config) { c.ClientID = "other" }
+		k, ko := keeper(t, s, i), keeper(t, others, other, named)
+		link(t, k, i)
+		link(t, ko, other)
+		stranger := keeper(t, s, other, named) // by mistake on the store of the first
+		time.Sleep(life)
+		i.delay, other.delay = 3*time.Second, 2*time.Second
+
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { wantToken(t, k, "access-2") })
+			wg.Go(func() { wantToken(t, ko, "access-102") })
+			wg.Go(func() {
+				if got, err := stranger.Token(t.Context(), user); !errors.Is(err, custody.ErrForeign) {
+					t.Errorf("Token = %q, %v, want a refusal", got.Value, err)
+				}
+			})
+		}
+		wg.Wait()
+		wantPosts(t, i, 1)
+		wantPosts(t, other, 1)
+	})
+}
+
+// S08: the map of users is swept while refreshes run, and each user still has
+// one POST.
+func TestSweepDuringARefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		slow := &hooked{Memory: s, before: func(_ context.Context, _, u string) error {
+			if u != user {
+				time.Sleep(2 * time.Second) // so that all of them are there at once
+			}
+			return nil
+		}}
+		k := keeper(t, slow, i)
+		wantToken(t, k, link(t, k, i))
+		time.Sleep(life)
+		i.delay = 5 * time.Second
+
+		var wg sync.WaitGroup
+		wg.Go(func() { wantToken(t, k, "access-2") })
+		time.Sleep(time.Second)
+		for j := range 5000 {
+			wg.Go(func() { _, _ = k.Token(t.Context(), fmt.Sprintf("stranger-%d", j)) })
+		}
+		time.Sleep(time.Second)
+		if n := k.Known(); n < 4096 {
+			t.Fatalf("%d users are known: the map was not swept", n)
+		}
+		for range 100 {
+			wg.Go(func() { wantToken(t, k, "access-2") })
+		}
+		wg.Wait()
+		wantPosts(t, i, 1)
+	})
+}
+
+// S09: a refresh carries no caller's context, and one that ran out of time
+// leaves nothing to the next.
+func TestContextsDoNotLeakIntoFlights(t *testing.T) {
+	type key struct{}
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i, func(c *custody.Config) {
+			post := c.Refresh
+			c.Refresh = func(ctx context.Context, token string) tokenwire.Outcome {
+				out := post(ctx, token)
+				if ctx.Value(key{}) != nil || ctx.Err() != nil {
+					t.Errorf("the refresh has a caller's context: value %v, %v", ctx.Value(key{}), ctx.Err())
+				}
+				return out
+			}
+		})
+		link(t, k, i)
+		time.Sleep(life)
+		i.delay = 3 * time.Second
+
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "of the first caller"))
+		first := make(chan error, 1)
+		go func() {
+			_, err := k.Token(ctx, user)
+			first <- err
+		}()
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("the first caller: %v", err)
+		}
+		wantToken(t, k, "access-2") // joins the flight that the first caller left
+		if _, err := k.Token(ctx, "nobody"); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who is gone before it asks: %v", err)
+		}
+		wantPosts(t, i, 1)
+
+		// Now a flight's own time runs out: another process holds the lease and
+		// renews it for longer than that.
+		time.Sleep(life)
+		late := make(chan error, 1)
+		go func() {
+			_, err := k.Token(t.Context(), user)
+			late <- err
+		}()
+		r := record(t, s)
+		for range 16 {
+			now := time.Now()
+			r.Lease = tokenstore.Lease{Owner: "another", Fence: 7, RenewedAt: now, ExpiresAt: now.Add(45 * time.Second)}
+			var err error
+			if r, err = s.Save(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		var wait *custody.WaitError
+		if err := <-late; !errors.As(err, &wait) || wait.Reason != custody.WaitElsewhere {
+			t.Errorf("the flight that ran out of time: %v", err)
+		}
+		r.Lease = tokenstore.Lease{Fence: 7}
+		if _, err := s.Save(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, k, "access-3")
+		wantPosts(t, i, 2)
+	})
+}
+
+// S12: a holder that was stopped in its POST for longer than its lease, and goes
+// on while another is posting, takes neither the lease nor the record from it.
+func TestHolderThatResumesChangesNothing(t *testing.T) {
+	for name, out := range map[string]tokenwire.Outcome{
+		"not sent":  {Class: tokenwire.NotSent},
+		"refused":   {Class: tokenwire.AppWide, Status: 429},
+		"cut off":   {Class: tokenwire.Ambiguous},
+		"rejected":  {Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"},
+		"succeeded": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				store := &flaky{Memory: s} // a process that is stopped renews nothing
+				first, second := keeper(t, store, i), keeper(t, s, i)
+				link(t, first, i)
+				time.Sleep(life)
+				i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+					if n > 1 {
+						time.Sleep(90 * time.Second)
+						return answer()
+					}
+					store.failSaves.Store(1 << 30)
+					time.Sleep(100 * time.Second)
+					store.failSaves.Store(0)
+					if out.Class == 0 {
+						return answer()
+					}
+					return out
+				}
+				var wg sync.WaitGroup
+				wg.Go(func() { _, _ = first.Token(t.Context(), user) })
+				time.Sleep(time.Second)
+				wg.Go(func() { _, _ = second.Token(t.Context(), user) })
+				time.Sleep(98 * time.Second)
+				before := record(t, s)
+				time.Sleep(2 * time.Second)
+				after := record(t, s)
+				if out.Class == 0 {
+					// What it got is the only pair there is: that is saved.
+					wantPair(t, s, "access-2", "refresh-2")
+				} else if before.Lease.Owner == "" || before.Intent.Attempt != 2 || before.Lease.Owner != after.Lease.Owner || after.State != tokenstore.StateLinked {
+					t.Errorf("before: lease %+v, intent %+v\nafter: lease %+v, intent %+v, %s", before.Lease, before.Intent, after.Lease, after.Intent, after.State)
+				}
+				wg.Wait()
+				want := record(t, s)
+				if want.State != tokenstore.StateLinked || want.Generation != 2 {
+					t.Errorf("%s, generation %d", want.State, want.Generation)
+				}
+				wantToken(t, first, "access-2")
+				wantToken(t, second, "access-2")
+			})
+		})
+	}
+}
+
+// S13: a store that is down is told as that, once per call and without a POST;
+// the token at hand serves on, and the link is as it was afterwards.
+func TestStoreThatIsDown(t *testing.T) {
+	errDown := errors.New("the database is down")
+	for name, fail := range map[string]func(ctx context.Context) error{
+		"refused": func(context.Context) error { return errDown },
+		"hanging": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				var down atomic.Bool
+				var asked atomic.Int64
+				store := &hooked{Memory: s, before: func(ctx context.Context, _, _ string) error {
+					if !down.Load() {
+						return nil
+					}
+					asked.Add(1)
+					return fail(ctx)
+				}}
+				k := keeper(t, store, i)
+				wantToken(t, k, link(t, k, i))
+				down.Store(true)
+				time.Sleep(life * 86 / 100)
+				for range 20 { // early refreshes fail, and nobody minds
+					wantToken(t, k, "access-1")
+					time.Sleep(time.Second)
+				}
+				time.Sleep(life)
+				asked.Store(0)
+				for range 10 {
+					_, err := k.Token(t.Context(), user)
+					var failed *custody.StoreError
+					var late *custody.WaitError
+					if name == "refused" && (!errors.As(err, &failed) || failed.Op != "load" || !errors.Is(err, errDown)) ||
+						name == "hanging" && (!errors.As(err, &late) || late.Reason != custody.WaitTooLong) {
+						t.Fatalf("Token: %v", err)
+					}
+				}
+				if n := asked.Load(); n != 10 {
+					t.Errorf("the store was asked %d times for 10 calls", n)
+				}
+				wantPosts(t, i, 0)
+				down.Store(false)
+				wantToken(t, k, "access-2")
+				wantPosts(t, i, 1)
+			})
+		})
+	}
+}
+
+// S14: many create one user's record at the same moment: all of them succeed,
+// and a caller who looks meanwhile hears that there is no link.
+func TestCreationOfARecordRaces(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		store := &hooked{Memory: s, after: func(op, _ string) {
+			if op == "load" {
+				time.Sleep(time.Second) // everybody has seen nothing before anybody writes
+			}
+		}}
+		var wg sync.WaitGroup
+		for j := range 8 {
+			k := keeper(t, store, i)
+			wg.Go(func() {
+				if err := k.Reserve(t.Context(), user, fmt.Sprintf("tab-%d", j), time.Now().Add(time.Hour)); err != nil {
+					t.Errorf("Reserve: %v", err)
+				}
+			})
+			wg.Go(func() {
+				if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
+					t.Errorf("Token: %v, want no link", err)
+				}
+			})
+		}
+		wg.Wait()
+		k := keeper(t, s, i)
+		for j := range 8 {
+			if err := k.Reserve(t.Context(), user, fmt.Sprintf("tab-%d", j), time.Now().Add(time.Hour)); !errors.Is(err, custody.ErrUsed) {
+				t.Errorf("Reserve: %v: one of the eight was lost", err)
+			}
+		}
+		wantToken(t, k, link(t, k, i))
+	})
+}
+
+// S15: a lease that its owner cannot give back, and whose end lies hours ahead
+// by the owner's clock, holds nobody up for longer than a lease lasts.
+func TestOrphanedLeaseEnds(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		link(t, k, i)
+		time.Sleep(life)
+		r := record(t, s)
+		ahead := time.Now().Add(6 * time.Hour)
+		r.Lease = tokenstore.Lease{Owner: "dead", Fence: 7, RenewedAt: ahead, ExpiresAt: ahead.Add(45 * time.Second)}
+		if _, err := s.Save(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		wantToken(t, k, "access-2")
+		if took := time.Since(began); took < 45*time.Second || took > 46*time.Second {
+			t.Errorf("the lease was respected for %v, want 45s", took)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// S16: a store with one connection is never held across a POST, and many users
+// who refresh at once get through it.
+func TestStoreWithOneConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		server := newSessions()
+		connection := make(chan struct{}, 1)
+		replica := func() *custody.Keeper {
+			var asking sync.Map // user -> something, while this replica waits for the store or uses it
+			store := &hooked{Memory: s, before: func(ctx context.Context, _, u string) error {
+				asking.Store(u, true)
+				select {
+				case connection <- struct{}{}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				time.Sleep(10 * time.Millisecond)
+				return nil
+			}, after: func(_, u string) {
+				<-connection
+				asking.Delete(u)
+			}}
+			return keeper(t, store, i, func(c *custody.Config) {
+				c.Refresh = func(ctx context.Context, token string) tokenwire.Outcome {
+					u := server.of(token)
+					if _, busy := asking.Load(u); busy {
+						t.Errorf("%s: the store is in use while the token endpoint is asked", u)
+					}
+					// The answer comes after the endpoint has had the connection
+					// itself: whoever held it across the POST would wait for ever.
+					connection <- struct{}{}
+					time.Sleep(20 * time.Millisecond)
+					<-connection
+					return server.Refresh(ctx, token)
+				}
+			})
+		}
+		first, second := replica(), replica()
+		users := server.links(t, first, 100)
+		time.Sleep(life)
+		var wg sync.WaitGroup
+		for _, k := range []*custody.Keeper{first, second} {
+			for _, u := range users {
+				wg.Go(func() {
+					if got, err := k.Token(t.Context(), u); err != nil || !strings.HasSuffix(got.Value, "-of-"+u) {
+						t.Errorf("%s: %q, %v", u, got.Value, err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if len(server.posts) != 100 || server.reuses != 0 {
+			t.Errorf("%d POSTs and %d reused tokens, want 100 and 0", len(server.posts), server.reuses)
+		}
+	})
+}
+
+// S17: a store that answers with yesterday's row sends no old token, since the
+// lease cannot be written on it; and it is not asked in a tight loop.
+func TestLaggingStore(t *testing.T) {
+	for name, act := range map[string]func(*testing.T, *custody.Keeper) error{
+		"Token": func(t *testing.T, k *custody.Keeper) error { wantToken(t, k, "access-2"); return nil },
+		"Reserve": func(t *testing.T, k *custody.Keeper) error {
+			return k.Reserve(t.Context(), user, "another tab", time.Now().Add(time.Hour))
+		},
+		"Unlink": func(t *testing.T, k *custody.Keeper) error { return k.Unlink(t.Context(), user) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				peer := keeper(t, s, i)
+				link(t, peer, i)
+				time.Sleep(life)
+				lag := &lagging{hooked: hooked{Memory: s}, old: record(t, s), until: time.Now().Add(2 * time.Second)}
+				wantToken(t, peer, "access-2")
+				if err := act(t, keeper(t, lag, i)); err != nil {
+					t.Error(err)
+				}
+				wantPosts(t, i, 1)
+				if lag.loads > 400 {
+					t.Errorf("the store was asked %d times in two seconds", lag.loads)
+				}
+			})
+		})
+	}
+}
+
+// lagging is a store that breaks its promise: until some time, it answers with
+// an old record.
+type lagging struct {
+	hooked
+	old   tokenstore.Record
+	until time.Time
+	loads int
+}
+
+func (l *lagging) Load(ctx context.Context, u string) (tokenstore.Record, error) {
+	l.loads++
+	time.Sleep(time.Millisecond)
+	if time.Now().Before(l.until) {
+		return l.old.Clone(), nil
+	}
+	return l.hooked.Load(ctx, u)
+}
+
+// S20: a peer that knows of no lease, as an older version of the program, works
+// on the same record: what it rotates is adopted, and what we rotate is not lost
+// to what it saves.
+func TestPeerWithoutLease(t *testing.T) {
+	t.Run("it rotated before we looked", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			k := keeper(t, s, i)
+			wantToken(t, k, link(t, k, i))
+			time.Sleep(life)
+			putPlainly(t, s, i.Refresh(t.Context(), "refresh-1"))
+			wantToken(t, k, "access-2")
+			wantPosts(t, i, 1)
+		})
+	})
+	t.Run("it rotates between our look and our lease", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			link(t, keeper(t, s, i), i)
+			time.Sleep(life)
+			var once sync.Once
+			k := keeper(t, &hooked{Memory: s, before: func(_ context.Context, op, _ string) error {
+				if op == "save" {
+					once.Do(func() { putPlainly(t, s, i.Refresh(t.Context(), "refresh-1")) })
+				}
+				return nil
+			}}, i)
+			wantToken(t, k, "access-2")
+			wantPosts(t, i, 1)
+		})
+	})
+	t.Run("it rotates while we post", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			k := keeper(t, s, i)
+			link(t, k, i)
+			time.Sleep(life)
+			i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+				if n == 1 { // ours comes second
+					putPlainly(t, s, answer())
+					return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+				}
+				return answer()
+			}
+			wantToken(t, k, "access-2")
+			if r := record(t, s); r.State != tokenstore.StateLinked || r.Generation != 2 {
+				t.Errorf("%s, generation %d", r.State, r.Generation)
+			}
+			wantPosts(t, i, 1)
+		})
+	})
+	t.Run("it writes the row without lease and intent while we post", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			k := keeper(t, s, i)
+			link(t, k, i)
+			time.Sleep(life)
+			i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+				out := answer()
+				r := record(t, s)
+				r.Lease, r.Intent = tokenstore.Lease{}, tokenstore.Intent{}
+				if _, err := s.Save(t.Context(), r); err != nil {
+					t.Error(err)
+				}
+				return out
+			}
+			wantToken(t, k, "access-2")
+			wantPair(t, s, "access-2", "refresh-2")
+			wantPosts(t, i, 1)
+		})
+	})
+	t.Run("it saves a copy from before", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			k := keeper(t, s, i)
+			link(t, k, i)
+			time.Sleep(life)
+			old := record(t, s)
+			wantToken(t, k, "access-2")
+			if _, err := s.Save(t.Context(), old); !errors.Is(err, tokenstore.ErrConflict) {
+				t.Errorf("Save: %v, want a conflict", err)
+			}
+			wantPair(t, s, "access-2", "refresh-2")
+		})
+	})
+}
+
+// S23: where the server forgives a repetition, one that would come too late is
+// not sent while there is a token to lose.
+func TestForgivenessHasAnEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after time.Duration
+		posts int
+	}{
+		"inside the window":  {5 * time.Second, 2},
+		"outside the window": {11 * time.Second, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				first := keeper(t, s, i) // sends, and does not know of forgiveness
+				wantToken(t, first, link(t, first, i))
+				second := keeper(t, s, i, func(c *custody.Config) { c.Forgive = 10 * time.Second })
+				i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+					if n == 1 {
+						return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 504}
+					}
+					return answer()
+				}
+				time.Sleep(life * 86 / 100)
+				wantToken(t, first, "access-1")
+				synctest.Wait()
+				wantPosts(t, i, 1)
+				time.Sleep(tc.after)
+				for range 20 {
+					if _, err := second.Token(t.Context(), user); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				wantPosts(t, i, tc.posts)
+			})
+		})
+	}
+}
+
+// S24: however many callers and replicas see a refresh whose answer was lost,
+// a server that forgives gets one repetition; and none of the repetition.
+func TestOneRepetitionForAll(t *testing.T) {
+	for name, lost := range map[string]int{"the repetition is answered": 1, "its answer is lost too": 2} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				var replicas []*custody.Keeper
+				for range 4 {
+					replicas = append(replicas, keeper(t, s, i, func(c *custody.Config) { c.Forgive = 40 * time.Second }))
+				}
+				link(t, replicas[0], i)
+				for _, k := range replicas {
+					wantToken(t, k, "access-1")
+				}
+				var underWay atomic.Int64
+				i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+					if underWay.Add(1) > 1 {
+						t.Error("two refreshes at once")
+					}
+					defer underWay.Add(-1)
+					time.Sleep(500 * time.Millisecond)
+					if n <= lost {
+						return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 504}
+					}
+					return answer()
+				}
+				time.Sleep(life * 86 / 100)
+				for range 450 {
+					for _, k := range replicas {
+						for range 3 {
+							if _, err := k.Token(t.Context(), user); err != nil {
+								t.Fatal(err)
+							}
+						}
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				wantPosts(t, i, 2)
+				wantToken(t, replicas[3], map[int]string{1: "access-2", 2: "access-1"}[lost])
+			})
+		})
+	}
+}
+
+// S33: what else a token answer holds survives the store, to the byte, and a
+// new process reads the same pair from it.
+func TestAnswerIsKeptAsItCame(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		link(t, k, i)
+		time.Sleep(life)
+		body := `{ "patient":"7300000", "access_token":"access-2","token_type":"Bearer", "scope":"PATIENT openid",
+			"id_token":"e30.e30.", "refresh_token_expires_in": 1209600, "expires_in":"600", "refresh_token":"refresh-2", "😀":[null,1e3] }`
+		i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+			g, err := tokenwire.Parse([]byte(body))
+			if err != nil {
+				t.Error(err)
+			}
+			return tokenwire.Outcome{Class: tokenwire.OK, Status: 200, Body: []byte(body), Grant: g}
+		}
+		wantToken(t, k, "access-2")
+		got, _ := kept(t, record(t, s))
+		if diff := cmp.Diff(body, string(got)); diff != "" {
+			t.Errorf("the answer that is kept (-want +got):\n%s", diff)
+		}
+		wantToken(t, keeper(t, s, i), "access-2")
+
+		// A write for another reason keeps it too.
+		if err := k.Reserve(t.Context(), user, "another tab", time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		got, _ = kept(t, record(t, s))
+		if diff := cmp.Diff(body, string(got)); diff != "" {
+			t.Errorf("after another write (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// S36: a refusal that is about somebody else's success clears nothing.
+func TestRefusalBeforeTheWinnerSaved(t *testing.T) {
+	t.Run("the winner has the lease", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			store := &flaky{Memory: s}
+			winner := keeper(t, store, i)
+			link(t, winner, i)
+			time.Sleep(life)
+			i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+				store.failSaves.Store(1 << 30) // it has the pair, and cannot save it
+				return answer()
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { wantToken(t, winner, "access-2") })
+			synctest.Wait()
+			for range 3 {
+				k := keeper(t, s, i)
+				wg.Go(func() { wantToken(t, k, "access-2") })
+			}
+			time.Sleep(30 * time.Second)
+			store.failSaves.Store(0)
+			wg.Wait()
+			wantPosts(t, i, 1)
+		})
+	})
+	t.Run("the winner has none", func(t *testing.T) {
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			k := keeper(t, s, i)
+			link(t, k, i)
+			time.Sleep(life)
+			won := i.Refresh(t.Context(), "refresh-1")
+			i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+				return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+			}
+			wantLost(t, k, custody.GrantRejected)
+			wantPair(t, s, "access-1", "refresh-1")
+			putPlainly(t, s, won)
+			wantToken(t, k, "access-2") // the verdict was not kept beside the record
+			if r := record(t, s); r.PublicID != patient {
+				t.Errorf("the patient of the link is %q", r.PublicID)
+			}
+		})
+	})
+}
+
+// S39: whatever goes wrong with a refresh, the record still holds its pair and
+// its patient.
+func TestNoErrorWipes(t *testing.T) {
+	rejected := func(code string) tokenwire.Outcome {
+		return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: code, Err: errors.New("rejected")}
+	}
+	appWide := func(status int, code string) tokenwire.Outcome {
+		return tokenwire.Outcome{Class: tokenwire.AppWide, Status: status, Code: code}
+	}
+	type trouble struct {
+		out tokenwire.Outcome
+		// spoil makes the store fail, before the refresh or in its POST.
+		spoil, spoilInPost func(*flaky)
+	}
+	forGood := func(f *flaky) { f.failSaves.Store(1 << 30) }
+	for name, tc := range map[string]trouble{
+		"not sent":                      {out: tokenwire.Outcome{Class: tokenwire.NotSent, Err: errors.New("refused")}},
+		"no answer in time":             {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: context.DeadlineExceeded}},
+		"500":                           {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 500}},
+		"503":                           {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 503, RetryAfter: time.Second}},
+		"200 with a page":               {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 200, Body: []byte("<html>")}},
+		"200 cut off":                   {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 200, Body: []byte(`{"access_tok`)}},
+		"401 invalid_client":            {out: appWide(401, "invalid_client")},
+		"400 with a page":               {out: appWide(400, "")},
+		"302":                           {out: appWide(302, "")},
+		"404":                           {out: appWide(404, "")},
+		"429":                           {out: appWide(429, "")},
+		"invalid_grant":                 {out: rejected("invalid_grant")},
+		"session expired":               {out: rejected("API_SESSION_EXPIRED")},
+		"session invalid":               {out: rejected("API_SESSION_INVALID")},
+		"frozen":                        {out: rejected("ACCESS_FROZEN_OUTWARD")},
+		"read-only store":               {spoil: forGood},
+		"the successor is never saved":  {spoilInPost: forGood},
+		"a rejection is never saved":    {out: rejected("invalid_grant"), spoilInPost: forGood},
+		"an uncertainty is never saved": {out: tokenwire.Outcome{Class: tokenwire.Ambiguous}, spoilInPost: forGood},
+		"a save that lies":              {out: rejected("invalid_grant"), spoilInPost: func(f *flaky) { f.lieOnSave.Store(true) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				store := &flaky{Memory: s}
+				k := keeper(t, store, i)
+				link(t, k, i)
+				time.Sleep(life)
+				i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+					if tc.spoilInPost != nil {
+						tc.spoilInPost(store)
+					}
+					if tc.out.Class == 0 {
+						return answer()
+					}
+					return tc.out
+				}
+				if tc.spoil != nil {
+					tc.spoil(store)
+				}
+				for range 3 {
+					if got, err := k.Token(t.Context(), user); err == nil {
+						t.Fatalf("Token = %q", got.Value)
+					}
+					wantPair(t, s, "access-1", "refresh-1")
+					if r := record(t, s); r.PublicID != patient || r.Generation != 1 {
+						t.Errorf("patient %q, generation %d", r.PublicID, r.Generation)
+					}
+					time.Sleep(20 * time.Minute)
+				}
+			})
+		})
+	}
+}
+
+// S40: a lost link costs no POST however often it is asked for, and a new
+// approval serves at the very next call, in every process.
+func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		replicas := []*custody.Keeper{keeper(t, s, i), keeper(t, s, i), keeper(t, s, i)}
+		link(t, replicas[0], i)
+		time.Sleep(life)
+		i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+			return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "API_SESSION_EXPIRED"}
+		}
+		for range 60 {
+			var wg sync.WaitGroup
+			for _, k := range replicas {
+				for range 20 {
+					wg.Go(func() {
+						wantLost(t, k, custody.SessionExpired)
+						_, err := k.Replace(t.Context(), user, "access-1")
+						var lost *custody.LostError
+						if !errors.As(err, &lost) {
+							t.Errorf("Replace: %v", err)
+						}
+					})
+				}
+			}
+			wg.Wait()
+			time.Sleep(time.Minute)
+		}
+		wantPosts(t, i, 1)
+
+		next := link(t, replicas[1], i)
+		began := time.Now()
+		for _, k := range replicas {
+			wantToken(t, k, next)
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the new approval had to wait for %v", waited)
+		}
+		wantPosts(t, i, 1)
+	})
+}
+
+// S41: no refresh is sent for a token that has most of its life before it, by
+// however many callers, replicas and restarts.
+func TestNoRefreshOfAYoungToken(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var mu sync.Mutex
+		granted := time.Now()
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			if age := time.Since(granted); age < life*75/100 {
+				t.Errorf("a refresh of a token that is %v old", age)
+				return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+			}
+			granted = time.Now()
+			return answer()
+		}
+		replicas := []*custody.Keeper{keeper(t, s, i), keeper(t, s, i)}
+		link(t, replicas[0], i)
+		for range 360 {
+			for _, k := range append(replicas, keeper(t, s, i)) { // one has just started
+				if _, err := k.Token(t.Context(), user); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if posts, reuses := i.count(); posts < 3 || posts > 4 || reuses != 0 {
+			t.Errorf("%d POSTs and %d reused tokens in three lives of a token", posts, reuses)
+		}
+	})
+}
+
+// S41: a server that takes no refresh at all before the token's end, and calls
+// it a bad request, costs a pause at the end and no link.
+func TestServerThatRefusesEarlyRefreshes(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		wantToken(t, k, link(t, k, i))
+		granted := time.Now()
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if time.Since(granted) < life {
+				return tokenwire.Outcome{Class: tokenwire.AppWide, Status: 400, Code: "invalid_request"}
+			}
+			return answer()
+		}
+		for time.Since(granted) < life-30*time.Second {
+			wantToken(t, k, "access-1")
+			time.Sleep(time.Second)
+		}
+		for time.Since(granted) < life {
+			wantWait(t, k, custody.WaitAppWide)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(80 * time.Second) // the longest back-off
+		wantToken(t, k, "access-2")
+		if posts, reuses := i.count(); posts > 20 || reuses != 0 {
+			t.Errorf("%d POSTs and %d reused tokens", posts, reuses)
+		}
+	})
+}
+
+// S47: a link that nobody uses sends nothing, because only a patient's use is
+// a reason to; the first call after a week finds out how it stands, for all.
+func TestIdleLink(t *testing.T) {
+	for name, tc := range map[string]struct{ over bool }{"the session goes on": {}, "the session is over": {over: true}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				k := keeper(t, s, i)
+				wantToken(t, k, link(t, k, i))
+				time.Sleep(7 * 24 * time.Hour)
+				wantPosts(t, i, 0)
+				i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+					if tc.over {
+						return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "API_SESSION_EXPIRED"}
+					}
+					return answer()
+				}
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() {
+						if tc.over {
+							wantLost(t, k, custody.SessionExpired)
+						} else {
+							wantToken(t, k, "access-2")
+						}
+					})
+				}
+				wg.Wait()
+				wantPosts(t, i, 1)
+			})
+		})
+	}
+}
+
+// S48: links that were all made in the same moment are refreshed over a tenth
+// of a token's life, and drift apart from there.
+func TestRefreshesOfManyLinksSpread(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
+		server := newSessions()
+		k := server.keeper(t, s)
+		users := server.links(t, k, 300)
+		began := time.Now()
+		for time.Since(began) < life*87/100 {
+			for _, u := range users {
+				if _, err := k.Token(t.Context(), u); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		if len(server.posts) != 300 || server.reuses != 0 {
+			t.Fatalf("%d POSTs and %d reused tokens, want 300 and 0", len(server.posts), server.reuses)
+		}
+		first, last := slices.MinFunc(server.posts, time.Time.Compare).Sub(began), slices.MaxFunc(server.posts, time.Time.Compare).Sub(began)
+		if first < life*75/100 || last > life*85/100+time.Second || last-first < life*8/100 {
+			t.Errorf("refreshed between %v and %v, want it spread from %v to %v", first, last, life*75/100, life*85/100)
+		}
+		perSecond := map[int]int{}
+		for _, at := range server.posts {
+			perSecond[int(at.Sub(began).Seconds())]++
+		}
+		for second, n := range perSecond {
+			if n > 30 { // five on average
+				t.Errorf("%d refreshes in second %d", n, second)
+			}
+		}
+	})
+}
+
+// S49: the store was restored from a backup, and every refresh token in it is
+// spent: each link is found out with one POST and named, and then left alone.
+func TestStoreRestoredFromABackup(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
+		server := newSessions()
+		k := server.keeper(t, s)
+		users := server.links(t, k, 40)
+		backup, err := s.List(t.Context(), "", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(life)
+		for _, u := range users {
+			if _, err := k.Token(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, old := range backup {
+			now, err := s.Load(t.Context(), old.AppUserID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Version = now.Version
+			if _, err := s.Save(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server.posts = nil
+
+		restarted := []*custody.Keeper{server.keeper(t, s), server.keeper(t, s)}
+		for range 3 {
+			var wg sync.WaitGroup
+			for _, k := range restarted {
+				for _, u := range users {
+					for range 3 {
+						wg.Go(func() {
+							_, err := k.Token(t.Context(), u)
+							var lost *custody.LostError
+							if !errors.As(err, &lost) || lost.Cause != custody.SessionInvalid {
+								t.Errorf("%s: %v, want relink required: %s", u, err, custody.SessionInvalid)
+							}
+						})
+					}
+				}
+			}
+			wg.Wait()
+			if len(server.posts) != 40 {
+				t.Errorf("%d POSTs for 40 links", len(server.posts))
+			}
+			time.Sleep(time.Hour)
+		}
+		if n := restarted[0].Stats().Lost[custody.SessionInvalid] + restarted[1].Stats().Lost[custody.SessionInvalid]; n != 40 {
+			t.Errorf("%d links are counted as lost, want 40", n)
+		}
+	})
+}
