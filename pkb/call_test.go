@@ -20,8 +20,8 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// Ten replicas and a thousand goroutines after the token's end: one refresh,
-// and the same token for everybody.
+// S01, S10: ten replicas and a thousand goroutines after the token's end: one
+// refresh, and the same token for everybody.
 func TestOneRefreshForAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -141,8 +141,8 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
 
-// A 401 with a token that should still be good: one refresh for all, one more
-// try each.
+// S04: a 401 with a token that should still be good: one refresh for all, one
+// more try each.
 func TestUnauthorizedIsRefreshedOnce(t *testing.T) {
 	r := newRig(t)
 	r.link(t, user, r.patient)

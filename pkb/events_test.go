@@ -171,7 +171,7 @@ func TestScopeChangeIsTold(t *testing.T) {
 	})
 }
 
-// A server that forgives an immediate repeat gets one; PKB does not.
+// S21, S23: a server that forgives an immediate repeat gets one; PKB does not.
 func TestRotation(t *testing.T) {
 	for name, tc := range map[string]struct {
 		rotation pkb.Rotation

@@ -139,7 +139,7 @@ func TestCallbacksThatDoNotFit(t *testing.T) {
 	}
 }
 
-// A callback that comes twice, at once or later, sends its code once.
+// S43: a callback that comes twice, at once or later, sends its code once.
 func TestCallbackTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -221,7 +221,7 @@ func TestCallbackGoesOnWithoutTheBrowser(t *testing.T) {
 	})
 }
 
-// Token answers that are not what PKB documents.
+// S29, S30, S32: token answers that are not what PKB documents.
 func TestTokenAnswers(t *testing.T) {
 	odd := func(body string) pkbtest.Fault { return pkbtest.RespondAfter(200, "application/json", body) }
 	api := func(status int, code fhir.ResponseCode) func(error) bool {
@@ -302,7 +302,7 @@ func TestCallbackAgainAfterOutage(t *testing.T) {
 	}
 }
 
-// A Purview that fails after the exchange loses nothing.
+// S27: a Purview that fails after the exchange loses nothing.
 func TestPurviewFailureKeepsTheLink(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault pkbtest.Fault
@@ -389,6 +389,7 @@ func TestRelinkOfAnotherPatientIsRefused(t *testing.T) {
 	}
 }
 
+// S40: a link that is lost works at once when it is approved again.
 func TestRelinkAfterTheSessionEnded(t *testing.T) {
 	r := newRig(t)
 	r.link(t, user, r.patient)
@@ -497,6 +498,8 @@ func TestAppUserIDs(t *testing.T) {
 	}
 }
 
+// S06: an environment that finds another's link in its store neither uses nor
+// refreshes it.
 func TestLinkOfAnotherEnvironment(t *testing.T) {
 	r := newRig(t)
 	r.link(t, user, r.patient)

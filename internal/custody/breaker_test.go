@@ -55,7 +55,7 @@ func newKeeperOfMany(t *testing.T, i *issuers) *custody.Keeper {
 	return keeper(t, tokenstore.NewMemory(), &i.issuer)
 }
 
-// One answer about the application stops the requests of all links, for as
+// S37, S48: one answer about the application stops the requests of all links, for as
 // long as the server asks; one at a time then finds out whether it is over.
 func TestBreakerKeepsEverybodyAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

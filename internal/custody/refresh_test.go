@@ -36,7 +36,7 @@ func TestCallersAtExpiryShareOneRefresh(t *testing.T) {
 	})
 }
 
-// S10: the same across replicas of one store.
+// S10: the same across replicas of one store, in place of a lock service.
 func TestReplicasShareOneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -108,7 +108,8 @@ func TestCallerDeadlineIsKept(t *testing.T) {
 	})
 }
 
-// A refresh happens before the token at hand is over, and nobody waits for it.
+// S41: a refresh happens before the token at hand is over, not before three
+// quarters of its life, and nobody waits for it.
 func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -186,7 +187,7 @@ func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
 	})
 }
 
-// A save that wrote and then said it failed is found to have written.
+// S26: a save that wrote and then said it failed is found to have written.
 func TestSaveThatLiesAboutFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -207,7 +208,8 @@ func TestSaveThatLiesAboutFailing(t *testing.T) {
 	})
 }
 
-// A store that cannot be written to fails before a refresh token is spent.
+// S13, S26: a store that cannot be written to fails before a refresh token is
+// spent.
 func TestReadOnlyStoreSpendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -317,6 +319,8 @@ func TestRejectionAfterAPeerRotatedIsAdopted(t *testing.T) {
 	})
 }
 
+// S39, S40: a rejection has its cause, deletes nothing, and is not asked about
+// again.
 func TestRejectionEndsTheLinkWithItsCause(t *testing.T) {
 	for code, cause := range map[string]custody.Cause{
 		"invalid_grant":         custody.GrantRejected,
@@ -399,7 +403,8 @@ func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
 	})
 }
 
-// The same, and the server had not committed: the repetition saves the link.
+// S21, S22: the same, and the server had not committed: the repetition saves the
+// link.
 func TestLostRequestIsRepeatedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -444,8 +449,8 @@ func TestLongOutageLosesNothing(t *testing.T) {
 	})
 }
 
-// Two answers in a row are lost, and the server had committed: what it says at
-// the third attempt is final.
+// S21, S22: two answers in a row are lost, and the server had committed: what it
+// says at the third attempt is final.
 func TestLostAnswersEndWithTheServersWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -465,7 +470,7 @@ func TestLostAnswersEndWithTheServersWord(t *testing.T) {
 	})
 }
 
-// S25: a process died after writing its intent. Another waits out the lease
+// S15, S25: a process died after writing its intent. Another waits out the lease
 // and judges by the intent.
 func TestCrashAfterIntent(t *testing.T) {
 	for _, committed := range []bool{false, true} {
@@ -524,7 +529,7 @@ func TestFinalToken(t *testing.T) {
 	})
 }
 
-// The last token of a session is rejected once before its time: there is no
+// S31: the last token of a session is rejected once before its time: there is no
 // other, and the link is not given up for it.
 func TestFinalTokenRejectedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -562,7 +567,7 @@ func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
 	})
 }
 
-// A server rejects a token before its time: one refresh, whoever asks.
+// S01: a server rejects a token before its time: one refresh, whoever asks.
 func TestReplaceRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()

@@ -772,6 +772,34 @@ func TestOneRepetitionForAll(t *testing.T) {
 	}
 }
 
+// S28: a process that is told to end waits no longer than it may; what is under
+// way goes on while the process does.
+func TestCloseEndsAtItsDeadline(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		link(t, k, i)
+		time.Sleep(life)
+		i.delay = 5 * time.Second
+		got := make(chan error, 1)
+		go func() {
+			_, err := k.Token(t.Context(), user)
+			got <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := k.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("Close after %v: %v", time.Since(began), err)
+		}
+		if err := <-got; err != nil {
+			t.Errorf("Token: %v", err)
+		}
+		wantPair(t, s, "access-2", "refresh-2")
+		wantPosts(t, i, 1)
+	})
+}
+
 // S33: what else a token answer holds survives the store, to the byte, and a
 // new process reads the same pair from it.
 func TestAnswerIsKeptAsItCame(t *testing.T) {

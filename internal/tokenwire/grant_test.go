@@ -14,6 +14,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
+// S29, S30, S32, S33: what is read of a token answer, and what is made of one
+// that is odd.
 func TestParse(t *testing.T) {
 	full := tokenwire.Grant{AccessToken: "a", RefreshToken: "r", Scope: "PATIENT", ExpiresIn: 10 * time.Minute}
 	only := tokenwire.Grant{AccessToken: "a"}

@@ -123,7 +123,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// What an answer proves.
+// S21, S32, S37: what an answer proves.
 func TestOutcomes(t *testing.T) {
 	type outcome struct {
 		Class      tokenwire.Class
@@ -142,6 +142,8 @@ func TestOutcomes(t *testing.T) {
 		"byte-order mark":            {200, nil, "\xef\xbb\xbf" + `{"access_token":"a"}`, outcome{Class: tokenwire.OK, KeptBody: true}},
 		"unasked gzip":               {200, nil, gzipped(`{"access_token":"a"}`), outcome{Class: tokenwire.OK, KeptBody: true}},
 		"HTML with 200":              {200, nil, "<html>maintenance</html>", outcome{Class: tokenwire.Ambiguous, KeptBody: true}},
+		"more than 1 MB":             {200, nil, `{"access_token":"a","x":"` + strings.Repeat("x", 1<<20) + `"}`, outcome{Class: tokenwire.Ambiguous, KeptBody: true}},
+		"unpacks to more than 1 MB":  {200, nil, gzipped(`{"access_token":"a","x":"` + strings.Repeat("x", 1<<20) + `"}`), outcome{Class: tokenwire.Ambiguous, KeptBody: true}},
 		"empty 200":                  {200, nil, "", outcome{Class: tokenwire.Ambiguous}},
 		"200 with invalid_grant":     {200, nil, `{"error":"invalid_grant"}`, outcome{Class: tokenwire.Rejected, Code: "invalid_grant"}},
 		"200 with an unknown error":  {200, nil, `{"error":"oops, token abc"}`, outcome{Class: tokenwire.Ambiguous, KeptBody: true}},
@@ -202,6 +204,7 @@ func gzipped(s string) string {
 }
 
 // A failure is "not sent" only when the form was never read.
+// S22: what a failure on the way proves.
 func TestFailures(t *testing.T) {
 	read := func(req *http.Request) { _, _ = io.ReadAll(req.Body) }
 	for name, tc := range map[string]struct {
