@@ -110,7 +110,7 @@ func New(cfg Config) (*Client, error) {
 		EndsNotice:    cfg.EndsNotice,
 		Forgive:       cfg.Rotation.window,
 		MaxSkew:       time.Minute,
-		FlightTimeout: 6*cfg.TokenTimeout + 30*time.Second,
+		FlightTimeout: 6*cfg.TokenTimeout + 90*time.Second,
 		SaveTimeout:   time.Minute,
 	})
 	return c, nil

@@ -170,7 +170,15 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		if next.details.EndsTold && !held.details.EndsTold {
 			k.emit(Event{Kind: EndsSoon, User: user, EndsAt: next.EndsAt})
 		}
-		return k.publish(e, f, next.Generation, k.read(next.secrets.Main)), false, nil
+		p := k.read(next.secrets.Main)
+		token := k.publish(e, f, next.Generation, p)
+		if !k.serves(p, "") && !f.late {
+			// It is over already: the save took longer than its life. Once, because
+			// a token may be short-lived from the start.
+			f.late = true
+			return Token{}, true, nil
+		}
+		return token, false, nil
 
 	case tokenwire.NotSent, tokenwire.AppWide:
 		_, err := k.settleHeld(ctx, held, (*row).unsend)

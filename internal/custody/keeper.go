@@ -72,7 +72,9 @@ type Config struct {
 	LeaseTTL time.Duration
 	// MaxSkew is how far the clocks of two processes may be apart.
 	MaxSkew time.Duration
-	// FlightTimeout bounds one refresh with everything around it.
+	// FlightTimeout bounds one refresh with everything around it: longer than
+	// LeaseTTL and SaveTimeout together, which is what waiting for the lease of
+	// a dead process takes.
 	FlightTimeout time.Duration
 	// SaveTimeout is how long a process that does not reach the store may still
 	// be trying to save an answer, as far as other processes are concerned.
@@ -177,6 +179,8 @@ type flight struct {
 	// saving: the callers were told that the store does not take the answer, and
 	// the flight goes on until it does.
 	saving bool
+	// late: the token that the flight brought was over when it was saved.
+	late bool
 }
 
 // tell ends the wait of the flight's callers. The flight itself may go on.

@@ -882,6 +882,25 @@ func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
 	})
 }
 
+// A token whose save took longer than its life is not handed out.
+func TestTokenThatIsOverWhenItIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, store := newIssuer(), tokenstore.NewMemory()
+		k := keeper(t, store, i, func(c *custody.Config) { c.FlightTimeout = time.Hour })
+		link(t, k, i)
+		time.Sleep(life)
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			if n == 1 {
+				time.Sleep(life)
+			}
+			return out
+		}
+		wantToken(t, k, "access-3")
+		wantPosts(t, i, 2)
+	})
+}
+
 // A closed store takes nothing any more: the flight ends.
 func TestClosedStoreEndsTheSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
