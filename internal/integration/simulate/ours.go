@@ -87,7 +87,7 @@ func dieOf(ctx context.Context, err error) error {
 // approving marks what runs in the patient's life, which outlives processes.
 type approving struct{}
 
-func (o *ours) link(ctx context.Context, s *session, answer []byte) error {
+func (o *ours) link(ctx context.Context, s *session, asked time.Time, answer []byte) error {
 	ctx = context.WithValue(ctx, approving{}, true)
 	mark := fmt.Sprintf("approval-%d", s.epoch)
 	if err := o.Reserve(ctx, s.user, mark, o.process.now().Add(10*time.Minute)); err != nil {
@@ -97,7 +97,7 @@ func (o *ours) link(ctx context.Context, s *session, answer []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Settle(ctx, s.user, o.process.now(), tokenwire.Outcome{Class: tokenwire.OK, Status: http.StatusOK, Body: answer, Grant: g}); err != nil {
+	if err := o.Settle(ctx, s.user, asked, tokenwire.Outcome{Class: tokenwire.OK, Status: http.StatusOK, Body: answer, Grant: g}); err != nil {
 		return err
 	}
 	return o.Confirm(ctx, s.user, g.AccessToken, "patient-of-"+s.user)

@@ -61,12 +61,12 @@ func (p *peer) alone(s *session) (leave func()) {
 }
 
 // link writes the first pair, and lets all replicas forget the one before.
-func (p *peer) link(ctx context.Context, s *session, answer []byte) error {
+func (p *peer) link(ctx context.Context, s *session, asked time.Time, answer []byte) error {
 	var t oauth2.Token
 	if err := json.Unmarshal(answer, &t); err != nil {
 		return err
 	}
-	t.Expiry = time.Now().Add(tokenLife)
+	t.Expiry = asked.Add(-p.skew).Add(tokenLife) // their clocks are right
 	if err := p.write(ctx, s, t); err != nil {
 		return err
 	}

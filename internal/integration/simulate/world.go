@@ -24,8 +24,8 @@ type design struct {
 
 // keeper is a design at work in one process.
 type keeper interface {
-	// link keeps the first pair of an approval.
-	link(ctx context.Context, s *session, answer []byte) error
+	// link keeps the first pair of an approval, which was asked for at asked.
+	link(ctx context.Context, s *session, asked time.Time, answer []byte) error
 	// token returns an access token; errLost, or an error that wraps it, when
 	// the design itself says that the patient must approve again.
 	token(ctx context.Context, s *session) (string, error)
@@ -194,7 +194,8 @@ func (w *world) link(s *session) {
 			panic("no replica can link") // must not happen, and must not hang
 		}
 		r := w.replica(i % replicas)
-		if err := r.keeper.link(context.Background(), s, w.server.approve(s.user)); err == nil {
+		asked := r.now()
+		if err := r.keeper.link(context.Background(), s, asked, w.server.approve(s.user)); err == nil {
 			return
 		}
 		time.Sleep(time.Second)
