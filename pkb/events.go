@@ -42,6 +42,17 @@ const (
 	EventScopeChanged = EventKind(custody.ScopeChanged)
 	// EventUnlinked: Unlink ended the link.
 	EventUnlinked = EventKind(custody.Unlinked)
+	// EventStoreRolledBack: the store has older tokens than this process has
+	// seen, as after a restored backup. They are spent, and are not sent. Bring
+	// the store forward, from its log or another copy; what cannot be brought
+	// forward, the patients must approve again. Told at most once a minute, of
+	// one link for all.
+	EventStoreRolledBack = EventKind(custody.StoreRolledBack)
+	// EventMassRejection: PKB refused five refresh tokens in a row, and took
+	// none in between. If the store was restored from a backup, stop all
+	// processes and bring it forward: for half an hour only one token a minute
+	// is sent, so that the others are not ended. If it was not, ask PKB.
+	EventMassRejection = EventKind(custody.MassRejection)
 	// EventAppTrouble: the token endpoint refuses the application or is not
 	// taking requests. No link is affected.
 	EventAppTrouble = EventKind(custody.AppTrouble)

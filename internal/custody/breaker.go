@@ -16,12 +16,21 @@ import (
 // and no queue at the door. It opens at the first answer that is about the
 // application, and after a few lost ones; it closes with the first answer that
 // is about a token.
+//
+// It also closes for a while when one refresh token after the other is refused:
+// then the store may hold the tokens of yesterday, and each one presented ends
+// a session whose living token may still be found.
 type breaker struct {
 	mu       sync.Mutex
 	failures int // in a row
 	until    time.Time
 	probing  bool
 	last     tokenwire.Outcome
+	// refused counts the tokens that were rejected in a row, with none taken in
+	// between; suspect is since when that looks like a store that was restored
+	// from a backup.
+	refused int
+	suspect time.Time
 }
 
 const (
@@ -31,6 +40,13 @@ const (
 	// backgroundGrace is how long after the end of a back-off only callers who
 	// are waiting may try.
 	backgroundGrace = 5 * time.Second
+	// refusedInARow is how many refused tokens in a row are not a few sessions
+	// that have ended.
+	refusedInARow = 5
+	// suspectFor is how long an operator has to mend the store, before the rest
+	// of its tokens is presented as well; one is every suspectEvery.
+	suspectFor   = 30 * time.Minute
+	suspectEvery = time.Minute
 )
 
 // enter asks to send one refresh. When it may not be sent, wait says how long
@@ -55,34 +71,56 @@ func (b *breaker) enter(now time.Time, early bool) (wait time.Duration, ok bool)
 	return 0, true
 }
 
-// leave reports what came of it.
-func (b *breaker) leave(now time.Time, out tokenwire.Outcome) {
+// leave reports what came of it; unforeseen says that nothing was known that
+// could explain a rejection. It returns true when it begins to look as if all
+// tokens in the store are spent.
+func (b *breaker) leave(now time.Time, out tokenwire.Outcome, unforeseen bool) (suspicious bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
 	switch out.Class {
-	case tokenwire.OK, tokenwire.Rejected:
+	case tokenwire.OK:
 		b.failures, b.until, b.last = 0, time.Time{}, tokenwire.Outcome{}
-		return
+		b.refused, b.suspect = 0, time.Time{}
+		return false
+	case tokenwire.Rejected:
+		b.failures, b.until, b.last = 0, time.Time{}, tokenwire.Outcome{}
+		if !unforeseen {
+			return false
+		}
+		if b.refused++; b.refused < refusedInARow {
+			return false
+		}
+		if b.suspect.IsZero() {
+			b.suspect, suspicious = now, true
+		}
+		if now.Sub(b.suspect) < suspectFor {
+			b.until = now.Add(suspectEvery)
+		}
+		return suspicious
 	case tokenwire.AppWide:
 	case tokenwire.NotSent, tokenwire.Ambiguous:
 		if b.failures+1 < lostInARow && b.until.IsZero() {
 			b.failures++
-			return
+			return false
 		}
 	default:
-		return // nothing was sent
+		return false // nothing was sent
 	}
 	b.failures++
 	off := time.Second << min(b.failures-1, 6)
 	off += mathrand.N(off / 4)
 	b.until = now.Add(max(min(off, time.Minute), out.RetryAfter))
 	b.last = tokenwire.Outcome{Status: out.Status, Code: out.Code, Err: out.Err}
+	return false
 }
 
 // refusal is what a caller gets while the breaker is open.
 func (b *breaker) refusal(wait time.Duration) *WaitError {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.suspect.IsZero() && b.last.Class == 0 && b.failures == 0 {
+		return &WaitError{Reason: WaitSuspect, RetryAfter: wait}
+	}
 	return &WaitError{Reason: WaitAppWide, Status: b.last.Status, Code: b.last.Code, RetryAfter: wait, Err: b.last.Err}
 }

@@ -103,6 +103,11 @@ const (
 	WaitUncertain = "a refresh was sent and its outcome is not known"
 	// WaitRejected: the session's last token was rejected before its time.
 	WaitRejected = "the session's last access token was rejected, and there is no other"
+	// WaitSuspect: so many refresh tokens were refused in a row that the store
+	// may be a restored backup.
+	WaitSuspect = "refresh tokens are refused one after the other: the store may have been restored from a backup"
+	// WaitRolledBack: the store has an older pair than this process has seen.
+	WaitRolledBack = "the store has older tokens than this process has seen: it may have been restored from a backup"
 	// WaitVerify: it could not be checked whose tokens these are.
 	WaitVerify = "the new approval could not be checked against the patient of this link"
 	// WaitSave: the store does not take a new pair, which is tried on.

@@ -39,6 +39,10 @@ const (
 	ScopeChanged Kind = "scope_changed"
 	// Unlinked: the host ended the link.
 	Unlinked Kind = "unlinked"
+	// StoreRolledBack: the store has an older pair than this process has seen.
+	StoreRolledBack Kind = "store_rolled_back"
+	// MassRejection: refresh tokens are refused one after the other.
+	MassRejection Kind = "mass_rejection"
 	// AppTrouble: the token endpoint refuses the application or everybody; no
 	// link is affected.
 	AppTrouble Kind = "app_trouble"
@@ -49,6 +53,7 @@ var levels = map[Kind]slog.Level{
 	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
 	Uncertain: slog.LevelWarn, SaveRetried: slog.LevelWarn, RelinkRequired: slog.LevelWarn,
 	OtherPatient: slog.LevelWarn, ScopeChanged: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
+	StoreRolledBack: slog.LevelError, MassRejection: slog.LevelError,
 	Refreshed: slog.LevelDebug,
 }
 

@@ -37,6 +37,11 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 			return Token{}, ErrNoLink
 		}
 
+		if seen := e.live.Load(); seen != nil && r.Generation < seen.Generation && r.LinkedAt.UnixMicro() <= seen.linkedAt {
+			// The refresh token in the store is spent: we have seen its successor.
+			k.tellRolledBack(e.user)
+			return Token{}, &WaitError{Reason: WaitRolledBack}
+		}
 		if k.serves(main, f.rejected) {
 			if r.secrets.Unverified {
 				if err := k.verify(ctx, r, main); err != nil {
@@ -46,7 +51,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 					return Token{}, err
 				}
 			}
-			token := k.publish(e, f, r.Generation, main)
+			token := k.publish(e, f, r, main)
 			if !f.early || k.settled(main) {
 				return token, nil
 			}
@@ -88,7 +93,7 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 		postBy := k.Now().Add(k.LeaseTTL - k.PostTimeout)
 		held, err := k.lease(ctx, r, attempt)
 		if err != nil {
-			k.breaker.leave(k.Now(), tokenwire.Outcome{})
+			k.breaker.leave(k.Now(), tokenwire.Outcome{}, false)
 			if overtaken(err) {
 				continue
 			}
@@ -150,7 +155,10 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		}
 	}
 	held = stopRenewing()
-	k.breaker.leave(k.Now(), out)
+	unforeseen := held.Intent.Attempt == 1 && causeOf(out.Code) != SessionExpired && causeOf(out.Code) != Frozen
+	if k.breaker.leave(k.Now(), out, unforeseen) {
+		k.emit(Event{Kind: MassRejection, User: user, Status: out.Status, Code: out.Code})
+	}
 
 	switch out.Class {
 	case tokenwire.OK:
@@ -171,7 +179,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 			k.emit(Event{Kind: EndsSoon, User: user, EndsAt: next.EndsAt})
 		}
 		p := k.read(next.secrets.Main)
-		token := k.publish(e, f, next.Generation, p)
+		token := k.publish(e, f, next, p)
 		if !k.serves(p, "") && !f.late {
 			// It is over already: the save took longer than its life. Once, because
 			// a token may be short-lived from the start.

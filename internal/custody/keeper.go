@@ -91,9 +91,11 @@ type Keeper struct {
 	entries *table
 	// sweepAt is the number of entries at which the idle ones are dropped.
 	sweepAt atomic.Int64
-	work    work
-	breaker breaker
-	counts  counts
+	// toldRolledBack is when that was last told, in Unix nanoseconds.
+	toldRolledBack atomic.Int64
+	work           work
+	breaker        breaker
+	counts         counts
 }
 
 // New returns a Keeper.
@@ -151,6 +153,9 @@ type live struct {
 	refreshAt  time.Time
 	// The same by the clock in ticks.
 	serveTick, refreshTick int64
+	// linkedAt is when the patient approved, in Unix microseconds: generations
+	// of one approval only grow.
+	linkedAt int64
 }
 
 // when says whether a token is over, or due to be refreshed.
@@ -357,6 +362,15 @@ func (k *Keeper) sweep() {
 	k.sweepAt.Store(max(sweepFrom, 2*int64(k.entries.size())))
 }
 
+// tellRolledBack tells that the store has gone back in time; once a minute,
+// because it is about the store and each link finds it out.
+func (k *Keeper) tellRolledBack(user string) {
+	now, last := k.Now().UnixNano(), k.toldRolledBack.Load()
+	if now-last >= int64(time.Minute) && k.toldRolledBack.CompareAndSwap(last, now) {
+		k.emit(Event{Kind: StoreRolledBack, User: user})
+	}
+}
+
 // postpone puts off the next early refresh, so that a failing one is not
 // repeated by every caller.
 func (k *Keeper) postpone(e *entry) {
@@ -372,10 +386,11 @@ func (k *Keeper) postpone(e *entry) {
 
 // publish shows a saved token to callers, unless the link was changed since
 // the flight began.
-func (k *Keeper) publish(e *entry, f *flight, gen uint64, p pair) Token {
+func (k *Keeper) publish(e *entry, f *flight, r row, p pair) Token {
 	life := p.expiresAt.Sub(p.askedAt)
 	l := &live{
-		Token:      Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Generation: gen},
+		Token:      Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Generation: r.Generation},
+		linkedAt:   r.LinkedAt.UnixMicro(),
 		serveUntil: k.serveUntil(p),
 		refreshAt:  p.expiresAt.Add(-time.Duration(float64(life) * (0.15 + 0.10*mathrand.Float64()))),
 	}

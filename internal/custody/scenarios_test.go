@@ -1126,7 +1126,8 @@ func TestRefreshesOfManyLinksSpread(t *testing.T) {
 }
 
 // S49: the store was restored from a backup, and every refresh token in it is
-// spent: each link is found out with one POST and named, and then left alone.
+// spent: that is found out and told, nothing is presented twice, and for half an
+// hour most are not presented at all.
 func TestStoreRestoredFromABackup(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
 		server := newSessions()
@@ -1154,30 +1155,53 @@ func TestStoreRestoredFromABackup(t *testing.T) {
 		}
 		server.posts = nil
 
-		restarted := []*custody.Keeper{server.keeper(t, s), server.keeper(t, s)}
-		for range 3 {
-			var wg sync.WaitGroup
-			for _, k := range restarted {
-				for _, u := range users {
-					for range 3 {
-						wg.Go(func() {
-							_, err := k.Token(t.Context(), u)
-							var lost *custody.LostError
-							if !errors.As(err, &lost) || lost.Cause != custody.SessionInvalid {
-								t.Errorf("%s: %v, want relink required: %s", u, err, custody.SessionInvalid)
-							}
-						})
-					}
+		// The process that has seen the successors sends nothing. Its tokens end
+		// with their time.
+		time.Sleep(life)
+		for _, u := range users {
+			_, err := k.Token(t.Context(), u)
+			var wait *custody.WaitError
+			if !errors.As(err, &wait) || wait.Reason != custody.WaitRolledBack {
+				t.Errorf("%s: %v, want to wait: %s", u, err, custody.WaitRolledBack)
+			}
+		}
+		if n := k.Stats().Events[custody.StoreRolledBack]; len(server.posts) != 0 || n != 1 {
+			t.Errorf("%d POSTs, told %d times, want none and once", len(server.posts), n)
+		}
+
+		// One that has just started finds out from what is refused, and soon
+		// presents no more than one token a minute.
+		restarted := server.keeper(t, s)
+		ask := func() (lost, waiting int) {
+			for _, u := range users {
+				_, err := restarted.Token(t.Context(), u)
+				var gone *custody.LostError
+				var wait *custody.WaitError
+				switch {
+				case errors.As(err, &gone) && gone.Cause == custody.SessionInvalid:
+					lost++
+				case errors.As(err, &wait) && wait.Reason == custody.WaitSuspect && wait.RetryAfter <= time.Minute:
+					waiting++
+				default:
+					t.Errorf("%s: %v", u, err)
 				}
 			}
-			wg.Wait()
-			if len(server.posts) != 40 {
-				t.Errorf("%d POSTs for 40 links", len(server.posts))
-			}
-			time.Sleep(time.Hour)
+			return lost, waiting
 		}
-		if n := restarted[0].Stats().Lost[custody.SessionInvalid] + restarted[1].Stats().Lost[custody.SessionInvalid]; n != 40 {
-			t.Errorf("%d links are counted as lost, want 40", n)
+		for minute := range 30 {
+			if lost, waiting := ask(); lost != 5+minute || waiting != 35-minute {
+				t.Errorf("minute %d: %d lost, %d waiting", minute, lost, waiting)
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := restarted.Stats().Events[custody.MassRejection]; n != 1 {
+			t.Errorf("told %d times, want once", n)
+		}
+		if lost, _ := ask(); lost != 40 {
+			t.Errorf("%d lost after half an hour, want all 40, each with its cause", lost)
+		}
+		if len(server.posts) != 40 {
+			t.Errorf("%d POSTs for 40 links", len(server.posts))
 		}
 	})
 }
