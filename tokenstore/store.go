@@ -65,8 +65,10 @@ type Store interface {
 	//
 	// A version is never used twice for one user, not even after Delete:
 	// a writer that slept through a deletion and a re-creation must get
-	// ErrConflict. Any other error means that the outcome is unknown, or that
-	// nothing was written; the caller finds out with Load.
+	// ErrConflict. Any other error means that nothing was written, or that the
+	// outcome is unknown: the write may be done, or be done a moment later
+	// unless another one comes first. The caller tries again on the version it
+	// has, and finds out from ErrConflict and Load.
 	Save(ctx context.Context, rec Record) (Record, error)
 
 	// Delete removes the record of appUserID if it has this version; else it

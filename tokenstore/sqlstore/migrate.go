@@ -81,7 +81,7 @@ func (s *Store) define(ctx context.Context, statement string) error {
 
 // atTheSameTime are the codes with which PostgreSQL says that somebody else is
 // making the same table.
-var atTheSameTime = map[string]bool{"23505": true, "42P07": true, "XX000": true}
+var atTheSameTime = map[string]bool{"23505": true, "42710": true, "42P07": true, "XX000": true}
 
 func withoutComments(sql string) string {
 	var out strings.Builder

@@ -165,7 +165,7 @@ func scratch(t testing.TB, s service) string {
 		unavailable(t, s, err)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	t.Cleanup(func() {
 		if err := drop(); err != nil {
