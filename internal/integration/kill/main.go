@@ -81,10 +81,7 @@ type figures struct {
 func main() {
 	log.SetFlags(0)
 	if cluster.Role() != "" {
-		if err := play(); err != nil {
-			log.Fatal(err)
-		}
-		return
+		log.Fatal(play())
 	}
 	rounds := flag.Int("rounds", 5, "kills at each step, with the old access token over and with it still good")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the moments that are random")
@@ -101,7 +98,8 @@ func main() {
 	}
 }
 
-// play is what a process of ours does.
+// play is what a process of ours does, until it is killed: it returns when
+// something went wrong.
 func play() error {
 	if cluster.Role() == "victim" {
 		return victim()
