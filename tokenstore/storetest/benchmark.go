@@ -19,7 +19,7 @@ func Benchmark(b *testing.B, open func(b *testing.B) tokenstore.Store) {
 	record := func(b *testing.B, s tokenstore.Store, id string) tokenstore.Record {
 		b.Helper()
 		r := full(id)
-		r.Sealed = make([]byte, 2<<10)
+		r.Generation, r.Sealed = 1, make([]byte, 2<<10)
 		if old, err := s.Load(b.Context(), id); err == nil {
 			r.Version = old.Version
 		}
