@@ -30,10 +30,15 @@ var dialects = map[Dialect]struct {
 	// skip makes an insert of a row that exists write nothing; where it is
 	// empty, such an insert is an error with a code of its own.
 	skip string
+	// prepare: statements are prepared once for each connection. The drivers
+	// for MySQL would else prepare each time, which is one more round trip, and
+	// those for SQLite compile each time. Those for PostgreSQL see to it
+	// themselves, or must not, behind a pooler.
+	prepare bool
 }{
 	Postgres: {quote: `"`, numbered: true, skip: " ON CONFLICT (app_user_id) DO NOTHING"},
-	MySQL:    {quote: "`"},
-	SQLite:   {quote: `"`, skip: " ON CONFLICT (app_user_id) DO NOTHING"},
+	MySQL:    {quote: "`", prepare: true},
+	SQLite:   {quote: `"`, skip: " ON CONFLICT (app_user_id) DO NOTHING", prepare: true},
 }
 
 // write makes the store's statements.

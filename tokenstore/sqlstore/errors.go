@@ -120,7 +120,7 @@ var kinds = map[Dialect]map[string]error{
 	// MySQL and MariaDB, server error codes.
 	MySQL: {
 		"1062": errDuplicate,
-		"1213": ErrBusy, "1205": ErrBusy, "1020": ErrBusy, "3572": ErrBusy,
+		"1213": ErrBusy, "1205": ErrBusy, "1020": ErrBusy, "3572": ErrBusy, "1615": ErrBusy,
 		"1290": ErrReadOnly, "1792": ErrReadOnly, "1836": ErrReadOnly, "3100": ErrReadOnly,
 		"1021": ErrFull, "1114": ErrFull, "3019": ErrFull, "1041": ErrFull,
 		"1040": ErrUnavailable, "1053": ErrUnavailable, "1077": ErrUnavailable, "1158": ErrUnavailable, "1159": ErrUnavailable, "1160": ErrUnavailable,

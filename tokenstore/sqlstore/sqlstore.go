@@ -45,6 +45,7 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -75,6 +76,9 @@ type Store struct {
 	timeout time.Duration
 
 	load, insert, update, delete, exists, list, count string
+
+	mu       sync.Mutex
+	prepared map[string]*sql.Stmt
 }
 
 var (
@@ -123,7 +127,7 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore
 // Load implements tokenstore.Store.
 func (s *Store) Load(ctx context.Context, appUserID string) (rec tokenstore.Record, err error) {
 	err = s.do(ctx, "load", func(ctx context.Context) error {
-		rec, err = scan(s.db.QueryRowContext(ctx, s.load, []byte(appUserID)))
+		rec, err = scan(s.queryRow(ctx, s.load, []byte(appUserID)))
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -183,7 +187,7 @@ func (s *Store) Delete(ctx context.Context, appUserID string, version uint64) er
 			return err
 		}
 		var one int
-		switch err := s.db.QueryRowContext(ctx, s.exists, []byte(appUserID)).Scan(&one); {
+		switch err := s.queryRow(ctx, s.exists, []byte(appUserID)).Scan(&one); {
 		case errors.Is(err, sql.ErrNoRows):
 			return tokenstore.ErrNotFound
 		case err != nil:
@@ -229,11 +233,53 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 }
 
 func (s *Store) exec(ctx context.Context, statement string, args ...any) (int64, error) {
-	res, err := s.db.ExecContext(ctx, statement, args...)
+	var res sql.Result
+	var err error
+	if p := s.prepare(ctx, statement); p != nil {
+		res, err = p.ExecContext(ctx, args...)
+	} else {
+		res, err = s.db.ExecContext(ctx, statement, args...)
+	}
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+func (s *Store) queryRow(ctx context.Context, statement string, args ...any) *sql.Row {
+	if p := s.prepare(ctx, statement); p != nil {
+		return p.QueryRowContext(ctx, args...)
+	}
+	return s.db.QueryRowContext(ctx, statement, args...)
+}
+
+// prepare returns a statement that stays prepared, or nil where that is not
+// wanted or not possible just now.
+func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
+	if !dialects[s.dialect].prepare {
+		return nil
+	}
+	s.mu.Lock()
+	p := s.prepared[statement]
+	s.mu.Unlock()
+	if p != nil {
+		return p
+	}
+	p, err := s.db.PrepareContext(ctx, statement)
+	if err != nil {
+		return nil // what is wrong shows when it is sent
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first := s.prepared[statement]; first != nil {
+		_ = p.Close() // somebody was faster
+		return first
+	}
+	if s.prepared == nil {
+		s.prepared = map[string]*sql.Stmt{}
+	}
+	s.prepared[statement] = p
+	return p
 }
 
 // tries is how often a statement is sent that the database undid.

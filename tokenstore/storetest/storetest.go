@@ -9,8 +9,8 @@
 //		storetest.Run(t, func(t *testing.T) tokenstore.Store { return openMyStore(t) })
 //	}
 //
-// There is one entry point and nothing to opt out of: a store that cannot pass
-// loses links. Each failure says what it would do to a patient's.
+// There is nothing to opt out of: a store that cannot pass loses links. Each
+// failure says what it would do to a patient's.
 package storetest
 
 import (
@@ -43,6 +43,32 @@ func Run(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 			}
 		})
 	}
+}
+
+// Result is one promise of the contract, and what a store makes of it.
+type Result struct {
+	// Name is the check's; names are stable.
+	Name string
+	// Why says what a store that breaks the promise would do to a patient's
+	// link.
+	Why string
+	// Problems are what is wrong, empty if nothing is.
+	Problems []string
+}
+
+// Check is Run for programs that are not tests, such as one that tries a
+// database before it is used. It returns a Result for each promise, or the
+// error of open.
+func Check(ctx context.Context, open func() (tokenstore.Store, error)) ([]Result, error) {
+	results := make([]Result, 0, len(checks))
+	for _, c := range checks {
+		s, err := open()
+		if err != nil {
+			return results, err
+		}
+		results = append(results, Result{Name: c.name, Why: c.why, Problems: c.run(ctx, s)})
+	}
+	return results, nil
 }
 
 // check is one promise of the contract.

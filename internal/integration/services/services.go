@@ -114,9 +114,20 @@ func MariaDBDSN(t testing.TB) string {
 // ScratchPostgres is PostgresDSN for a program that is not a test: drop removes
 // the database again.
 func ScratchPostgres(ctx context.Context) (dsn string, drop func() error, err error) {
-	dsn, drop, err = postgres.scratch(ctx)
+	return postgres.orHow(ctx)
+}
+
+// ScratchMariaDB is MariaDBDSN for a program that is not a test: drop removes
+// the database again.
+func ScratchMariaDB(ctx context.Context) (dsn string, drop func() error, err error) {
+	return mariaDB.orHow(ctx)
+}
+
+// orHow is scratch, with an error that says how to get the server.
+func (s service) orHow(ctx context.Context) (dsn string, drop func() error, err error) {
+	dsn, drop, err = s.scratch(ctx)
 	if errors.Is(err, errNoAnswer) {
-		err = fmt.Errorf("%w; get one with: %s (or name a server in %s)", err, postgres.install, postgres.env)
+		err = fmt.Errorf("%w; get one with: %s (or name a server in %s)", err, s.install, s.env)
 	}
 	return dsn, drop, err
 }

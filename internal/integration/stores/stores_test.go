@@ -1,37 +1,37 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-package stores
+package main
 
 import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 	"github.com/betawerk/pkb-go/tokenstore/storetest"
 )
 
-// databases are the ones that the contract is checked on.
-var databases = []struct {
-	name    string
-	dialect sqlstore.Dialect
-	open    func(t testing.TB) *sql.DB
+// tested are the databases, each opened for a test.
+var tested = []struct {
+	database
+	open func(t testing.TB) *sql.DB
 }{
-	{"SQLite", sqlstore.SQLite, sqlite},
-	{"PostgreSQL", sqlstore.Postgres, services.Postgres},
-	{"MariaDB", sqlstore.MySQL, services.MariaDB},
+	{sqliteDatabase, sqliteFile},
+	{postgresDatabase, services.Postgres},
+	{mariaDatabase, services.MariaDB},
 }
 
-func sqlite(t testing.TB) *sql.DB {
+func sqliteFile(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "links.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 	if err != nil {
@@ -39,6 +39,17 @@ func sqlite(t testing.TB) *sql.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+// The processes that a test starts are this program again.
+func TestMain(m *testing.M) {
+	if cluster.Role() == "" {
+		os.Exit(m.Run())
+	}
+	if err := increment(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // open returns a store in an empty database.
@@ -56,7 +67,7 @@ func open(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {
 
 // The contract, on servers that run.
 func TestContract(t *testing.T) {
-	for _, d := range databases {
+	for _, d := range tested {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			db := d.open(t)
@@ -69,7 +80,7 @@ func TestContract(t *testing.T) {
 
 // Ten replicas that start at once, under names of the host's own.
 func TestMigrateAtOnce(t *testing.T) {
-	for _, d := range databases {
+	for _, d := range tested {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			db := d.open(t)
@@ -105,7 +116,7 @@ func TestMigrateAtOnce(t *testing.T) {
 
 // A pool of one connection serves any number of callers.
 func TestPoolOfOne(t *testing.T) {
-	for _, d := range databases {
+	for _, d := range tested {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			db := d.open(t)
@@ -133,7 +144,7 @@ func TestPoolOfOne(t *testing.T) {
 
 // What goes wrong has a name, and touches no link.
 func TestFailures(t *testing.T) {
-	for _, d := range databases {
+	for _, d := range tested {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			db := d.open(t)
@@ -173,11 +184,42 @@ func TestFailures(t *testing.T) {
 }
 
 func BenchmarkStores(b *testing.B) {
-	for _, d := range databases {
+	for _, d := range tested {
 		b.Run(d.name, func(b *testing.B) {
 			storetest.Benchmark(b, func(b *testing.B) tokenstore.Store {
 				return open(b, d.open(b), sqlstore.Config{Dialect: d.dialect})
 			})
+		})
+	}
+}
+
+// The command, in short: nothing is lost, and a refresh takes three trips.
+func TestTry(t *testing.T) {
+	services.PostgresDSN(t) // skips the test where there is none
+	services.MariaDBDSN(t)
+	f, err := try(t.Context(), io.Discard, size{processes: 3, workers: 8, increments: 5, measure: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]result{"memory": f.Memory, "SQLite": f.SQLite, "PostgreSQL": f.Postgres, "MariaDB": f.MariaDB} {
+		if !r.ok() || r.Checks < 15 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// A server that is killed while it is written to has what it acknowledged.
+func TestKilledServer(t *testing.T) {
+	for _, d := range tested {
+		if d.private == nil {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			d.open(t) // skips the test where there is no server at all
+			lost, err := killed(t.Context(), d.database)
+			if err != nil || lost != 0 {
+				t.Errorf("%d acknowledged writes are lost, %v", lost, err)
+			}
 		})
 	}
 }
