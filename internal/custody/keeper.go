@@ -18,6 +18,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"math"
 	mathrand "math/rand/v2"
@@ -310,8 +311,12 @@ func (k *Keeper) launch(e *entry, rejected string, early bool) *flight {
 			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", err)
 			k.postpone(e)
 		}
+		_, lost := errors.AsType[*LostError](err)
 		e.mu.Lock()
 		e.flight = nil
+		if lost {
+			e.live.Store(nil) // what the record refuses, memory must not go on handing out
+		}
 		if e.live.Load() == nil {
 			k.drop(e) // no link, or no token: it costs no memory
 		}

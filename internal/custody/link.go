@@ -136,7 +136,8 @@ func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string
 // that was made at linkedAt.
 func (k *Keeper) Fix(ctx context.Context, user string, linkedAt time.Time, publicID string) error {
 	return k.amend(ctx, user, func(r *row) error {
-		if !r.LinkedAt.Equal(linkedAt) {
+		// Nothing is written without a change: a write drops the token in memory.
+		if !r.LinkedAt.Equal(linkedAt) || r.PublicID == publicID {
 			return errSuperseded
 		}
 		return r.fix(publicID)

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -202,6 +204,25 @@ func TestLoseMindsOnlyTheCurrentToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantToken(t, k, second)
+}
+
+// Hearing again whose link it is changes nothing: no write that others would
+// run into, and the token stays in memory.
+func TestFixOfTheKnownPatientWritesNothing(t *testing.T) {
+	store, i := tokenstore.NewMemory(), newIssuer()
+	k := keeper(t, store, i)
+	first := link(t, k, i)
+	wantToken(t, k, first)
+	before := record(t, store)
+	if err := k.Fix(t.Context(), user, before.LinkedAt, patient); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, record(t, store)); diff != "" {
+		t.Errorf("record (-before +after):\n%s", diff)
+	}
+	if got := k.Hot(user); got == nil || got.Value != first {
+		t.Error("the token is no longer in memory")
+	}
 }
 
 func TestRefusedApprovalLeavesNothing(t *testing.T) {

@@ -587,6 +587,42 @@ func TestReplaceRejectedToken(t *testing.T) {
 	})
 }
 
+// A link that is lost while its token is in memory is lost for the next caller
+// too, whether the loss came from a rejected token or from an early refresh.
+func TestTokenOfALostLinkLeavesMemory(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, k *custody.Keeper, first string){
+		"rejected token": func(t *testing.T, k *custody.Keeper, first string) {
+			var lost *custody.LostError
+			if _, err := k.Replace(t.Context(), user, first); !errors.As(err, &lost) {
+				t.Fatalf("Replace: %v, want relink required", err)
+			}
+		},
+		"early refresh": func(t *testing.T, k *custody.Keeper, first string) {
+			time.Sleep(life * 9 / 10)
+			wantToken(t, k, first) // and a refresh, in the background
+			synctest.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i, store := newIssuer(), tokenstore.NewMemory()
+				k := keeper(t, store, i)
+				first := link(t, k, i)
+				wantToken(t, k, first)
+				i.disturb = func(int, func() tokenwire.Outcome) tokenwire.Outcome {
+					return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant"}
+				}
+				lose(t, k, first)
+				wantLost(t, k, custody.GrantRejected)
+				wantPosts(t, i, 1)
+				if n := k.Known(); n != 0 {
+					t.Errorf("memory holds something of %d users, want none", n)
+				}
+			})
+		})
+	}
+}
+
 // S28: closing waits for a refresh under way, and starts no new one.
 func TestCloseWaitsForTheSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
