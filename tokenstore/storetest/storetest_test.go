@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -278,3 +279,28 @@ type named struct {
 
 func (e *named) Error() string { return e.id + ": " + e.err.Error() }
 func (e *named) Unwrap() error { return e.err }
+
+// Check reports what Run fails on, and passes on what open could not do.
+func TestCheck(t *testing.T) {
+	cutting := func() (tokenstore.Store, error) {
+		s := &broken{Memory: tokenstore.NewMemory()}
+		s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+			r.Cause = ""
+			return s.Memory.Save(ctx, r)
+		}
+		return s, nil
+	}
+	results, err := Check(t.Context(), cutting)
+	if err != nil || len(results) != len(checks) {
+		t.Fatalf("%d results, %v", len(results), err)
+	}
+	for _, r := range results {
+		if r.Why == "" || r.Name == "round trip" && len(r.Problems) == 0 || r.Name == "times" && len(r.Problems) > 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	down := errors.New("down")
+	if _, err := Check(t.Context(), func() (tokenstore.Store, error) { return nil, down }); !errors.Is(err, down) {
+		t.Errorf("Check: %v, want the error of open", err)
+	}
+}

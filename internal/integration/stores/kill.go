@@ -9,6 +9,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -124,12 +126,12 @@ func (s *privateServer) start(ctx context.Context) error {
 	var ended chan error
 	for {
 		if ended == nil {
-			s.running = s.command()
-			if err := s.running.Start(); err != nil {
+			running, end := s.command(), make(chan error, 1)
+			if err := running.Start(); err != nil {
 				return err
 			}
-			ended = make(chan error, 1)
-			go func() { ended <- s.running.Wait() }()
+			s.running, ended = running, end
+			go func() { end <- running.Wait() }()
 		}
 		err := s.answers(ctx)
 		if err == nil {
@@ -182,6 +184,9 @@ func newServer(account string) (s *privateServer, as *syscall.SysProcAttr, port 
 	return s, as, port, os.Chown(s.dir, int(uid), int(gid))
 }
 
+// errNotInstalled: a server of our own cannot be started here.
+var errNotInstalled = errors.New("is not installed here")
+
 // find returns the path of a program, which Debian may keep off the PATH.
 func find(name, elsewhere string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
@@ -189,7 +194,7 @@ func find(name, elsewhere string) (string, error) {
 	}
 	paths, err := filepath.Glob(elsewhere)
 	if err != nil || len(paths) == 0 {
-		return "", fmt.Errorf("%s is not installed here", name)
+		return "", fmt.Errorf("%s %w", name, errNotInstalled)
 	}
 	slices.Sort(paths)
 	return paths[len(paths)-1], nil
@@ -244,6 +249,9 @@ func startMariaDB(ctx context.Context) (*privateServer, error) {
 		c := exec.Command(daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
 		c.SysProcAttr, c.Dir = as, s.dir
 		return c
+	}
+	if err := mysql.SetLogger(log.New(io.Discard, "", 0)); err != nil { // it prints what its errors say as well
+		return nil, err
 	}
 	s.answers = answers(&mysql.MySQLDriver{}, "root@tcp(127.0.0.1:"+port+")/", "CREATE DATABASE IF NOT EXISTS pkb")
 	return s, s.start(ctx)

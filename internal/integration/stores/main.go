@@ -178,11 +178,14 @@ func tryDatabase(ctx context.Context, out io.Writer, d database, s size) (r resu
 		return r, err
 	}
 	if s.kill && d.private != nil {
-		lost, err := killed(ctx, d)
-		if err != nil {
+		switch lost, err := killed(ctx, d); {
+		case errors.Is(err, errNotInstalled):
+			fmt.Fprintln(out, err) // so it is not killed
+		case err != nil:
 			return r, err
+		default:
+			r.KillLost = &lost
 		}
-		r.KillLost = &lost
 	}
 	return r, nil
 }
