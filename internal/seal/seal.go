@@ -53,8 +53,13 @@ type Place struct {
 // associated returns the length-prefixed associated data, so that no two
 // places can run together into the same bytes.
 func (p Place) associated() []byte {
-	var b []byte
-	for _, s := range []string{"pkb-go/1", p.Purpose, p.Environment, p.ClientID, p.AppUserID} {
+	parts := [...]string{"pkb-go/1", p.Purpose, p.Environment, p.ClientID, p.AppUserID}
+	room := 8
+	for _, s := range parts {
+		room += binary.MaxVarintLen16 + len(s)
+	}
+	b := make([]byte, 0, room)
+	for _, s := range parts {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}

@@ -25,6 +25,10 @@
 // busy time-out, and synchronous=FULL if acknowledged writes are to outlive a
 // loss of power.
 //
+// What is overwritten or deleted leaves the table at once. Free pages, logs and
+// backups of the database may keep it for as long as they do; it is sealed
+// there as it was in the table.
+//
 // The tests run against PostgreSQL through pgx's database/sql driver, MariaDB
 // through go-sql-driver/mysql and SQLite through modernc.org/sqlite.
 // CockroachDB and Aurora have not been run: CockroachDB speaks PostgreSQL's

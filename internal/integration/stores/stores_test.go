@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 	"github.com/betawerk/pkb-go/tokenstore/storetest"
@@ -222,6 +225,138 @@ func TestKilledServer(t *testing.T) {
 			}
 			if err != nil || lost != 0 {
 				t.Errorf("%d acknowledged writes are lost, %v", lost, err)
+			}
+		})
+	}
+}
+
+// client returns a client of a PKB, on a store of its own.
+func client(t *testing.T, server *pkbtest.Server, store tokenstore.Store, keys *pkb.Keyring) *pkb.Client {
+	t.Helper()
+	c, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: "https://app.example/pkb/callback",
+		Store: store, Keys: keys, HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func link(t *testing.T, server *pkbtest.Server, patient *pkbtest.Patient, c *pkb.Client, id string) {
+	t.Helper()
+	address, pending, err := c.Authorize(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := server.Approve(t.Context(), address, patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Complete(t.Context(), id, pending, back.Query()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func key(t *testing.T) *pkb.Keyring {
+	t.Helper()
+	keys := &pkb.Keyring{}
+	if err := keys.AddKey("k", make([]byte, 32)); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// After Unlink no row has a byte of what was sealed, and after Purge there is
+// no row.
+func TestErasure(t *testing.T) {
+	for _, d := range tested {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			store := open(t, db, sqlstore.Config{Dialect: d.dialect})
+			server := pkbtest.New(pkbtest.Config{})
+			c := client(t, server, store, key(t))
+			link(t, server, server.AddPatient(pkbtest.Patient{}), c, "leaves")
+			rows := func(where string) (n int) {
+				t.Helper()
+				if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM pkb_links "+where).Scan(&n); err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			const holds = "WHERE LENGTH(sealed) > 0 OR public_id <> '' OR key_id <> ''"
+			if rows(holds) != 1 {
+				t.Fatal("a link has no tokens in its row")
+			}
+			if err := c.Unlink(t.Context(), "leaves"); err != nil {
+				t.Fatal(err)
+			}
+			if rows(holds) != 0 || rows("") != 1 {
+				t.Errorf("after Unlink: %d rows with something in them, of %d", rows(holds), rows(""))
+			}
+			server.Advance(25 * time.Hour)
+			if n, err := c.Purge(t.Context()); err != nil || n != 1 || rows("") != 0 {
+				t.Errorf("Purge = %d, %v, and %d rows are left", n, err, rows(""))
+			}
+		})
+	}
+}
+
+// A host moves from SQLite to each other database: copied while links are
+// refreshed, and once more when nothing runs. No link is lost, and no token
+// presented twice.
+func TestMove(t *testing.T) {
+	for _, to := range tested[1:] {
+		t.Run("SQLite to "+to.name, func(t *testing.T) {
+			t.Parallel()
+			from := open(t, sqliteFile(t), sqlstore.Config{Dialect: sqlstore.SQLite})
+			target := open(t, to.open(t), sqlstore.Config{Dialect: to.dialect})
+			server, keys := pkbtest.New(pkbtest.Config{}), key(t)
+			patient := server.AddPatient(pkbtest.Patient{})
+			old := client(t, server, from, keys)
+			const links = 60
+			id := func(i int) string { return fmt.Sprintf("user-%d", i) }
+			for i := range links {
+				link(t, server, patient, old, id(i))
+			}
+			server.Advance(11 * time.Minute)
+			var traffic sync.WaitGroup
+			for i := range links {
+				traffic.Go(func() {
+					if _, err := old.Token(t.Context(), id(i)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			copyAll := func() (last tokenstore.CopyProgress) {
+				t.Helper()
+				for p, err := range tokenstore.Copy(t.Context(), from, target) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					last = p
+				}
+				return last
+			}
+			copyAll()
+			traffic.Wait()
+			if err := old.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			copyAll()
+			if p := copyAll(); p.Copied != 0 || p.Records != links {
+				t.Errorf("the last Copy = %+v, want nothing left to copy", p)
+			}
+			moved := client(t, server, target, keys)
+			server.Advance(11 * time.Minute)
+			for i := range links {
+				if _, err := moved.ForUser(id(i)).Purview(t.Context()); err != nil {
+					t.Errorf("%s, moved: %v", id(i), err)
+				}
+			}
+			if n := server.ReusedRefreshTokens(); n != 0 || server.Refreshes() != 2*links {
+				t.Errorf("%d refreshes, %d tokens presented twice, want %d and 0", server.Refreshes(), n, 2*links)
 			}
 		})
 	}
