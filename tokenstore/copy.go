@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 )
 
 // CopyProgress is how far Copy has come.
@@ -20,8 +19,6 @@ type CopyProgress struct {
 	// Copied counts those that were missing or different, and are the same now;
 	// each was read back.
 	Copied int
-	// Elapsed is the time since the start.
-	Elapsed time.Duration
 }
 
 // ErrNewer says that a record is further on in the target of a Copy than in its
@@ -51,7 +48,6 @@ func Copy(ctx context.Context, from interface {
 }, to Store,
 ) iter.Seq2[CopyProgress, error] {
 	return func(yield func(CopyProgress, error) bool) {
-		start := time.Now()
 		var p CopyProgress
 		if counter, ok := from.(Counter); ok {
 			var err error
@@ -71,7 +67,6 @@ func Copy(ctx context.Context, from interface {
 			}
 			for _, r := range page {
 				copied, err := copyOne(ctx, r, to)
-				p.Elapsed = time.Since(start)
 				if err != nil {
 					yield(p, err)
 					return
@@ -86,9 +81,7 @@ func Copy(ctx context.Context, from interface {
 				return
 			}
 		}
-		err := noExtra(ctx, from, to)
-		p.Elapsed = time.Since(start)
-		yield(p, err)
+		yield(p, noExtra(ctx, from, to))
 	}
 }
 
@@ -156,8 +149,8 @@ func sameRecord(a, b Record) bool {
 	return errA == nil && errB == nil &&
 		a.AppUserID == b.AppUserID && a.Environment == b.Environment && a.ClientID == b.ClientID &&
 		a.State == b.State && a.Cause == b.Cause && a.PublicID == b.PublicID && a.Generation == b.Generation &&
-		a.ExpiresAt == b.ExpiresAt && a.EndsAt == b.EndsAt && a.DueAt == b.DueAt &&
-		a.LinkedAt == b.LinkedAt && a.RefreshedAt == b.RefreshedAt &&
+		a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) && a.DueAt.Equal(b.DueAt) &&
+		a.LinkedAt.Equal(b.LinkedAt) && a.RefreshedAt.Equal(b.RefreshedAt) &&
 		a.Lease == b.Lease && a.Intent == b.Intent && a.KeyID == b.KeyID &&
 		bytes.Equal(a.Details, b.Details) && bytes.Equal(a.Sealed, b.Sealed)
 }

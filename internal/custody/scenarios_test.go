@@ -972,8 +972,7 @@ func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
 					wg.Go(func() {
 						wantLost(t, k, custody.SessionExpired)
 						_, err := k.Replace(t.Context(), user, "access-1")
-						var lost *custody.LostError
-						if !errors.As(err, &lost) {
+						if _, lost := errors.AsType[*custody.LostError](err); !lost {
 							t.Errorf("Replace: %v", err)
 						}
 					})

@@ -96,7 +96,7 @@ func (s *Store) explain(op string, err error) error {
 	default:
 		e.kind = kindOf(s.dialect, e.Code)
 	}
-	if e.kind == errDuplicate {
+	if errors.Is(e.kind, errDuplicate) {
 		return tokenstore.ErrConflict
 	}
 	return e
@@ -145,13 +145,21 @@ func kindOf(d Dialect, code string) error { return kinds[d][code] }
 // are read by name: Code (lib/pq, mattn/go-sqlite3) and Number
 // (go-sql-driver/mysql), and the method Code (modernc.org/sqlite).
 func code(err error) string {
+	type state interface {
+		error
+		SQLState() string
+	}
+	if e, ok := errors.AsType[state](err); ok {
+		return e.SQLState()
+	}
+	type number interface {
+		error
+		Code() int
+	}
+	if e, ok := errors.AsType[number](err); ok {
+		return fmt.Sprint(e.Code() & 0xff) // the primary code of an extended one
+	}
 	for ; err != nil; err = errors.Unwrap(err) {
-		switch e := err.(type) {
-		case interface{ SQLState() string }:
-			return e.SQLState()
-		case interface{ Code() int }:
-			return fmt.Sprint(e.Code() & 0xff) // the primary code of an extended one
-		}
 		v := reflect.ValueOf(err)
 		if v.Kind() == reflect.Pointer {
 			v = v.Elem()

@@ -47,7 +47,7 @@ func (s *Store) Schema() string {
 // replicas may call it at once, each time they start. The user of the *sql.DB
 // needs the right to make tables.
 func (s *Store) Migrate(ctx context.Context) error {
-	for _, statement := range strings.Split(withoutComments(s.Schema()), ";") {
+	for statement := range strings.SplitSeq(withoutComments(s.Schema()), ";") {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}

@@ -22,10 +22,10 @@ var columns = []string{
 // values returns r's columns.
 func values(r tokenstore.Record) []any {
 	return []any{
-		[]byte(r.AppUserID), int64(r.Version), r.Environment, r.ClientID, string(r.State), r.Cause, r.PublicID, int64(r.Generation),
+		[]byte(r.AppUserID), signed(r.Version), r.Environment, r.ClientID, string(r.State), r.Cause, r.PublicID, signed(r.Generation),
 		micros(r.ExpiresAt), micros(r.EndsAt), micros(r.DueAt), micros(r.LinkedAt), micros(r.RefreshedAt),
-		r.Lease.Owner, int64(r.Lease.Fence), micros(r.Lease.RenewedAt), micros(r.Lease.ExpiresAt),
-		int64(r.Intent.Generation), int64(r.Intent.Attempt), micros(r.Intent.SentAt),
+		r.Lease.Owner, signed(r.Lease.Fence), micros(r.Lease.RenewedAt), micros(r.Lease.ExpiresAt),
+		signed(r.Intent.Generation), int64(r.Intent.Attempt), micros(r.Intent.SentAt),
 		r.KeyID, notNil(r.Details), notNil(r.Sealed),
 	}
 }
@@ -47,13 +47,17 @@ func scan(row interface{ Scan(...any) error }) (tokenstore.Record, error) {
 	if err != nil {
 		return tokenstore.Record{}, err
 	}
-	r.AppUserID, r.Version, r.State, r.Generation = string(id), uint64(version), tokenstore.State(state), uint64(generation)
+	r.AppUserID, r.Version, r.State, r.Generation = string(id), unsigned(version), tokenstore.State(state), unsigned(generation)
 	r.ExpiresAt, r.EndsAt, r.DueAt, r.LinkedAt, r.RefreshedAt = moment(expires), moment(ends), moment(due), moment(linked), moment(refreshed)
-	r.Lease.Fence, r.Lease.RenewedAt, r.Lease.ExpiresAt = uint64(fence), moment(renewed), moment(leased)
-	r.Intent = tokenstore.Intent{Generation: uint64(intended), Attempt: int(attempt), SentAt: moment(sent)}
+	r.Lease.Fence, r.Lease.RenewedAt, r.Lease.ExpiresAt = unsigned(fence), moment(renewed), moment(leased)
+	r.Intent = tokenstore.Intent{Generation: unsigned(intended), Attempt: int(attempt), SentAt: moment(sent)}
 	r.Details, r.Sealed = details, sealed
 	return r, nil
 }
+
+// signed and unsigned are for what SQL has no unsigned numbers for.
+func signed(n uint64) int64   { return int64(n) }  //nolint:gosec // Save refuses what does not fit
+func unsigned(n int64) uint64 { return uint64(n) } //nolint:gosec // Save wrote it
 
 // micros is how a time is kept: a number has no zone and is rounded by nobody.
 func micros(t time.Time) sql.NullInt64 {

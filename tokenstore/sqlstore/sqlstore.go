@@ -165,7 +165,7 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 		args = values(next)
 	} else {
 		next.Version++
-		args = append(values(next), []byte(rec.AppUserID), int64(rec.Version))
+		args = append(values(next), []byte(rec.AppUserID), signed(rec.Version))
 	}
 	err = s.do(ctx, "save", func(ctx context.Context) error {
 		n, err := s.exec(ctx, statement, args...)
@@ -185,7 +185,7 @@ func (s *Store) Delete(ctx context.Context, appUserID string, version uint64) er
 	return s.do(ctx, "delete", func(ctx context.Context) error {
 		n, err := int64(0), error(nil)
 		if version <= math.MaxInt64 {
-			n, err = s.exec(ctx, s.delete, []byte(appUserID), int64(version))
+			n, err = s.exec(ctx, s.delete, []byte(appUserID), signed(version))
 		}
 		if err != nil || n > 0 {
 			return err
@@ -212,7 +212,7 @@ func (s *Store) List(ctx context.Context, after string, limit int) (page []token
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }() // rows.Err tells what went wrong
 		for rows.Next() {
 			r, err := scan(rows)
 			if err != nil {

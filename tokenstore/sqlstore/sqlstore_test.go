@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"strings"
 	"syscall"
@@ -26,17 +25,28 @@ import (
 func Example() {
 	db, err := sql.Open("pgx", "postgres://app@db.example/app") // with _ "github.com/jackc/pgx/v5/stdlib"
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	if err := store.Migrate(context.Background()); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	// pkb.New(pkb.Config{Store: store, ...})
+	fmt.Println(store) // pkb.New(pkb.Config{Store: store, ...})
+	// Output: sqlstore.Store
 }
+
+// The driver "pgx" of these tests is the scripted database.
+func init() { sql.Register("pgx", scripted{}) }
+
+type scripted struct{}
+
+func (scripted) Open(string) (driver.Conn, error) { return conn{&script{}}, nil }
 
 // script is a database that answers each statement with the next error, and
 // with one affected row when there is none left.

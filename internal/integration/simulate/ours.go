@@ -105,8 +105,7 @@ func (o *ours) link(ctx context.Context, s *session, asked time.Time, answer []b
 
 func (o *ours) token(ctx context.Context, s *session) (string, error) {
 	t, err := o.Token(ctx, s.user)
-	var lost *custody.LostError
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*custody.LostError](err); ok {
 		switch lost.Cause {
 		case custody.OutcomeUnknown, custody.SessionInvalid:
 			return "", errLost

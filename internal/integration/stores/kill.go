@@ -140,7 +140,7 @@ func (s *privateServer) start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", err)
-		case <-ended: // what it left behind when it was killed is still going away
+		case <-ended: //nolint:errcheck // why it ended does not matter: what it left behind when it was killed is still going away
 			ended = nil
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -158,7 +158,7 @@ func (s *privateServer) close() error {
 // newServer makes a directory that account owns, if this is root, and returns
 // a server in it with a free port.
 func newServer(account string) (s *privateServer, as *syscall.SysProcAttr, port string, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -217,7 +217,7 @@ func startPostgres(ctx context.Context) (*privateServer, error) {
 	}
 	s.dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
 	s.command = func() *exec.Cmd {
-		c := exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
+		c := exec.CommandContext(ctx, filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
 		c.SysProcAttr, c.Dir = as, s.dir
 		return c
 	}
@@ -246,7 +246,7 @@ func startMariaDB(ctx context.Context) (*privateServer, error) {
 	}
 	s.dsn = "root@tcp(127.0.0.1:" + port + ")/pkb"
 	s.command = func() *exec.Cmd {
-		c := exec.Command(daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
+		c := exec.CommandContext(ctx, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
 		c.SysProcAttr, c.Dir = as, s.dir
 		return c
 	}
