@@ -69,7 +69,7 @@ func TestLinkRequests(t *testing.T) {
 	}
 }
 
-// Everything that can be wrong with a callback, and what nobody may do with
+// S42: everything that can be wrong with a callback, and what nobody may do with
 // one: each gets its own error, sends no code and changes nothing.
 func TestCallbacksThatDoNotFit(t *testing.T) {
 	state := func(reason pkb.StateReason) func(error) bool {

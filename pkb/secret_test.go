@@ -71,7 +71,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// A link's whole life, with everything that can go wrong, and not a secret in
+// S54: a link's whole life, with everything that can go wrong, and not a secret in
 // any log line, error, or printed value.
 func TestNothingSecretIsPrinted(t *testing.T) {
 	var log bytes.Buffer

@@ -137,7 +137,7 @@ func TestWebTwoTabs(t *testing.T) {
 	}
 }
 
-// The attacks on state: none makes a link, none shows what it was sent.
+// S42: the attacks on state: none makes a link, none shows what it was sent.
 func TestWebAttacks(t *testing.T) {
 	change := func(f func(url.Values)) func(string) string {
 		return func(callback string) string {

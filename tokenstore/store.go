@@ -8,7 +8,8 @@
 // therefore never lose an update and never answer with yesterday's row, and
 // that is all a Store has to promise: reads see the last acknowledged write,
 // and a write succeeds only on the version it was made from. Package
-// storetest holds that promise as a test suite for stores of your own.
+// storetest holds that promise as a test suite for stores of your own. Two
+// regions with a primary each do not keep it: give each link one home region.
 //
 // The client seals every token before a Store sees it; a Store keeps bytes
 // that it cannot read. [Memory] is the store for tests and for a first look:

@@ -248,7 +248,14 @@ func TestRecordsThatAreNotOurs(t *testing.T) {
 		"other client id":   {change: func(c *custody.Config) { c.ClientID = "other" }, is: custody.ErrForeign},
 		"no key":            {change: func(c *custody.Config) { c.Ring = nil }},
 		"damaged":           {tamper: func(r *tokenstore.Record) { r.Sealed[len(r.Sealed)-1] ^= 1 }},
-		"other generation":  {tamper: func(r *tokenstore.Record) { r.Generation++ }},
+		"cut":               {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:len(r.Sealed)-5] }},
+		"emptied":           {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:1] }},
+		"another user's": {tamper: func(r *tokenstore.Record) {
+			elsewhere := place(*r)
+			elsewhere.AppUserID = "user-2"
+			r.Sealed, r.KeyID, _ = vault(t).Seal(elsewhere, []byte(`{}`))
+		}},
+		"other generation": {tamper: func(r *tokenstore.Record) { r.Generation++ }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, i := tokenstore.NewMemory(), newIssuer()

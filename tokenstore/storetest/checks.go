@@ -50,7 +50,7 @@ var checks = []check{
 			p.holds("a record that was emptied", emptied)
 		},
 	},
-	{
+	{ // S52
 		"large values", "a token answer that does not fit is a successor that is lost after its predecessor was spent",
 		func(p *probe) {
 			r := full(p.id("large"))
@@ -81,7 +81,7 @@ var checks = []check{
 			}
 		},
 	},
-	{
+	{ // S51
 		"times", "a time that is rounded or shifted makes a token look valid that is not, or a lease over that is not",
 		func(p *probe) {
 			east := time.FixedZone("east", 5*3600+1800)
@@ -102,7 +102,7 @@ var checks = []check{
 			}
 		},
 	},
-	{
+	{ // S53
 		"ids", "two users whose ids are folded into one share one patient's record",
 		func(p *probe) {
 			ids := []string{
