@@ -208,6 +208,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.server.mu.Unlock()
 
 	dice := w.chance(s)
+	// One number decides: each case takes its share of it.
 	x := dice.Float64()
 	is := func(likely float64) bool { x -= likely; return x < 0 && x >= -likely }
 	sent := &post{from: p, at: time.Now()}

@@ -32,8 +32,8 @@ type keeper interface {
 	close()
 }
 
-// errLost: the link has ended. unnamed: and the cause is none that the server
-// gave reason for.
+// errLost: the link has ended. errUnnamed: with a cause for which the server
+// gave no reason.
 var (
 	errLost    = errors.New("the link has ended")
 	errUnnamed = errors.New("without a cause that fits")
@@ -89,7 +89,8 @@ func (w *world) replica(n int) *replica {
 		if r != nil {
 			w.buried = append(w.buried, r)
 		}
-		p := &process{world: w, skew: rand.N(2*maxSkew) - maxSkew}
+		dice := rand.New(rand.NewPCG(w.seed, w.number<<32|uint64(len(w.buried))<<8|uint64(n)))
+		p := &process{world: w, skew: random(dice, 2*maxSkew) - maxSkew}
 		r = &replica{p, w.design.start(p)}
 		w.replicas[n] = r
 	}
