@@ -227,6 +227,30 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 				return s.Memory.Save(context.WithoutCancel(ctx), r)
 			}
 		}},
+		"half a write": {"cancellation in the middle", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				if _, ok := ctx.Deadline(); ok {
+					r.PublicID = "half"
+				}
+				return s.Memory.Save(context.WithoutCancel(ctx), r)
+			}
+		}},
+		"a write under the old version": {"cancellation in the middle", func(s *broken) {
+			var late tokenstore.Record
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				if _, ok := ctx.Deadline(); ok {
+					late = r
+					return tokenstore.Record{}, context.DeadlineExceeded
+				}
+				return s.Memory.Save(ctx, r)
+			}
+			s.load = func(ctx context.Context, id string) (tokenstore.Record, error) {
+				if late.AppUserID == id {
+					return late, nil
+				}
+				return s.Memory.Load(ctx, id)
+			}
+		}},
 		"any error for a conflict": {"stale write", func(s *broken) {
 			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
 				saved, err := s.Memory.Save(ctx, r)
@@ -269,6 +293,31 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 				t.Errorf("not caught by %q", tc.by)
 			}
 		})
+	}
+}
+
+// A database may do what it was sent after its client has given up: that is no
+// reason to fail, as long as it compares the version then.
+func TestLateWritesAreAllowed(t *testing.T) {
+	s := &broken{Memory: tokenstore.NewMemory()}
+	var late []tokenstore.Record
+	s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+		for _, l := range late {
+			_, _ = s.Memory.Save(context.WithoutCancel(ctx), l)
+		}
+		late = nil
+		if _, ok := ctx.Deadline(); ok {
+			late = append(late, r)
+			return tokenstore.Record{}, context.DeadlineExceeded
+		}
+		return s.Memory.Save(ctx, r)
+	}
+	i := slices.IndexFunc(checks, func(c check) bool { return c.name == "cancellation in the middle" })
+	for _, problem := range checks[i].run(t.Context(), s) {
+		t.Error(problem)
+	}
+	if r, err := s.Memory.List(t.Context(), "", 1); err != nil || len(r) != 1 || r[0].Cause == "0" {
+		t.Errorf("no late write was done: %v, %v", r, err)
 	}
 }
 
