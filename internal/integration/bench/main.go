@@ -33,6 +33,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -43,7 +44,6 @@ const (
 	hotUsers   = 1_000_000
 	refreshes  = 150
 	postTakes  = 10 * time.Millisecond
-	redirect   = "https://app.example/pkb/callback"
 	accessLife = time.Hour
 )
 
@@ -189,14 +189,14 @@ func stored(ctx context.Context) (*pkb.Client, int, error) {
 	server := pkbtest.New(pkbtest.Config{TokenLife: accessLife})
 	store := &template{Memory: tokenstore.NewMemory()}
 	cfg := pkb.Config{
-		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: redirect,
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL,
 		Store: store.Memory, HTTPClient: &http.Client{Transport: server.Transport()},
 	}
 	first, err := pkb.New(cfg)
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := link(ctx, server, first, "app-user-1"); err != nil {
+	if err := cluster.Link(ctx, server, server.AddPatient(pkbtest.Patient{}), first, "app-user-1"); err != nil {
 		return nil, 0, err
 	}
 	token, err := first.Token(ctx, "app-user-1")
@@ -241,19 +241,6 @@ func load(ctx context.Context, client *pkb.Client, n int) error {
 	return errors.Join(errs...)
 }
 
-func link(ctx context.Context, server *pkbtest.Server, client *pkb.Client, id string) error {
-	address, pending, err := client.Authorize(ctx, id)
-	if err != nil {
-		return err
-	}
-	back, err := server.Approve(ctx, address, server.AddPatient(pkbtest.Patient{}))
-	if err != nil {
-		return err
-	}
-	_, err = client.Complete(ctx, id, pending, back.Query())
-	return err
-}
-
 // bytesPerUser measures the heap with a million users whose tokens are in
 // memory.
 func bytesPerUser(ctx context.Context) (float64, error) {
@@ -289,13 +276,13 @@ func refreshOverPost(ctx context.Context) (float64, error) {
 	}
 	defer server.Close()
 	client, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: redirect,
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL,
 		Store: tokenstore.NewMemory(), Now: server.Now,
 	})
 	if err != nil {
 		return 0, err
 	}
-	if err := link(ctx, server, client, "app-user-1"); err != nil {
+	if err := cluster.Link(ctx, server, server.AddPatient(pkbtest.Patient{}), client, "app-user-1"); err != nil {
 		return 0, err
 	}
 	bare, err := newBare(ctx, server)
@@ -331,13 +318,13 @@ type bare struct {
 }
 
 func newBare(ctx context.Context, server *pkbtest.Server) (*bare, error) {
-	ask := url.Values{"response_type": {"code"}, "client_id": {server.ClientID()}, "redirect_uri": {redirect}, "scope": {"PATIENT"}, "state": {"made-up"}}
+	ask := url.Values{"response_type": {"code"}, "client_id": {server.ClientID()}, "redirect_uri": {cluster.RedirectURL}, "scope": {"PATIENT"}, "state": {"made-up"}}
 	back, err := server.Approve(ctx, server.URL()+"/apiAuthorize.action?"+ask.Encode(), server.AddPatient(pkbtest.Patient{}))
 	if err != nil {
 		return nil, err
 	}
 	b := &bare{server: server}
-	return b, b.post(ctx, url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {redirect}})
+	return b, b.post(ctx, url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {cluster.RedirectURL}})
 }
 
 func (b *bare) refresh(ctx context.Context) error {

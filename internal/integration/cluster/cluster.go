@@ -1,9 +1,9 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster is what the commands storm and kill have in common: a PKB
-// that listens, an empty PostgreSQL database, and processes of the same program
-// that use both.
+// Package cluster is what the commands here have in common: patients who
+// approve, a PKB that listens, an empty PostgreSQL database, and processes of
+// the same program that use both.
 package cluster
 
 import (
@@ -24,7 +24,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
 
-const redirectURL = "https://app.example/pkb/callback"
+// RedirectURL is where patients come back to.
+const RedirectURL = "https://app.example/pkb/callback"
 
 // Cluster is a PKB, a database, and a client of both.
 type Cluster struct {
@@ -79,15 +80,20 @@ func (c *Cluster) Close() error {
 
 // Link links a user.
 func (c *Cluster) Link(ctx context.Context, appUserID string) error {
-	address, pending, err := c.Client.Authorize(ctx, appUserID)
+	return Link(ctx, c.PKB, c.patient, c.Client, appUserID)
+}
+
+// Link links a user of client to patient, who approves at once.
+func Link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) error {
+	address, pending, err := client.Authorize(ctx, appUserID)
 	if err != nil {
 		return err
 	}
-	back, err := c.PKB.Approve(ctx, address, c.patient)
+	back, err := server.Approve(ctx, address, patient)
 	if err != nil {
 		return err
 	}
-	_, err = c.Client.Complete(ctx, appUserID, pending, back.Query())
+	_, err = client.Complete(ctx, appUserID, pending, back.Query())
 	return err
 }
 
@@ -130,7 +136,7 @@ func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	cfg := pkb.Config{
-		Environment: pkb.BaseURL(s.PKB), ClientID: s.ClientID, RedirectURL: redirectURL, Store: r.Store, Keys: keys,
+		Environment: pkb.BaseURL(s.PKB), ClientID: s.ClientID, RedirectURL: RedirectURL, Store: r.Store, Keys: keys,
 		Now: func() time.Time { return time.Now().Add(s.Clock) },
 	}
 	change(&cfg)

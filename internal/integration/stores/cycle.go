@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
@@ -218,7 +219,6 @@ func (s *countedStore) Save(ctx context.Context, r tokenstore.Record) (tokenstor
 // refreshTrips lets a client refresh twice, and returns by how much count grew
 // with the second.
 func refreshTrips(ctx context.Context, store tokenstore.Store, count func() int) (int, error) {
-	const redirect = "https://app.example/pkb/callback"
 	server := pkbtest.New(pkbtest.Config{})
 	text, err := pkb.GenerateKey("stores")
 	if err != nil {
@@ -229,21 +229,13 @@ func refreshTrips(ctx context.Context, store tokenstore.Store, count func() int)
 		return 0, err
 	}
 	client, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: redirect, Store: store, Keys: keys,
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL, Store: store, Keys: keys,
 		HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
 	})
 	if err != nil {
 		return 0, err
 	}
-	address, pending, err := client.Authorize(ctx, "refreshing")
-	if err != nil {
-		return 0, err
-	}
-	back, err := server.Approve(ctx, address, server.AddPatient(pkbtest.Patient{}))
-	if err != nil {
-		return 0, err
-	}
-	if _, err := client.Complete(ctx, "refreshing", pending, back.Query()); err != nil {
+	if err := cluster.Link(ctx, server, server.AddPatient(pkbtest.Patient{}), client, "refreshing"); err != nil {
 		return 0, err
 	}
 	before := 0

@@ -234,7 +234,7 @@ func TestKilledServer(t *testing.T) {
 func client(t *testing.T, server *pkbtest.Server, store tokenstore.Store, keys *pkb.Keyring) *pkb.Client {
 	t.Helper()
 	c, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: "https://app.example/pkb/callback",
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL,
 		Store: store, Keys: keys, HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
 	})
 	if err != nil {
@@ -245,15 +245,7 @@ func client(t *testing.T, server *pkbtest.Server, store tokenstore.Store, keys *
 
 func link(t *testing.T, server *pkbtest.Server, patient *pkbtest.Patient, c *pkb.Client, id string) {
 	t.Helper()
-	address, pending, err := c.Authorize(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := server.Approve(t.Context(), address, patient)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Complete(t.Context(), id, pending, back.Query()); err != nil {
+	if err := cluster.Link(t.Context(), server, patient, c, id); err != nil {
 		t.Fatal(err)
 	}
 }
