@@ -60,3 +60,27 @@ func ExampleRecord_Prepare() {
 	// 2026-07-01 12:00:00 +0000 UTC <nil>
 	// true
 }
+
+// Who is linked with a patient's record.
+func ExampleFinder() {
+	ctx := context.Background()
+	store := tokenstore.NewMemory()
+	for _, user := range []string{"app-user-1", "app-user-2"} {
+		_, err := store.Save(ctx, tokenstore.Record{AppUserID: user, PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316"})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	found, err := store.FindPublicID(ctx, "1d4a8b2d-f885-499f-ba51-50600312f316", 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, record := range found {
+		fmt.Println(record.AppUserID)
+	}
+	// Output:
+	// app-user-1
+	// app-user-2
+}

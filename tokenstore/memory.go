@@ -28,6 +28,7 @@ func NewMemory() *Memory { return &Memory{} }
 var (
 	_ Store     = (*Memory)(nil)
 	_ Lister    = (*Memory)(nil)
+	_ Finder    = (*Memory)(nil)
 	_ Counter   = (*Memory)(nil)
 	_ Volatile  = (*Memory)(nil)
 	_ io.Closer = (*Memory)(nil)
@@ -98,6 +99,16 @@ func (m *Memory) Delete(ctx context.Context, appUserID string, version uint64) e
 
 // List implements Lister. It sorts all ids at each call: a Memory is small.
 func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, error) {
+	return m.pick(ctx, limit, func(r Record) bool { return r.AppUserID > after })
+}
+
+// FindPublicID implements Finder. It looks at all records.
+func (m *Memory) FindPublicID(ctx context.Context, publicID string, limit int) ([]Record, error) {
+	return m.pick(ctx, limit, func(r Record) bool { return publicID != "" && r.PublicID == publicID })
+}
+
+// pick returns the first records that are wanted, by their ids.
+func (m *Memory) pick(ctx context.Context, limit int, wanted func(Record) bool) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -107,12 +118,13 @@ func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, e
 		return nil, ErrClosed
 	}
 	var ids []string
-	for id := range m.records {
-		if id > after {
+	for id, r := range m.records {
+		if wanted(r) {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
+	limit = max(limit, 0)
 	page := make([]Record, 0, min(limit, len(ids)))
 	for _, id := range ids[:min(limit, len(ids))] {
 		page = append(page, m.records[id].Clone())

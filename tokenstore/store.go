@@ -86,6 +86,14 @@ type Lister interface {
 	List(ctx context.Context, after string, limit int) ([]Record, error)
 }
 
+// Finder is what a Store can do besides, so that a patient's record is not
+// linked by two users of the host unnoticed. Without it, nobody looks.
+type Finder interface {
+	// FindPublicID returns up to limit records with this PublicID, in ascending
+	// byte order of AppUserID; none for "". It is as consistent as Load.
+	FindPublicID(ctx context.Context, publicID string, limit int) ([]Record, error)
+}
+
 // Counter is what a Store can do besides, so that Client.Reseal and Copy can
 // say how much is left.
 type Counter interface {

@@ -40,10 +40,12 @@ func (s *Store) Schema() string {
 	if s.bare == defaultTable && s.schema == "" {
 		return sql
 	}
-	return strings.NewReplacer(defaultTable+"_due", s.bare+"_due", defaultTable, s.table).Replace(sql)
+	return strings.NewReplacer(
+		defaultTable+"_due", s.bare+"_due", defaultTable+"_public", s.bare+"_public", defaultTable, s.table,
+	).Replace(sql)
 }
 
-// Migrate makes the table and its index, if they are not there. Any number of
+// Migrate makes the table and its indexes, if they are not there. Any number of
 // replicas may call it at once, each time they start. The user of the *sql.DB
 // needs the right to make tables.
 func (s *Store) Migrate(ctx context.Context) error {

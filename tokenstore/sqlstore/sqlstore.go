@@ -79,7 +79,7 @@ type Store struct {
 	schema  string
 	timeout time.Duration
 
-	load, insert, update, delete, exists, list, count string
+	load, insert, update, delete, exists, list, find, count string
 
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt
@@ -88,6 +88,7 @@ type Store struct {
 var (
 	_ tokenstore.Store   = (*Store)(nil)
 	_ tokenstore.Lister  = (*Store)(nil)
+	_ tokenstore.Finder  = (*Store)(nil)
 	_ tokenstore.Counter = (*Store)(nil)
 )
 
@@ -202,13 +203,26 @@ func (s *Store) Delete(ctx context.Context, appUserID string, version uint64) er
 }
 
 // List implements tokenstore.Lister.
-func (s *Store) List(ctx context.Context, after string, limit int) (page []tokenstore.Record, err error) {
+func (s *Store) List(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	err = s.do(ctx, "list", func(ctx context.Context) error {
+	return s.page(ctx, "list", s.list, []byte(after), limit)
+}
+
+// FindPublicID implements tokenstore.Finder.
+func (s *Store) FindPublicID(ctx context.Context, publicID string, limit int) ([]tokenstore.Record, error) {
+	if publicID == "" || limit <= 0 {
+		return nil, nil
+	}
+	return s.page(ctx, "find", s.find, publicID, limit)
+}
+
+// page returns the records that a query selects.
+func (s *Store) page(ctx context.Context, op, query string, args ...any) (page []tokenstore.Record, err error) {
+	err = s.do(ctx, op, func(ctx context.Context) error {
 		page = page[:0]
-		rows, err := s.db.QueryContext(ctx, s.list, []byte(after), limit)
+		rows, err := s.db.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

@@ -432,6 +432,53 @@ var checks = []check{
 		},
 	},
 	{
+		"find", "a patient's record that two users have linked shows one of them somebody else's data, and nobody notices",
+		func(p *probe) {
+			finder, ok := p.store.(tokenstore.Finder)
+			if !ok {
+				return // FindPublicID is optional
+			}
+			shared, other := p.id("shared"), p.id("other")
+			var want []string
+			for _, s := range []string{"b", "a", "c"} {
+				r := full(p.id(s))
+				r.PublicID = shared
+				p.create(r)
+				want = append(want, r.AppUserID)
+			}
+			slices.Sort(want)
+			r := full(p.id("d"))
+			r.PublicID = other
+			r = p.create(r)
+			find := func(publicID string, limit int) (ids []string) {
+				found, err := finder.FindPublicID(p.ctx, publicID, limit)
+				p.must("FindPublicID", err)
+				for _, r := range found {
+					p.holds("what FindPublicID returned", r)
+					ids = append(ids, r.AppUserID)
+				}
+				return ids
+			}
+			for limit, want := range map[int][]string{1: want[:1], 2: want[:2], 3: want, 10: want} {
+				if got := find(shared, limit); !slices.Equal(got, want) {
+					p.errorf("FindPublicID, at most %d: got %q, want %q", limit, trimAll(got, p.prefix), trimAll(want, p.prefix))
+				}
+			}
+			for what, id := range map[string]string{"in capitals": strings.ToUpper(shared), "with a space": shared + " ", "empty": ""} {
+				if got := find(id, 10); len(got) > 0 {
+					p.errorf("FindPublicID of the id %s found %q", what, trimAll(got, p.prefix))
+				}
+			}
+			// It sees what was written a moment ago.
+			r.PublicID = ""
+			_, err := p.store.Save(p.ctx, r)
+			p.must("saving", err)
+			if got := find(other, 10); len(got) > 0 {
+				p.errorf("FindPublicID found a record by the public id it no longer has")
+			}
+		},
+	},
+	{
 		"closed store", "a store that answers after Close answers from nowhere",
 		func(p *probe) {
 			c, ok := p.store.(io.Closer)

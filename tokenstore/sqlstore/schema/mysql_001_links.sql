@@ -1,6 +1,7 @@
 -- One row for each user's link. Ids are bytes, so that no collation folds two
 -- users into one; times are microseconds since 1970 in UTC, NULL for none.
--- The index is for sweeps: what is due, in which state.
+-- The indexes are for sweeps (what is due, in which state), and for who else is
+-- linked to a patient.
 CREATE TABLE IF NOT EXISTS pkb_links (
 	app_user_id       VARBINARY(1024) NOT NULL PRIMARY KEY,
 	version           BIGINT NOT NULL,
@@ -8,7 +9,7 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	client_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	state             VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	cause             TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	public_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	public_id         BLOB NOT NULL,
 	generation        BIGINT NOT NULL,
 	expires_at        BIGINT,
 	ends_at           BIGINT,
@@ -25,5 +26,6 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	key_id            TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	details           BLOB NOT NULL,
 	sealed            MEDIUMBLOB NOT NULL,
-	INDEX pkb_links_due (state, due_at)
+	INDEX pkb_links_due (state, due_at),
+	INDEX pkb_links_public (public_id(64))
 ) ENGINE=InnoDB;

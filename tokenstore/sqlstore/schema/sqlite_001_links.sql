@@ -27,3 +27,5 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 );
 -- For sweeps: what is due, in which state.
 CREATE INDEX IF NOT EXISTS pkb_links_due ON pkb_links (state, due_at);
+-- For who else is linked to a patient.
+CREATE INDEX IF NOT EXISTS pkb_links_public ON pkb_links (public_id);
