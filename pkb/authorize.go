@@ -45,6 +45,8 @@ type pending struct {
 	Environment string    `json:"env"`
 	ClientID    string    `json:"client"`
 	ExpiresAt   time.Time `json:"exp"`
+	Switch      bool      `json:"switch,omitempty"`
+	Share       bool      `json:"share,omitempty"`
 }
 
 func newPending(p *pending) Pending { return Pending{open: func() *pending { return p }} }
@@ -121,13 +123,30 @@ func (p *pending) mark() string {
 // AuthorizeOption changes one approval.
 type AuthorizeOption func(*authorization)
 
-type authorization struct{ redirectURL string }
+type authorization struct {
+	redirectURL    string
+	another, share bool
+}
 
 // RedirectTo sends the patient back to another redirect URI than
 // Config.RedirectURL: one of several that are registered with PKB, or the same
 // with extra parameters.
 func RedirectTo(redirectURL string) AuthorizeOption {
 	return func(a *authorization) { a.redirectURL = redirectURL }
+}
+
+// AllowSwitch lets this approval move the link to another patient's record,
+// which is refused with ErrWrongPatient otherwise. Use it where the user has
+// said so: for somebody who linked the wrong account, and not for every relink.
+// The link that works is untouched until the new one has proved good.
+func AllowSwitch() AuthorizeOption {
+	return func(a *authorization) { a.another = true }
+}
+
+// AllowShared lets this approval link a record that another of the host's users
+// is linked with, which is refused with ErrSharedRecord otherwise.
+func AllowShared() AuthorizeOption {
+	return func(a *authorization) { a.share = true }
 }
 
 // Authorize starts an approval for one of the host's users. It returns the
@@ -169,6 +188,8 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 		Environment: c.cfg.Environment.Name,
 		ClientID:    c.cfg.ClientID,
 		ExpiresAt:   c.cfg.Now().Add(c.cfg.ApprovalLife).UTC().Truncate(time.Millisecond),
+		Switch:      a.another,
+		Share:       a.share,
 	}
 	flow := oauth2.Config{
 		ClientID:    c.cfg.ClientID,

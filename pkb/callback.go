@@ -25,20 +25,24 @@ const opExchange = "code exchange"
 // returned for the approval; query is the callback's query.
 //
 // It checks that this user started this approval here and that it was not
-// completed before, exchanges the code at apiToken.action, saves the pair, and
-// asks Purview for the patient's public id, which is then fixed on the link. If
-// Purview fails, the link stands all the same, and the public id is fetched at
-// the next call. Once the code is on its way, the work goes on when ctx ends:
-// the patient may have closed the browser, and the approval still counts.
+// completed before, exchanges the code at apiToken.action, saves the pair, asks
+// Purview for the patient's public id, and Config.Identify, if there is one,
+// whether that is the right person; then the public id is fixed on the link.
+// When that cannot be found out just then, the link stands all the same, and it
+// is tried again at the next call; with Config.Identify no call succeeds before.
+// Once the code is on its way, the work goes on when ctx ends: the patient may
+// have closed the browser, and the approval still counts.
 //
 // A user who is linked already keeps that link until the new pair has proved to
-// be the same patient's.
+// be the same patient's. Another patient's is refused, unless AllowSwitch was
+// given to Authorize; so is a record that another user is linked with, unless
+// AllowShared was, if the store can tell (tokenstore.Finder).
 //
 // It returns ErrState, ErrCallback, ErrAccessDenied (the patient said no),
-// ErrWrongPatient, ErrNotAPatient, ErrStore, ErrAppUserID, ErrKeys,
-// ErrOtherEnvironment, ErrNotLinked when the user was unlinked meanwhile, or an
-// *APIError for what the token endpoint said. After each of them but ErrStore
-// the link, if there was one, is as it was.
+// ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
+// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrNotLinked when the
+// user was unlinked meanwhile, or an *APIError for what the token endpoint said.
+// After each of them but ErrStore the link, if there was one, is as it was.
 //
 // (PKB: Code grant; Patient Identifier and Demographic Retrieval. The
 // parameters that come back after Deny could not be read and are taken to be
@@ -157,7 +161,8 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		return Link{}, ErrNotAPatient
 	}
 
-	if err := c.keeper.Settle(ctx, appUserID, asked, out); err != nil {
+	terms := custody.Terms{Switch: p.Switch, Share: p.Share}
+	if err := c.keeper.Settle(ctx, appUserID, asked, out, terms); err != nil {
 		log.Error("pkb: the tokens of a new approval could not be saved", "error", err)
 		if failed, ok := errors.AsType[*custody.StoreError](err); ok {
 			return Link{}, &storeFailure{op: opExchange, cause: failed.Err}
@@ -165,23 +170,11 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		return Link{}, public(err)
 	}
 
-	token := out.Grant.AccessToken
-	id, err := c.purview(ctx, c.withToken(token))
-	switch {
-	case errors.Is(err, ErrNotAPatient):
-		if err := c.keeper.Refuse(ctx, appUserID, token); err != nil {
-			return Link{}, public(err)
-		}
-		return Link{}, ErrNotAPatient
-	case err != nil:
-		log.Warn("pkb: linked; the public id will be fetched at the next call", "error", err)
-		if err := c.keeper.Leave(ctx, appUserID, token); err != nil {
-			return Link{}, public(err)
-		}
-	default:
-		if err := c.keeper.Confirm(ctx, appUserID, token, string(id)); err != nil {
-			return Link{}, public(err)
-		}
+	err := c.keeper.Admit(ctx, appUserID, out.Grant.AccessToken)
+	if unchecked, ok := errors.AsType[*custody.UncheckedError](err); ok {
+		log.Warn("pkb: linked; whose record it is will be asked at the next call", "error", unchecked.Err)
+	} else if err != nil {
+		return Link{}, public(err)
 	}
 	return c.Link(ctx, appUserID)
 }

@@ -22,7 +22,6 @@ package pkb
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -92,13 +91,8 @@ func New(cfg Config) (*Client, error) {
 		Refresh: func(ctx context.Context, refreshToken string) tokenwire.Outcome {
 			return c.token.Refresh(ctx, refreshToken, scopePatient)
 		},
-		Verify: func(ctx context.Context, accessToken string) (string, error) {
-			id, err := c.purview(ctx, c.withToken(accessToken))
-			if errors.Is(err, ErrNotAPatient) {
-				return "", nil // so certainly not this link's patient
-			}
-			return string(id), err
-		},
+		Verify:        c.verify,
+		VerifyFirst:   cfg.Identify != nil,
 		Now:           cfg.Now,
 		Ticks:         machine,
 		Logger:        cfg.Logger,

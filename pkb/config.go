@@ -4,6 +4,7 @@
 package pkb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -138,6 +139,16 @@ type Config struct {
 	// (expires_in); 0 means 10 minutes, the shorter of the two figures in PKB's
 	// pages.
 	AssumedTokenLife time.Duration
+
+	// Identify, if set, is asked about each approval before its link counts:
+	// whether the patient who approved is the person whom the host knows as
+	// this user. It returns nil for yes, and ErrIdentityRefused, or an error
+	// that wraps it, for no: then nothing is left of the approval, and a link
+	// that worked works on. Any other error means that it could not be found
+	// out; the link then waits, no call succeeds on it, and Identify is asked
+	// again at the next one. It may be called by several goroutines and
+	// replicas at once, and twice for one approval; ctx has a deadline.
+	Identify func(ctx context.Context, c Candidate) error
 
 	// SessionLife is how long PKB's sessions last for your client id, if PKB
 	// has told you: Link.EndsAt and EventEndsSoon come from it. 0 means that it

@@ -5,6 +5,8 @@ package pkb
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +45,14 @@ var (
 	// ErrWrongPatient: the approval came from another patient than the one this
 	// link belongs to. It was refused, and the link is as it was.
 	ErrWrongPatient = errors.New("pkb: another patient's record was approved for a link that belongs to somebody else; the link is unchanged; patient's turn: approve with the account that was linked first, or unlink")
+
+	// ErrSharedRecord: the record that was approved is linked with another of
+	// the host's users. errors.As with *SharedRecordError tells with whom.
+	ErrSharedRecord = errors.New("pkb: another user is linked with this record; host's turn: find out whose it is, and unlink the other user or start with AllowShared")
+
+	// ErrIdentityRefused: Config.Identify did not accept the patient who
+	// approved. Nothing is left of the approval.
+	ErrIdentityRefused = errors.New("pkb: the patient who approved is not the person known as this user; nothing was changed; patient's turn: approve with the right account, or ask support")
 
 	// ErrNotAPatient: the account that approved is not a patient's.
 	ErrNotAPatient = errors.New("pkb: the PKB account that approved is not a patient's; patient's turn: approve with a patient's account")
@@ -119,6 +129,22 @@ func (e *RelinkError) Error() string {
 func (e *RelinkError) Is(target error) bool {
 	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == CauseFrozen
 }
+
+// SharedRecordError is ErrSharedRecord with the other users. It prints without
+// them.
+type SharedRecordError struct {
+	// AppUserIDs are the other users who are linked with the record, ten at
+	// most.
+	AppUserIDs []string
+}
+
+func (e *SharedRecordError) Error() string { return ErrSharedRecord.Error() }
+
+// Is reports whether target is ErrSharedRecord.
+func (e *SharedRecordError) Is(target error) bool { return target == ErrSharedRecord }
+
+// Format implements fmt.Formatter.
+func (e *SharedRecordError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // StateReason says which check a callback failed.
 type StateReason string
@@ -331,10 +357,16 @@ func public(err error) error {
 		store  *custody.StoreError
 		wait   *custody.WaitError
 		sealed *custody.SealError
+		shared *custody.SharedError
+		no     *custody.RefusedError
 	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &shared):
+		return &SharedRecordError{AppUserIDs: shared.Users}
+	case errors.As(err, &no):
+		return no.Err
 	case errors.Is(err, custody.ErrNoLink):
 		return ErrNotLinked
 	case errors.Is(err, custody.ErrForeign):

@@ -17,10 +17,17 @@ type EventKind string
 
 // The kinds of events.
 const (
+	// EventApproved: the patient came back from PKB with a code.
+	EventApproved = EventKind(custody.Approved)
+	// EventExchanged: the code was exchanged, and the tokens were saved.
+	EventExchanged = EventKind(custody.Exchanged)
 	// EventLinked: an approval was completed, and its tokens are in use.
 	EventLinked = EventKind(custody.Linked)
 	// EventRefreshed: new tokens came and were saved.
 	EventRefreshed = EventKind(custody.Refreshed)
+	// EventAdopted: another process refreshed the tokens, and this one uses what
+	// it saved.
+	EventAdopted = EventKind(custody.Adopted)
 	// EventUncertain: a refresh was sent, and its outcome is not known.
 	EventUncertain = EventKind(custody.Uncertain)
 	// EventRecovered: a refresh succeeded after an uncertain one.
@@ -37,6 +44,14 @@ const (
 	EventEndsSoon = EventKind(custody.EndsSoon)
 	// EventWrongPatient: another patient's approval was refused.
 	EventWrongPatient = EventKind(custody.OtherPatient)
+	// EventSharedRecord: an approval was refused, or a link ended, because
+	// another of the host's users is linked with the same record.
+	EventSharedRecord = EventKind(custody.Shared)
+	// EventRefused: an approval was refused: the account is not a patient's, or
+	// Config.Identify said no.
+	EventRefused = EventKind(custody.Refused)
+	// EventKeyRotated: Reseal sealed the tokens with another key.
+	EventKeyRotated = EventKind(custody.KeyRotated)
 	// EventScopeChanged: a refresh came back with another scope, that is user
 	// type, than PATIENT. The tokens are used; look into it with PKB.
 	EventScopeChanged = EventKind(custody.ScopeChanged)

@@ -71,7 +71,8 @@ func TestEventsOfALife(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []pkb.EventKind{
-			pkb.EventLinked, pkb.EventRefreshed, pkb.EventWrongPatient, pkb.EventUncertain, pkb.EventRecovered, pkb.EventRefreshed,
+			pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed,
+			pkb.EventApproved, pkb.EventExchanged, pkb.EventWrongPatient, pkb.EventUncertain, pkb.EventRecovered, pkb.EventRefreshed,
 			pkb.EventUncertain, pkb.EventRelinkRequired, pkb.EventUnlinked,
 		}
 		if diff := cmp.Diff(want, d.kinds()); diff != "" {
@@ -143,7 +144,7 @@ func TestLastTokenTellsTheEnd(t *testing.T) {
 		if err != nil || !link.EndsAt.Equal(link.ExpiresAt) {
 			t.Errorf("EndsAt %v, ExpiresAt %v, %v", link.EndsAt, link.ExpiresAt, err)
 		}
-		if diff := cmp.Diff([]pkb.EventKind{pkb.EventLinked, pkb.EventRefreshed, pkb.EventEndsSoon}, d.kinds()); diff != "" {
+		if diff := cmp.Diff([]pkb.EventKind{pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed, pkb.EventEndsSoon}, d.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})

@@ -23,18 +23,25 @@ type Link struct {
 	Cause Cause
 	// PublicID is the patient's PKB public id; empty until Purview has told it.
 	PublicID PublicID
+	// Verified says that the public id is known, and that Config.Identify, if
+	// there is one, has accepted this patient.
+	Verified bool
 	// LinkedAt is when the patient approved, RefreshedAt when the present
 	// tokens came, ExpiresAt when the present access token ends.
 	LinkedAt, RefreshedAt, ExpiresAt time.Time
 	// EndsAt is when PKB's session, and with it the link, ends; zero when that
 	// is not known.
 	EndsAt time.Time
+	// DueAt is when the link next wants attention: a refresh, or its end. It is
+	// approximate, because replicas spread what they do.
+	DueAt time.Time
 }
 
 func newLink(r tokenstore.Record) Link {
 	return Link{
 		AppUserID: r.AppUserID, State: r.State, Cause: Cause(r.Cause), PublicID: PublicID(r.PublicID),
-		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt,
+		Verified: custody.Verified(r),
+		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt, DueAt: r.DueAt,
 	}
 }
 
@@ -50,6 +57,42 @@ func (c *Client) Link(ctx context.Context, appUserID string) (Link, error) {
 		return Link{}, public(err)
 	}
 	return newLink(r), nil
+}
+
+// TimelineEntry is something that happened to a link, as it is kept with it. It
+// holds nothing secret and nothing about the patient.
+type TimelineEntry struct {
+	Kind EventKind
+	// At is when it happened. Of the same several times in a row, as with
+	// refreshes, At is the first time, Until the last, and Count how many; Until
+	// is zero for a single one.
+	At, Until time.Time
+	Count     int
+	// Cause is that of EventRelinkRequired.
+	Cause Cause
+}
+
+// Timeline returns the past of a user's link, oldest first, from the store: the
+// last forty things that happened to it in any process, its approvals and its
+// end among them. It goes through relinks, and is there for a day after an
+// unlink. Reading a token, and trouble that touched no link, is not in it.
+//
+// It returns ErrNotLinked, ErrStore, ErrAppUserID or ErrOtherEnvironment.
+func (c *Client) Timeline(ctx context.Context, appUserID string) ([]TimelineEntry, error) {
+	if err := checkAppUserID(appUserID); err != nil {
+		return nil, err
+	}
+	past, err := c.keeper.Past(ctx, appUserID)
+	if err != nil {
+		return nil, public(err)
+	}
+	entries := make([]TimelineEntry, 0, len(past))
+	for _, h := range past {
+		entries = append(entries, TimelineEntry{
+			Kind: EventKind(h.Kind), At: h.At, Until: h.Until, Count: max(h.Count, 1), Cause: Cause(h.Cause),
+		})
+	}
+	return entries, nil
 }
 
 // ErrNoList says that the store cannot list its records.

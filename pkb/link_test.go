@@ -27,8 +27,9 @@ func TestLink(t *testing.T) {
 	r := newRig(t)
 	link := r.link(t, user, r.patient)
 	want := pkb.Link{
-		AppUserID: user, State: tokenstore.StateLinked, PublicID: pkb.PublicID(r.patient.PublicID),
+		AppUserID: user, State: tokenstore.StateLinked, PublicID: pkb.PublicID(r.patient.PublicID), Verified: true,
 		LinkedAt: link.LinkedAt, RefreshedAt: link.LinkedAt, ExpiresAt: link.LinkedAt.Add(10 * time.Minute),
+		DueAt: link.LinkedAt.Add(8 * time.Minute),
 	}
 	if diff := cmp.Diff(want, link); diff != "" {
 		t.Errorf("link (-want +got):\n%s", diff)

@@ -40,7 +40,7 @@ func (p *Patient) PublicID(ctx context.Context) (PublicID, error) {
 	if err != nil {
 		return "", err
 	}
-	if link.PublicID != "" {
+	if link.Verified {
 		return link.PublicID, nil
 	}
 	return p.ask(ctx, link)
@@ -52,7 +52,8 @@ func (p *Patient) PublicID(ctx context.Context) (PublicID, error) {
 // for those who want to hear it from PKB.
 //
 // It returns ErrWrongPatient if PKB names another patient than the link
-// belongs to, ErrNotAPatient if it names none, the errors of Token, or an
+// belongs to, ErrSharedRecord if that turns out to be another user's too (which
+// ends this link), ErrNotAPatient if it names none, the errors of Token, or an
 // *APIError.
 //
 // (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path

@@ -51,7 +51,7 @@ func TestKeysRotateUnderTraffic(t *testing.T) {
 	users := make([]string, links)
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%03d", i)
-		r.link(t, users[i], r.patient)
+		r.link(t, users[i], r.patient, pkb.AllowShared())
 	}
 	if err := r.RetireKey(t.Context(), "old"); !errors.Is(err, pkb.ErrKeyInUse) {
 		t.Errorf("RetireKey of the key that seals: %v, want ErrKeyInUse", err)
@@ -139,7 +139,7 @@ func TestResealLeavesWhatDoesNotOpen(t *testing.T) {
 func TestResealCanBeInterrupted(t *testing.T) {
 	r := keyed(t)
 	for i := range 450 {
-		r.link(t, fmt.Sprintf("user-%03d", i), r.patient)
+		r.link(t, fmt.Sprintf("user-%03d", i), r.patient, pkb.AllowShared())
 	}
 	if err := r.config.Keys.Promote("new"); err != nil {
 		t.Fatal(err)

@@ -67,9 +67,9 @@ func (r *rig) replica(t *testing.T) *pkb.Client {
 
 // approve starts an approval for user and lets p approve it; it returns what
 // the host needs to complete it.
-func (r *rig) approve(t *testing.T, user string, p *pkbtest.Patient) (pkb.Pending, url.Values) {
+func (r *rig) approve(t *testing.T, user string, p *pkbtest.Patient, opts ...pkb.AuthorizeOption) (pkb.Pending, url.Values) {
 	t.Helper()
-	address, pending, err := r.Authorize(t.Context(), user)
+	address, pending, err := r.Authorize(t.Context(), user, opts...)
 	if err != nil {
 		t.Fatalf("Authorize: %v", err)
 	}
@@ -81,9 +81,9 @@ func (r *rig) approve(t *testing.T, user string, p *pkbtest.Patient) (pkb.Pendin
 }
 
 // link links user to p.
-func (r *rig) link(t *testing.T, user string, p *pkbtest.Patient) pkb.Link {
+func (r *rig) link(t *testing.T, user string, p *pkbtest.Patient, opts ...pkb.AuthorizeOption) pkb.Link {
 	t.Helper()
-	pending, query := r.approve(t, user, p)
+	pending, query := r.approve(t, user, p, opts...)
 	link, err := r.Complete(t.Context(), user, pending, query)
 	if err != nil {
 		t.Fatalf("Complete: %v", err)

@@ -19,8 +19,12 @@ const opSelf = "users/self"
 //
 // (PKB: Patient Identifier and Demographic Retrieval.)
 func (p *Patient) Self(ctx context.Context) (*Self, error) {
-	c := p.client
-	data, err := c.call(ctx, c.HTTPClient(p.appUserID), opSelf, http.MethodGet, c.cfg.Environment.SelfURL, "application/json", nil)
+	return p.client.self(ctx, p.client.HTTPClient(p.appUserID))
+}
+
+// self asks with whatever token hc adds.
+func (c *Client) self(ctx context.Context, hc *http.Client) (*Self, error) {
+	data, err := c.call(ctx, hc, opSelf, http.MethodGet, c.cfg.Environment.SelfURL, "application/json", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package pkb
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -25,10 +26,26 @@ type WebConfig struct {
 	// Done is where a patient goes when the link stands: a path on this site,
 	// as "/account"; empty means "/".
 	Done string
-	// Failed answers instead of the default page when no link came of it. err
-	// is one of Complete's or Authorize's; its text is for a log. Nothing has
-	// been written yet but headers against caching.
-	Failed func(w http.ResponseWriter, r *http.Request, err error)
+	// Linked, if set, answers instead of the redirect to Done when the link
+	// stands, for a host that has something to do then. Nothing has been
+	// written yet but headers; http.Redirect it somewhere, so that the code
+	// leaves the address bar.
+	Linked func(w http.ResponseWriter, r *http.Request, link Link)
+	// Failed, if set, answers instead of the default page when no link came of
+	// it. Nothing has been written yet but headers.
+	Failed func(w http.ResponseWriter, r *http.Request, f Failure)
+}
+
+// Failure is why no link came of a visit, for WebConfig.Failed.
+type Failure struct {
+	// Err is one of Authorize's or Complete's: for errors.Is, and for a log,
+	// where it was written already.
+	Err error
+	// Status is the HTTP status of the default page.
+	Status int
+	// Text says in plain English what the patient can do. It is safe to show:
+	// nothing that came with the request is in it.
+	Text string
 }
 
 // Web has the two handlers that a browser meets.
@@ -85,12 +102,15 @@ func sameSitePath(p string) bool {
 const maxAttempts = 5
 
 // Link sends the patient who is signed in to PKB to approve. Mount it where
-// your page links to, as GET /pkb/link.
-func (w *Web) Link() http.Handler {
+// your page links to, as GET /pkb/link. The options are those of Authorize, for
+// a second route such as GET /pkb/switch with AllowSwitch.
+func (w *Web) Link(opts ...AuthorizeOption) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.guard(rw)
+		if !w.begin(rw, r) {
+			return
+		}
 		user := w.cfg.User(r)
-		address, p, err := w.client.Authorize(r.Context(), user)
+		address, p, err := w.client.Authorize(r.Context(), user, opts...)
 		if err != nil {
 			w.fail(rw, r, err)
 			return
@@ -101,10 +121,9 @@ func (w *Web) Link() http.Handler {
 				open = append(open, c)
 			}
 		}
-		if len(open) >= maxAttempts {
-			for _, c := range open {
-				w.setCookie(rw, c.Name, "", -1)
-			}
+		// Browsers send the oldest cookies first (RFC 6265 section 5.4).
+		for _, c := range open[:max(0, len(open)-maxAttempts+1)] {
+			w.setCookie(rw, c.Name, "", -1)
 		}
 		sealed, _, err := w.ring.Seal(w.place(user), []byte(p.Encode()))
 		if err != nil {
@@ -120,22 +139,62 @@ func (w *Web) Link() http.Handler {
 // path of Config.RedirectURL.
 func (w *Web) Callback() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.guard(rw)
+		if !w.begin(rw, r) {
+			return
+		}
 		user := w.cfg.User(r)
 		query := r.URL.Query()
 		cookie := w.cookieName((&pending{State: query.Get("state")}).mark())
-		_, err := w.client.Complete(r.Context(), user, w.pending(r, user, cookie), query)
-		if err == nil || errors.Is(err, ErrState) || errors.Is(err, ErrWrongPatient) || errors.Is(err, ErrNotAPatient) {
-			// Over. Otherwise the same page, loaded again, may yet succeed: after
-			// an outage, or after Deny, Back and Approve.
-			w.setCookie(rw, cookie, "", -1)
-		}
-		if err != nil {
-			w.fail(rw, r, err)
+		if _, err := r.Cookie(cookie); err == nil && user == "" {
+			// Somebody started here, so the host's own session is what is missing.
+			w.fail(rw, r, errNoSession)
 			return
 		}
-		http.Redirect(rw, r, w.cfg.Done, http.StatusSeeOther)
+		link, err := w.client.Complete(r.Context(), user, w.pending(r, user, cookie), query)
+		if err == nil || over(err) {
+			w.setCookie(rw, cookie, "", -1)
+		}
+		switch {
+		case err != nil:
+			w.fail(rw, r, err)
+		case w.cfg.Linked != nil:
+			w.cfg.Linked(rw, r, link)
+		default:
+			http.Redirect(rw, r, w.cfg.Done, http.StatusSeeOther)
+		}
 	})
+}
+
+// errNoSession: the cookie of the approval came with the callback, and the
+// host's own did not.
+const errNoSession = appUserIDError("the callback came without the session of the user who started; host's turn: if your session cookie is SameSite=Strict, browsers leave it out when PKB sends the patient back: make it Lax")
+
+// over reports whether an approval can no longer be completed. Otherwise the
+// same page, loaded again, may yet succeed: after an outage, or after Deny,
+// Back and Approve.
+func over(err error) bool {
+	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin sets the headers that keep code and state out of caches, referrers and
+// frames. Only GET goes on: HEAD is for those who look without coming in.
+func (w *Web) begin(rw http.ResponseWriter, r *http.Request) bool {
+	h := rw.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	if r.Method != http.MethodGet {
+		h.Set("Allow", http.MethodGet)
+		rw.WriteHeader(http.StatusMethodNotAllowed)
+		return false
+	}
+	return true
 }
 
 // pending reads an approval from its cookie. One that is not there, or not this
@@ -170,12 +229,6 @@ func (w *Web) setCookie(rw http.ResponseWriter, name, value string, maxAge int) 
 	})
 }
 
-// guard keeps code and state out of caches and referrers.
-func (w *Web) guard(rw http.ResponseWriter) {
-	rw.Header().Set("Cache-Control", "no-store")
-	rw.Header().Set("Referrer-Policy", "no-referrer")
-}
-
 // fail logs err and tells the patient what to do, in words of ours only.
 func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	level := w.client.cfg.Logger.Warn
@@ -183,33 +236,49 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 		level = w.client.cfg.Logger.Info
 	}
 	level("pkb: no link was made", "link", custody.LinkName(w.cfg.User(r)), "error", err)
+	f := failure(err)
 	if w.cfg.Failed != nil {
-		w.cfg.Failed(rw, r, err)
+		w.cfg.Failed(rw, r, f)
 		return
 	}
-	status, text := failureText(err)
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
-	rw.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	rw.WriteHeader(status)
-	_ = failurePage.Execute(rw, text)
+	rw.Header().Set("Content-Security-Policy", failurePolicy)
+	rw.WriteHeader(f.Status)
+	_ = failurePage.Execute(rw, map[string]string{"Text": f.Text, "Back": w.cfg.Done})
 }
 
-// failureText says what a patient can do about err.
-func failureText(err error) (status int, text string) {
+// failure says what a patient can do about err.
+func failure(err error) Failure {
+	f := Failure{Err: err}
 	switch {
 	case errors.Is(err, ErrAccessDenied):
-		return http.StatusOK, "You did not allow access, so nothing was linked. You can link your record at any time."
+		f.Status, f.Text = http.StatusOK, "You did not allow access, so nothing was linked. You can link your record at any time."
 	case errors.Is(err, ErrAppUserID):
-		return http.StatusUnauthorized, "Please sign in first, then link your record."
+		f.Status, f.Text = http.StatusUnauthorized, "Please sign in first, then link your record."
 	case errors.Is(err, ErrState), errors.Is(err, ErrCallback):
-		return http.StatusBadRequest, "This page has been used already, was open for too long, or was opened in another browser. Please go back and start again."
+		f.Status, f.Text = http.StatusBadRequest, "This page has been used already, was open for too long, or was opened in another browser. Please go back and start again."
 	case errors.Is(err, ErrWrongPatient):
-		return http.StatusConflict, "You signed in to Patients Know Best with another account than before. Your link was not changed. Please start again and use the account that you linked first."
+		f.Status, f.Text = http.StatusConflict, "You signed in to Patients Know Best with another account than before. Your link was not changed. Please start again and use the account that you linked first."
+	case errors.Is(err, ErrSharedRecord):
+		f.Status, f.Text = http.StatusConflict, "This record is linked with another account of this app. Nothing was changed. Please use that account, or ask the support of this app."
+	case errors.Is(err, ErrIdentityRefused):
+		f.Status, f.Text = http.StatusForbidden, "The record that you chose does not seem to be yours, so it was not linked. Please start again with your own account, or ask the support of this app."
 	case errors.Is(err, ErrNotAPatient):
-		return http.StatusForbidden, "The account that you used at Patients Know Best is not a patient's. Please start again and use your patient account."
+		f.Status, f.Text = http.StatusForbidden, "The account that you used at Patients Know Best is not a patient's. Please start again and use your patient account."
+	default:
+		f.Status, f.Text = http.StatusBadGateway, "Your record could not be linked just now. Please go back and try again in a while."
 	}
-	return http.StatusBadGateway, "Your record could not be linked just now. Please go back and try again in a while."
+	return f
 }
+
+const failureStyle = `body{font:1.1rem/1.5 sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}` +
+	`a{color:#005eb8}a:focus{outline:3px solid #1a1a1a;background:#ffeb3b;color:#1a1a1a}`
+
+// failurePolicy lets the page do nothing but show its own style.
+var failurePolicy = func() string {
+	sum := sha256.Sum256([]byte(failureStyle))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}()
 
 var failurePage = template.Must(template.New("failure").Parse(`<!doctype html>
 <html lang="en">
@@ -217,12 +286,13 @@ var failurePage = template.Must(template.New("failure").Parse(`<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Your record was not linked</title>
-<style>body{font-family:sans-serif;max-width:40em;margin:2em auto;padding:0 1em;line-height:1.5}</style>
+<style>` + failureStyle + `</style>
 </head>
 <body>
 <main>
 <h1>Your record was not linked</h1>
-<p>{{.}}</p>
+<p>{{.Text}}</p>
+<p><a href="{{.Back}}">Go back to the app</a></p>
 </main>
 </body>
 </html>

@@ -25,7 +25,7 @@ type site struct {
 	server   *httptest.Server
 	browser  *http.Client
 	signedIn string
-	failed   error
+	failed   pkb.Failure
 }
 
 func newSite(t *testing.T) *site {
@@ -35,15 +35,31 @@ func newSite(t *testing.T) *site {
 	s.server = httptest.NewTLSServer(mux)
 	t.Cleanup(s.server.Close)
 	redirect := s.server.URL + "/pkb/callback"
+	key, err := pkb.GenerateKey("k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := pkb.ParseKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.rig = newRig(t, func(server *pkbtest.Config, c *pkb.Config) {
-		server.RedirectURIs, c.RedirectURL = []string{redirect}, redirect
+		server.RedirectURIs, c.RedirectURL, c.Keys = []string{redirect}, redirect, keys
 	})
 	s.web = s.handlers(s.Client)
-	mux.Handle("GET /pkb/link", s.web.Link())
-	mux.Handle("GET /pkb/callback", s.web.Callback())
+	mux.HandleFunc("GET /pkb/link", func(w http.ResponseWriter, r *http.Request) { s.web.Link().ServeHTTP(w, r) })
+	mux.HandleFunc("GET /pkb/callback", func(w http.ResponseWriter, r *http.Request) { s.web.Callback().ServeHTTP(w, r) })
 	mux.HandleFunc("GET /account", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	s.browser = s.newBrowser(t)
 	return s
+}
+
+// restart serves the pages from another client with the same keys.
+func (s *site) restart(t *testing.T, change func(*pkb.Config)) {
+	t.Helper()
+	change(&s.config)
+	s.Client = s.replica(t)
+	s.web = s.handlers(s.Client)
 }
 
 func (s *site) handlers(c *pkb.Client) *pkb.Web {
@@ -158,6 +174,8 @@ func TestWebAttacks(t *testing.T) {
 		"state tampered":  {callback: change(func(q url.Values) { q.Set("state", q.Get("state")+"x") }), status: 400},
 		"other browser":   {before: func(t *testing.T, s *site) { s.browser = s.newBrowser(t) }, status: 400},
 		"other user":      {before: func(_ *testing.T, s *site) { s.signedIn = "user-2" }, status: 400},
+		"other client":    {before: func(t *testing.T, s *site) { s.restart(t, func(c *pkb.Config) { c.ClientID = "another-client" }) }, status: 400},
+		"other server":    {before: func(t *testing.T, s *site) { s.restart(t, func(c *pkb.Config) { c.Environment.Name = "production" }) }, status: 400},
 		"nobody":          {before: func(_ *testing.T, s *site) { s.signedIn = "" }, status: 401},
 		"too late":        {before: func(_ *testing.T, s *site) { s.pkb.Advance(10 * time.Minute) }, status: 400},
 		"refused":         {callback: change(func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") }), status: 200},
@@ -241,6 +259,7 @@ func TestWebOtherReplica(t *testing.T) {
 	}
 	for _, common := range []bool{true, false} {
 		s := newSite(t)
+		s.config.Keys = nil
 		if common {
 			if s.config.Keys, err = pkb.ParseKeyring(text); err != nil {
 				t.Fatal(err)
@@ -261,6 +280,115 @@ func TestWebOtherReplica(t *testing.T) {
 		other.Callback().ServeHTTP(w, req)
 		if (w.Code == http.StatusSeeOther) != common {
 			t.Errorf("common keys %t: status %d", common, w.Code)
+		}
+	}
+}
+
+// Whatever else comes with the callback, the patient ends up at Done.
+func TestWebRedirectsNowhereElse(t *testing.T) {
+	for _, extra := range []string{
+		"&next=https://evil.example/", "&redirect_uri=https%3A%2F%2Fevil.example", "&Done=//evil.example", "&return_to=/%5Cevil.example",
+	} {
+		s := newSite(t)
+		resp := s.get(t, s.browser, s.start(t)+extra)
+		if got := resp.Header.Get("Location"); got != "/account" {
+			t.Errorf("%s: sent to %q", extra, got)
+		}
+	}
+}
+
+// Somebody who looks without coming in, such as a link preview, uses nothing up.
+func TestWebAnswersGETOnly(t *testing.T) {
+	s := newSite(t)
+	callback := s.start(t)
+	for _, address := range []string{callback, s.server.URL + "/pkb/link"} {
+		resp, err := s.browser.Head(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusMethodNotAllowed || len(resp.Cookies()) != 0 {
+			t.Errorf("HEAD %s: status %d, %d cookies", resp.Request.URL.Path, resp.StatusCode, len(resp.Cookies()))
+		}
+	}
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("afterwards: status %d", resp.StatusCode)
+	}
+}
+
+// The host's own session cookie is SameSite=Strict, so the callback comes
+// without it: the log says so, because nobody would guess.
+func TestWebNamesTheStrictCookie(t *testing.T) {
+	s := newSite(t)
+	callback := s.start(t)
+	s.signedIn = ""
+	s.web = s.Web(pkb.WebConfig{
+		User:   func(*http.Request) string { return s.signedIn },
+		Failed: func(_ http.ResponseWriter, _ *http.Request, f pkb.Failure) { s.failed = f },
+	})
+	s.get(t, s.browser, callback)
+	if !errors.Is(s.failed.Err, pkb.ErrAppUserID) || !strings.Contains(s.failed.Err.Error(), "SameSite=Strict") {
+		t.Errorf("failed with %v", s.failed.Err)
+	}
+	s.signedIn = user
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("with the session back: status %d", resp.StatusCode)
+	}
+}
+
+func TestWebLinkedHook(t *testing.T) {
+	s := newSite(t)
+	var linked pkb.Link
+	s.web = s.Web(pkb.WebConfig{
+		User: func(*http.Request) string { return s.signedIn },
+		Linked: func(w http.ResponseWriter, r *http.Request, l pkb.Link) {
+			linked = l
+			http.Redirect(w, r, "/welcome", http.StatusSeeOther)
+		},
+	})
+	resp := s.get(t, s.browser, s.start(t))
+	if resp.Header.Get("Location") != "/welcome" || linked.AppUserID != user || linked.PublicID == "" {
+		t.Errorf("sent to %q, linked %+v", resp.Header.Get("Location"), linked)
+	}
+}
+
+// A second route lets the patient choose another account.
+func TestWebSwitch(t *testing.T) {
+	s := newSite(t)
+	s.get(t, s.browser, s.start(t))
+	s.patient = s.pkb.AddPatient(pkbtest.Patient{})
+	if resp := s.get(t, s.browser, s.start(t)); resp.StatusCode != http.StatusConflict {
+		t.Errorf("another account on the usual route: status %d", resp.StatusCode)
+	}
+	w := httptest.NewRecorder()
+	s.web.Link(pkb.AllowSwitch()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/pkb/switch", nil))
+	back, err := s.pkb.Approve(t.Context(), w.Header().Get("Location"), s.patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, back.String(), nil)
+	for _, c := range w.Result().Cookies() {
+		req.AddCookie(c)
+	}
+	w = httptest.NewRecorder()
+	s.web.Callback().ServeHTTP(w, req)
+	if link, err := s.Link(t.Context(), user); w.Code != http.StatusSeeOther || err != nil || link.PublicID != pkb.PublicID(s.patient.PublicID) {
+		t.Errorf("status %d, linked to %v, %v", w.Code, link.PublicID, err)
+	}
+}
+
+// One more attempt than a browser keeps costs the oldest, and no other.
+func TestWebTooManyTabsCostTheOldest(t *testing.T) {
+	s := newSite(t)
+	var callbacks []string
+	for range 6 {
+		callbacks = append(callbacks, s.start(t))
+	}
+	if resp := s.get(t, s.browser, callbacks[0]); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("the oldest: status %d", resp.StatusCode)
+	}
+	for i, callback := range callbacks[1:] {
+		if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("tab %d: status %d", i+2, resp.StatusCode)
 		}
 	}
 }
@@ -286,15 +414,15 @@ func TestWebFailedHook(t *testing.T) {
 	s := newSite(t)
 	web := s.Web(pkb.WebConfig{
 		User: func(*http.Request) string { return "" },
-		Failed: func(w http.ResponseWriter, _ *http.Request, err error) {
-			s.failed = err
+		Failed: func(w http.ResponseWriter, _ *http.Request, f pkb.Failure) {
+			s.failed = f
 			w.WriteHeader(http.StatusTeapot)
 		},
 	})
 	w := httptest.NewRecorder()
 	web.Link().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/pkb/link", nil))
-	if w.Code != http.StatusTeapot || !errors.Is(s.failed, pkb.ErrAppUserID) {
-		t.Errorf("status %d, %v", w.Code, s.failed)
+	if w.Code != http.StatusTeapot || !errors.Is(s.failed.Err, pkb.ErrAppUserID) || s.failed.Status != 401 || !strings.Contains(s.failed.Text, "sign in") {
+		t.Errorf("status %d, %+v", w.Code, s.failed)
 	}
 }
 

@@ -29,7 +29,7 @@ func hot(b *testing.B, n int) (*custody.Keeper, []string) {
 		if err := k.Reserve(b.Context(), users[j], "mark", time.Now().Add(time.Minute)); err != nil {
 			b.Fatal(err)
 		}
-		if err := k.Settle(b.Context(), users[j], time.Now(), i.grant()); err != nil {
+		if err := k.Settle(b.Context(), users[j], time.Now(), i.grant(), custody.Terms{}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := k.Token(b.Context(), users[j]); err != nil {

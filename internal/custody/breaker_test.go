@@ -27,7 +27,7 @@ func many(t *testing.T, k *custody.Keeper, i *issuers, n int) []string {
 		if err := k.Reserve(t.Context(), u, "mark", time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		if err := k.Settle(t.Context(), u, time.Now(), i.grant()); err != nil {
+		if err := k.Settle(t.Context(), u, time.Now(), i.grant(), custody.Terms{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,6 +28,28 @@ var (
 	ErrOtherPatient = errors.New("another patient approved")
 )
 
+// SharedError says that other users are linked to the patient who approved.
+type SharedError struct{ Users []string }
+
+func (e *SharedError) Error() string { return "another user is linked to the same patient" }
+
+// RefusedError is how Config.Verify says that an approval must not be used.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return "the approval was refused" }
+
+// Unwrap returns why.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// UncheckedError says that it could not be found out whose approval it was. The
+// link stands; if it must be verified, that happens before anybody uses it.
+type UncheckedError struct{ Err error }
+
+func (e *UncheckedError) Error() string { return "the approval could not be checked" }
+
+// Unwrap returns what failed.
+func (e *UncheckedError) Unwrap() error { return e.Err }
+
 // Cause says why a link is lost.
 type Cause string
 

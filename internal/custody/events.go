@@ -16,10 +16,16 @@ type Kind string
 
 // The kinds of events.
 const (
+	// Approved: the patient came back with a code.
+	Approved Kind = "approved"
+	// Exchanged: the pair of a new approval was saved.
+	Exchanged Kind = "exchanged"
 	// Linked: an approval was completed and its pair is in use.
 	Linked Kind = "linked"
 	// Refreshed: a new pair was saved.
 	Refreshed Kind = "refreshed"
+	// Adopted: another process refreshed, and this one uses what it got.
+	Adopted Kind = "adopted"
 	// Uncertain: a refresh was sent, and its outcome is not known.
 	Uncertain Kind = "uncertain"
 	// Recovered: a refresh succeeded after an uncertain one.
@@ -35,6 +41,13 @@ const (
 	EndsSoon Kind = "ends_soon"
 	// OtherPatient: another patient's approval was refused.
 	OtherPatient Kind = "wrong_patient"
+	// Shared: an approval was refused because another user is linked to the same
+	// patient.
+	Shared Kind = "record_shared"
+	// Refused: Config.Verify refused an approval.
+	Refused Kind = "refused"
+	// KeyRotated: the tokens were sealed with another key.
+	KeyRotated Kind = "key_rotated"
 	// ScopeChanged: a refresh came back with another scope than Config.Scope.
 	ScopeChanged Kind = "scope_changed"
 	// Unlinked: the host ended the link.
@@ -52,9 +65,9 @@ const (
 var levels = map[Kind]slog.Level{
 	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
 	Uncertain: slog.LevelWarn, SaveRetried: slog.LevelWarn, RelinkRequired: slog.LevelWarn,
-	OtherPatient: slog.LevelWarn, ScopeChanged: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
+	OtherPatient: slog.LevelWarn, Shared: slog.LevelWarn, Refused: slog.LevelWarn, ScopeChanged: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
 	StoreRolledBack: slog.LevelError, MassRejection: slog.LevelError,
-	Refreshed: slog.LevelDebug,
+	Approved: slog.LevelDebug, Exchanged: slog.LevelDebug, Refreshed: slog.LevelDebug, Adopted: slog.LevelDebug, KeyRotated: slog.LevelDebug,
 }
 
 // Event is something that happened to a link in this process.

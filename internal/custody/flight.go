@@ -37,21 +37,23 @@ func (k *Keeper) fly(ctx context.Context, e *entry, f *flight) (Token, error) {
 			return Token{}, ErrNoLink
 		}
 
-		if seen := e.live.Load(); seen != nil && r.Generation < seen.Generation && r.LinkedAt.UnixMicro() <= seen.linkedAt {
+		before := e.live.Load()
+		if before != nil && r.Generation < before.Generation && r.LinkedAt.UnixMicro() <= before.linkedAt {
 			// The refresh token in the store is spent: we have seen its successor.
 			k.tellRolledBack(e.user)
 			return Token{}, &WaitError{Reason: WaitRolledBack}
 		}
 		if k.serves(main, f.rejected) {
 			if r.secrets.Unverified {
-				if err := k.verify(ctx, r, main); err != nil {
-					if overtaken(err) {
-						continue
-					}
+				if err := k.verify(ctx, e.user, main); err != nil && !overtaken(err) {
 					return Token{}, err
 				}
+				continue
 			}
 			token := k.publish(e, f, r, main)
+			if before != nil && r.Generation > before.Generation {
+				k.emit(Event{Kind: Adopted, User: e.user})
+			}
 			if !f.early || k.settled(main) {
 				return token, nil
 			}
@@ -178,6 +180,9 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 		if next.details.EndsTold && !held.details.EndsTold {
 			k.emit(Event{Kind: EndsSoon, User: user, EndsAt: next.EndsAt})
 		}
+		if next.secrets.Unverified {
+			return Token{}, true, nil // not before it is known whose they are
+		}
 		p := k.read(next.secrets.Main)
 		token := k.publish(e, f, next, p)
 		if !k.serves(p, "") && !f.late {
@@ -224,6 +229,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, f *flight, held row, mai
 	k.emit(Event{Kind: Uncertain, User: user, Status: out.Status, Err: out.Err})
 	after, err := k.settleHeld(ctx, held, func(r *row) {
 		r.State = tokenstore.StateUncertain
+		r.note(Uncertain, k.Now(), "")
 		r.release()
 		if n := len(out.Body); n > 0 && n <= maxAnswer {
 			r.secrets.Unread = out.Body
@@ -268,6 +274,7 @@ func (k *Keeper) markLost(r *row, cause Cause) {
 		k.promoteUnverified(r)
 		return
 	}
+	r.note(RelinkRequired, k.Now(), cause)
 	r.State, r.Cause = tokenstore.StateRelinkRequired, string(cause)
 	r.Intent, r.DueAt = tokenstore.Intent{}, time.Time{}
 	r.release()
@@ -292,21 +299,16 @@ func (k *Keeper) lose(ctx context.Context, r row, cause Cause) (row, error) {
 	return saved, err
 }
 
-// verify checks the tokens of a new approval against the patient of the link.
-func (k *Keeper) verify(ctx context.Context, r row, p pair) error {
-	id, err := k.Verify(ctx, p.grant.AccessToken)
-	if err != nil {
-		return &WaitError{Reason: WaitVerify, Err: err}
+// verify finds out whether the tokens of an approval may be used. When it
+// returns nil, the record says.
+func (k *Keeper) verify(ctx context.Context, user string, p pair) error {
+	err := k.Admit(ctx, user, p.grant.AccessToken)
+	if unchecked, ok := errors.AsType[*UncheckedError](err); ok {
+		return &WaitError{Reason: WaitVerify, Err: unchecked.Err}
 	}
-	r.secrets.Unverified = false
-	if id != r.PublicID {
-		r.secrets.Main = nil
-		if _, err := k.lose(ctx, r, WrongPatient); err != nil {
-			return err
-		}
-		return &LostError{Cause: WrongPatient}
+	if _, shared := errors.AsType[*SharedError](err); shared || isRefused(err) || errors.Is(err, ErrOtherPatient) {
+		return nil
 	}
-	_, err = k.save(ctx, r)
 	return err
 }
 
@@ -317,6 +319,9 @@ func (k *Keeper) forecast(r *row) {
 		end = r.LinkedAt.Add(k.SessionLife)
 	}
 	if !end.IsZero() && k.Now().Add(k.EndsNotice).After(end) || !r.EndsAt.IsZero() {
+		if !r.details.EndsTold {
+			r.note(EndsSoon, k.Now(), "")
+		}
 		r.details.EndsTold = true
 	}
 }
@@ -331,16 +336,27 @@ var errSuperseded = errors.New("superseded")
 // until the store takes it, has moved on (errSuperseded) or is closed.
 func (k *Keeper) saveSuccessor(f *flight, held row, successor *answer) (row, error) {
 	ctx, start, user := context.Background(), k.Now(), held.AppUserID
-	base := held
+	base, retried := held, false
+	if held.secrets.Unverified || !held.belongs() {
+		successor.Terms = held.secrets.Main.Terms // its approval is still to be looked at
+	}
 	for try := 0; ; try++ {
 		next := base
 		k.setMain(&next, successor)
+		if retried {
+			next.note(SaveRetried, k.Now(), "")
+		}
+		if held.Intent.Attempt > 1 {
+			next.note(Recovered, k.Now(), "")
+		}
+		next.note(Refreshed, k.Now(), "")
 		k.forecast(&next)
 		saved, err := k.saveWithin(ctx, next)
 		if err == nil {
 			return saved, nil
 		}
 		if !isConflict(err) {
+			retried = true
 			k.emit(Event{Kind: SaveRetried, User: user, Err: err})
 		}
 		// A conflict, or an error after the store had written: find out.

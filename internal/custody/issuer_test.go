@@ -106,9 +106,7 @@ func keeper(t *testing.T, store tokenstore.Store, i *issuer, change ...func(*cus
 	c := custody.Config{
 		Store: store, Ring: ring, Environment: "test", ClientID: "client",
 		Refresh: i.Refresh, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verify: func(context.Context, string) (string, error) {
-			return "", errors.New("not expected to verify")
-		},
+		Verify:     func(context.Context, custody.Candidate) (string, error) { return patient, nil },
 		HardMargin: 30 * time.Second, AssumedLife: life,
 		PostTimeout: 20 * time.Second, LeaseTTL: 45 * time.Second, MaxSkew: time.Minute,
 		FlightTimeout: 150 * time.Second, SaveTimeout: time.Minute,
@@ -132,11 +130,11 @@ func link(t *testing.T, k *custody.Keeper, i *issuer) string {
 		t.Fatalf("Reserve: %v", err)
 	}
 	out := i.grant()
-	if err := k.Settle(ctx, user, time.Now(), out); err != nil {
+	if err := k.Settle(ctx, user, time.Now(), out, custody.Terms{}); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
-	if err := k.Confirm(ctx, user, out.Grant.AccessToken, patient); err != nil {
-		t.Fatalf("Confirm: %v", err)
+	if err := k.Admit(ctx, user, out.Grant.AccessToken); err != nil {
+		t.Fatalf("Admit: %v", err)
 	}
 	return out.Grant.AccessToken
 }

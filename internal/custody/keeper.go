@@ -44,11 +44,14 @@ type Config struct {
 	Scope string
 	// Refresh sends one POST.
 	Refresh func(ctx context.Context, refreshToken string) tokenwire.Outcome
-	// Verify asks whose tokens these are. It is called before the tokens of a
-	// link that a patient approved anew, and that could not be checked then,
-	// are shown to anybody.
-	Verify func(ctx context.Context, accessToken string) (publicID string, err error)
-	Now    func() time.Time
+	// Verify asks whose tokens these are, and whether they may be used: a
+	// *RefusedError says no, any other error that it could not be found out.
+	Verify func(ctx context.Context, c Candidate) (publicID string, err error)
+	// VerifyFirst says that nobody gets a token of any approval before Verify
+	// has let it pass. Without it that holds for approvals of a link that
+	// belongs to a patient already.
+	VerifyFirst bool
+	Now         func() time.Time
 	// Ticks says that reading a token may look at the clock in ticks: right for
 	// the machine's, and wrong for one that a test moves.
 	Ticks  bool
@@ -80,6 +83,14 @@ type Config struct {
 	// SaveTimeout is how long a process that does not reach the store may still
 	// be trying to save an answer, as far as other processes are concerned.
 	SaveTimeout time.Duration
+}
+
+// Candidate is an approval to verify.
+type Candidate struct {
+	User        string
+	AccessToken string
+	// PublicID is whom the link belongs to; "" if that is not known yet.
+	PublicID string
 }
 
 // Keeper keeps the tokens of all users of one store, environment and client

@@ -5,6 +5,7 @@ package custody
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -48,7 +49,12 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 			r.DueAt = until.Add(keepRemains)
 		}
 		r.details.Used = append(keep, used{Mark: mark, Until: until.UTC().Truncate(time.Second)})
-		if _, err = k.save(ctx, r); !isConflict(err) || ctx.Err() != nil {
+		r.note(Approved, now, "")
+		if _, err = k.save(ctx, r); err == nil {
+			k.emit(Event{Kind: Approved, User: user})
+			return nil
+		}
+		if !isConflict(err) || ctx.Err() != nil {
 			return err
 		}
 		k.breathe(ctx)
@@ -56,31 +62,35 @@ func (k *Keeper) Reserve(ctx context.Context, user, mark string, until time.Time
 }
 
 // Settle saves the first pair of an approval, which was asked for at asked.
-// Where the link already belongs to a patient, the pair is kept beside the one
-// in use until Confirm has told whether it is the same patient's. A record that
-// was unlinked since Reserve stays unlinked: ErrNoLink.
-func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out tokenwire.Outcome) error {
+// Where a link works that must not suffer, the pair is kept beside the one in
+// use until Admit has let it pass. A record that was unlinked since Reserve
+// stays unlinked: ErrNoLink.
+func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out tokenwire.Outcome, terms Terms) error {
 	// The code is spent: save even when the caller has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.SaveTimeout)
 	defer cancel()
 	got := newAnswer(out.Body, out.Grant, asked)
+	got.Terms = terms
 	for try := 0; ; try++ {
 		r, err := k.load(ctx, user)
 		if err == nil && r.State == tokenstore.StateUnlinked {
 			err = ErrNoLink
 		}
 		if err == nil {
-			if r.PublicID == "" {
-				k.setMain(&r, got)
-				r.secrets.Spare, r.secrets.Unverified = nil, false
-				r.LinkedAt, r.details.EndsTold = got.AskedAt, false
-			} else {
+			if r.belongs() || k.VerifyFirst && IsLink(r.Record) && !r.secrets.Unverified {
 				r.secrets.Spare = got
+			} else {
+				k.setMain(&r, got)
+				r.PublicID = ""
+				r.secrets.Spare, r.secrets.Claim, r.secrets.Unverified = nil, false, k.VerifyFirst
+				r.LinkedAt, r.details.EndsTold = got.AskedAt, false
 			}
+			r.note(Exchanged, k.Now(), "")
 			_, err = k.save(ctx, r)
 		}
 		if err == nil {
 			k.forget(user)
+			k.emit(Event{Kind: Exchanged, User: user})
 			return nil
 		}
 		if errors.Is(err, ErrNoLink) || errors.Is(err, ErrForeign) {
@@ -92,6 +102,9 @@ func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out t
 	}
 }
 
+// belongs reports whether the link's patient is fixed.
+func (r *row) belongs() bool { return r.PublicID != "" && !r.secrets.Claim }
+
 // Release forgets a reservation: the code was not spent, and the same callback
 // may come again.
 func (k *Keeper) Release(ctx context.Context, user, mark string) error {
@@ -101,92 +114,285 @@ func (k *Keeper) Release(ctx context.Context, user, mark string) error {
 	})
 }
 
-// Confirm fixes the patient of the pair that Settle saved: publicID is whose
-// accessToken is. If the link belongs to somebody else, the new pair is
-// dropped, the link stays as it was, and Confirm returns ErrOtherPatient. If
-// the pair has been replaced meanwhile, nothing happens.
-func (k *Keeper) Confirm(ctx context.Context, user, accessToken, publicID string) error {
-	err := k.amend(ctx, user, func(r *row) error {
-		if k.holds(r.secrets.Spare, accessToken) {
-			spare := r.secrets.Spare
-			r.secrets.Spare = nil
-			if r.PublicID != publicID {
-				return ErrOtherPatient
-			}
-			r.secrets.Unverified = false
-			k.setMain(r, spare)
-			r.LinkedAt, r.details.EndsTold = spare.AskedAt, false
-			return nil
-		}
-		if !k.holds(r.secrets.Main, accessToken) {
-			return errSuperseded
-		}
-		return r.fix(publicID)
-	})
+// Admit finds out whose the pair of accessToken is, which Settle saved, and
+// lets it into use or refuses it. Refused, it is dropped, and the link is as it
+// was before the approval: *RefusedError, ErrOtherPatient or *SharedError. If
+// it cannot be found out, the error is an *UncheckedError. If the pair has been
+// replaced meanwhile, nothing happens.
+func (k *Keeper) Admit(ctx context.Context, user, accessToken string) error {
+	r, err := k.patiently(ctx, user)
+	if err != nil {
+		return err
+	}
+	if r.answer(k, accessToken) == nil {
+		return nil
+	}
+	candidate := Candidate{User: user, AccessToken: accessToken}
+	if r.belongs() {
+		candidate.PublicID = r.PublicID
+	}
+	publicID, err := k.Verify(ctx, candidate)
 	switch {
 	case err == nil:
+		return k.confirm(ctx, user, accessToken, publicID)
+	case isRefused(err):
+		if failed := k.refuse(ctx, user, accessToken, Refused); failed != nil {
+			return failed
+		}
+		k.emit(Event{Kind: Refused, User: user})
+		return err
+	}
+	if failed := k.leave(ctx, user, accessToken); failed != nil {
+		return failed
+	}
+	return &UncheckedError{Err: err}
+}
+
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*RefusedError](err)
+	return refused
+}
+
+// patiently reads a record that may be read; it waits for a store that fails.
+func (k *Keeper) patiently(ctx context.Context, user string) (found row, err error) {
+	err = k.amend(ctx, user, func(r *row) error {
+		found = *r
+		return errSuperseded
+	})
+	return found, err
+}
+
+// answer returns the pair of accessToken, or nil.
+func (r *row) answer(k *Keeper, accessToken string) *answer {
+	for _, a := range []*answer{r.secrets.Spare, r.secrets.Main} {
+		if k.holds(a, accessToken) {
+			return a
+		}
+	}
+	return nil
+}
+
+// confirm lets the pair of accessToken into use as publicID's.
+//
+// Where the store can tell who else is linked to a patient, a first link is
+// written in two steps: first for others to see, then, when nobody else is
+// seen, to be used. So of two users who link one record at the same time at
+// least one sees the other.
+func (k *Keeper) confirm(ctx context.Context, user, accessToken, publicID string) error {
+	r, err := k.patiently(ctx, user)
+	if err != nil {
+		return err
+	}
+	a := r.answer(k, accessToken)
+	if a == nil {
+		return nil
+	}
+	if r.belongs() && r.PublicID != publicID && !a.Terms.Switch {
+		return k.refused(ctx, user, accessToken, OtherPatient, ErrOtherPatient)
+	}
+	look := (!r.belongs() || r.PublicID != publicID) && !a.Terms.Share && k.canLook()
+	if look {
+		if err := k.alone(ctx, user, publicID); err != nil {
+			return k.refused(ctx, user, accessToken, Shared, err)
+		}
+	}
+
+	claimed := false
+	err = k.amend(ctx, user, func(r *row) error {
+		a := r.answer(k, accessToken)
+		if a == nil || r.belongs() && r.PublicID != publicID && !a.Terms.Switch {
+			return errSuperseded
+		}
+		claimed = look && a == r.secrets.Main && !r.belongs()
+		if claimed {
+			r.PublicID, r.secrets.Claim, r.secrets.Unverified = publicID, true, true
+			return nil
+		}
+		k.use(r, a, publicID)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if look {
+		if err := k.alone(ctx, user, publicID); err != nil {
+			return k.refused(ctx, user, accessToken, Shared, err)
+		}
+	}
+	if claimed {
+		err = k.amend(ctx, user, func(r *row) error {
+			a := r.answer(k, accessToken)
+			if a == nil || r.PublicID != publicID {
+				return errSuperseded
+			}
+			k.use(r, a, publicID)
+			return nil
+		})
+	}
+	if err == nil {
 		k.emit(Event{Kind: Linked, User: user})
-	case errors.Is(err, ErrOtherPatient):
-		k.emit(Event{Kind: OtherPatient, User: user})
+	}
+	return err
+}
+
+// use makes a the pair in use, as publicID's.
+func (k *Keeper) use(r *row, a *answer, publicID string) {
+	if a == r.secrets.Spare {
+		r.secrets.Spare = nil
+		k.setMain(r, a)
+		r.LinkedAt, r.details.EndsTold = a.AskedAt, false
+	}
+	a.Terms = Terms{} // they were this approval's, and are used up
+	r.PublicID, r.secrets.Claim, r.secrets.Unverified = publicID, false, false
+	r.note(Linked, k.Now(), "")
+}
+
+// canLook reports whether the store can tell who is linked to a patient.
+func (k *Keeper) canLook() bool {
+	_, ok := k.Store.(tokenstore.Finder)
+	return ok
+}
+
+// enough is how many others are named who are linked to one patient.
+const enough = 10
+
+// alone returns a *SharedError if another user is linked to a patient.
+func (k *Keeper) alone(ctx context.Context, user, publicID string) error {
+	finder, ok := k.Store.(tokenstore.Finder)
+	if !ok {
+		return nil
+	}
+	found, err := finder.FindPublicID(ctx, publicID, enough)
+	if err != nil {
+		return &StoreError{Op: "find", Err: err}
+	}
+	var others []string
+	for _, r := range found {
+		if r.AppUserID != user && IsLink(r) && r.Environment == k.Environment && r.ClientID == k.ClientID {
+			others = append(others, r.AppUserID)
+		}
+	}
+	if len(others) > 0 {
+		return &SharedError{Users: others}
+	}
+	return nil
+}
+
+// refused drops the pair of accessToken and returns why. A store that failed to
+// tell is no reason to drop anything.
+func (k *Keeper) refused(ctx context.Context, user, accessToken string, kind Kind, why error) error {
+	if failed, ok := errors.AsType[*StoreError](why); ok {
+		return failed
+	}
+	if err := k.refuse(ctx, user, accessToken, kind); err != nil {
+		return err
+	}
+	k.emit(Event{Kind: kind, User: user})
+	return why
+}
+
+// refuse drops the pair of accessToken. A link that is in use beside it stays
+// as it is, one that had ended stays ended, and where there was none, there is
+// none.
+func (k *Keeper) refuse(ctx context.Context, user, accessToken string, why Kind) error {
+	lost := false
+	err := k.amend(ctx, user, func(r *row) error {
+		lost = false
+		r.note(why, k.Now(), "")
+		switch r.answer(k, accessToken) {
+		case nil:
+			return errSuperseded
+		case r.secrets.Spare:
+			r.secrets.Spare = nil
+			return nil
+		}
+		belongs := r.belongs()
+		r.secrets = secrets{Spare: r.secrets.Spare}
+		if belongs {
+			k.markLost(r, WrongPatient)
+			lost = r.State == tokenstore.StateRelinkRequired
+			return nil
+		}
+		r.PublicID = ""
+		r.State, r.Cause, r.Intent = tokenstore.StatePending, "", tokenstore.Intent{}
+		r.ExpiresAt, r.EndsAt, r.LinkedAt, r.RefreshedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		r.DueAt = k.Now().Add(keepRemains)
+		return nil
+	})
+	if err == nil && lost {
+		k.emit(Event{Kind: RelinkRequired, User: user, Cause: WrongPatient})
 	}
 	return err
 }
 
 // Fix fixes the patient of a link that has none yet, if it is still the link
-// that was made at linkedAt.
+// that was made at linkedAt: what Admit could not find out.
 func (k *Keeper) Fix(ctx context.Context, user string, linkedAt time.Time, publicID string) error {
-	return k.amend(ctx, user, func(r *row) error {
-		// Nothing is written without a change: a write drops the token in memory.
-		if !r.LinkedAt.Equal(linkedAt) || r.PublicID == publicID {
-			return errSuperseded
-		}
-		return r.fix(publicID)
-	})
-}
-
-func (r *row) fix(publicID string) error {
-	if r.PublicID == "" {
-		r.PublicID = publicID
-	}
-	if r.PublicID != publicID {
+	r, err := k.patiently(ctx, user)
+	switch {
+	case err != nil:
+		return err
+	case !r.LinkedAt.Equal(linkedAt) || r.secrets.Main == nil:
+		return nil
+	case r.belongs() && r.PublicID != publicID:
 		return ErrOtherPatient
+	case r.belongs():
+		return nil // nothing is written without a change: a write drops the token in memory
 	}
-	return nil
+	if !r.secrets.Main.Terms.Share {
+		if err := k.alone(ctx, user, publicID); err != nil {
+			return k.end(ctx, user, r, err)
+		}
+	}
+	return k.confirm(ctx, user, k.read(r.secrets.Main).grant.AccessToken, publicID)
 }
 
-// Refuse drops the pair of accessToken: it is not a patient's. What else the
-// record holds stays.
-func (k *Keeper) Refuse(ctx context.Context, user, accessToken string) error {
-	return k.amend(ctx, user, func(r *row) error {
-		switch {
-		case k.holds(r.secrets.Spare, accessToken):
-			r.secrets.Spare = nil
-		case k.holds(r.secrets.Main, accessToken):
-			r.secrets = secrets{}
-			r.State, r.ExpiresAt, r.EndsAt, r.DueAt = tokenstore.StatePending, time.Time{}, time.Time{}, time.Time{}
-		default:
+// end ends a link that has been in use, because its patient turned out to be
+// another user's too. No tokens are deleted: it may be the other one that is
+// wrong.
+func (k *Keeper) end(ctx context.Context, user string, seen row, why error) error {
+	if failed, ok := errors.AsType[*StoreError](why); ok {
+		return failed
+	}
+	err := k.amend(ctx, user, func(r *row) error {
+		if !r.LinkedAt.Equal(seen.LinkedAt) || r.State == tokenstore.StateRelinkRequired {
 			return errSuperseded
 		}
+		r.note(Shared, k.Now(), "")
+		k.markLost(r, WrongPatient)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	k.emit(Event{Kind: Shared, User: user})
+	k.emit(Event{Kind: RelinkRequired, User: user, Cause: WrongPatient})
+	return why
 }
 
 func (k *Keeper) holds(a *answer, accessToken string) bool {
 	return a != nil && k.read(a).grant.AccessToken == accessToken
 }
 
-// Leave says that it could not be found out whose pair Settle saved. A link
+// leave says that it could not be found out whose pair Settle saved. A link
 // that works goes on as it is, with the new pair in reserve; one that does not
-// takes the new pair, which is checked before anybody gets it.
-func (k *Keeper) Leave(ctx context.Context, user, accessToken string) error {
+// takes the new pair, which is verified before anybody gets it.
+func (k *Keeper) leave(ctx context.Context, user, accessToken string) error {
+	linked := false
 	err := k.amend(ctx, user, func(r *row) error {
-		if !k.holds(r.secrets.Spare, accessToken) || r.State != tokenstore.StateRelinkRequired {
-			return errSuperseded
+		linked = false
+		switch {
+		case k.holds(r.secrets.Spare, accessToken) && r.State == tokenstore.StateRelinkRequired:
+			k.promoteUnverified(r)
+			return nil
+		case k.holds(r.secrets.Main, accessToken) && !r.secrets.Unverified:
+			linked = true
+			r.note(Linked, k.Now(), "")
+			return nil
 		}
-		k.promoteUnverified(r)
-		return nil
+		return errSuperseded
 	})
-	if err == nil {
+	if err == nil && linked {
 		k.emit(Event{Kind: Linked, User: user})
 	}
 	return err
@@ -261,9 +467,14 @@ func (k *Keeper) Unlink(ctx context.Context, user string) error {
 			AppUserID: user, Version: r.Version,
 			Environment: k.Environment, ClientID: k.ClientID,
 			State: tokenstore.StateUnlinked, Generation: r.Generation + 1,
-			DueAt:   k.Now().Add(keepRemains),
-			Lease:   tokenstore.Lease{Fence: r.Lease.Fence + 1},
-			Details: r.Details, // used approvals stay used
+			DueAt: k.Now().Add(keepRemains),
+			Lease: tokenstore.Lease{Fence: r.Lease.Fence + 1},
+		}
+		old := row{Record: tombstone, details: remembered(r)}
+		old.note(Unlinked, k.Now(), "")
+		old.details.Unverified = false
+		if b, err := json.Marshal(old.details); err == nil { // it always is
+			tombstone.Details = b
 		}
 		_, err = k.Store.Save(ctx, tombstone)
 		if err == nil {
@@ -291,6 +502,19 @@ func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, erro
 		return tokenstore.Record{}, ErrForeign
 	}
 	return r, nil
+}
+
+// Past returns what is kept of the past of a user's link, oldest first, be it
+// one that was unlinked or refused a while ago; ErrNoLink without any.
+func (k *Keeper) Past(ctx context.Context, user string) ([]Happened, error) {
+	r, err := k.Store.Load(ctx, user)
+	switch {
+	case err != nil:
+		return nil, storeError("load", err)
+	case r.Environment != k.Environment || r.ClientID != k.ClientID:
+		return nil, ErrForeign
+	}
+	return remembered(r).Past, nil
 }
 
 // IsLink reports whether a record is a link, working or not: pending approvals

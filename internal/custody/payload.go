@@ -24,9 +24,20 @@ type secrets struct {
 	// may hold Main's successor.
 	Unread []byte `json:"unread,omitempty"`
 	// Unverified: Main came with a new approval, and it is not known yet
-	// whether it is the same patient's. Here, and not in clear, because whoever
-	// can clear it can link the wrong patient.
+	// whether it may be used. Here, and not in clear, because whoever can clear
+	// it can link the wrong patient.
 	Unverified bool `json:"unverified,omitempty"`
+	// Claim: the record's public id was written for others to see, and it is not
+	// known yet whether somebody else has it too.
+	Claim bool `json:"claim,omitempty"`
+}
+
+// Terms are what an approval may do beside renewing a link.
+type Terms struct {
+	// Switch: it may be another patient's than the link belongs to.
+	Switch bool `json:"switch,omitempty"`
+	// Share: another user may be linked to the same patient.
+	Share bool `json:"share,omitempty"`
 }
 
 // answer is a token answer as the server sent it, and when it was asked for. Its
@@ -35,6 +46,8 @@ type secrets struct {
 type answer struct {
 	Body    []byte    `json:"body"`
 	AskedAt time.Time `json:"at"`
+	// Terms are those of the approval it came with; none after a refresh.
+	Terms Terms `json:"terms,omitzero"`
 }
 
 // pair is an answer, read.
@@ -51,6 +64,10 @@ type details struct {
 	Used []used `json:"used,omitempty"`
 	// EndsTold: the end of the session was reported.
 	EndsTold bool `json:"ends_told,omitempty"`
+	// Unverified says for operators what secrets say for us.
+	Unverified bool `json:"unverified,omitempty"`
+	// Past is what happened to the link, oldest first.
+	Past []Happened `json:"past,omitempty"`
 }
 
 type used struct {
@@ -151,7 +168,8 @@ func (k *Keeper) save(ctx context.Context, r row) (row, error) {
 		}
 	}
 	r.Details = nil
-	if len(r.details.Used) > 0 || r.details.EndsTold {
+	r.details.Unverified = r.secrets.Unverified
+	if len(r.details.Used) > 0 || len(r.details.Past) > 0 || r.details.EndsTold || r.details.Unverified {
 		b, err := json.Marshal(r.details)
 		if err != nil {
 			return row{}, err

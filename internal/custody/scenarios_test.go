@@ -205,8 +205,8 @@ func (s *sessions) links(t *testing.T, k *custody.Keeper, n int) []string {
 		s.mu.Unlock()
 		for _, err := range []error{
 			k.Reserve(t.Context(), u, "mark", time.Now().Add(time.Minute)),
-			k.Settle(t.Context(), u, time.Now(), out),
-			k.Confirm(t.Context(), u, out.Grant.AccessToken, "patient of "+u),
+			k.Settle(t.Context(), u, time.Now(), out, custody.Terms{Share: true}),
+			k.Admit(t.Context(), u, out.Grant.AccessToken),
 		} {
 			if err != nil {
 				t.Fatal(err)

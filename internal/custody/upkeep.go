@@ -30,8 +30,13 @@ func (k *Keeper) Reseal(ctx context.Context, user string) (done bool, err error)
 		if len(r.Sealed) == 0 || r.KeyID == k.Ring.KeyID() {
 			return false, nil
 		}
-		if _, err = k.save(ctx, r); !isConflict(err) {
-			return err == nil, err
+		r.note(KeyRotated, k.Now(), "")
+		if _, err = k.save(ctx, r); err == nil {
+			k.emit(Event{Kind: KeyRotated, User: user})
+			return true, nil
+		}
+		if !isConflict(err) {
+			return false, err
 		}
 	}
 }

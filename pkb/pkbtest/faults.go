@@ -44,6 +44,20 @@ func (s *Server) Next(e Endpoint, f ...Fault) {
 	s.faults[e] = append(s.faults[e], f...)
 }
 
+// ClearFaults takes back the faults that are queued and not used, at every
+// endpoint, and returns how many there were. A test that wants every fault to
+// have been met wants 0.
+func (s *Server) ClearFaults() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, queue := range s.faults {
+		n += len(queue)
+	}
+	clear(s.faults)
+	return n
+}
+
 // Respond answers with this instead of doing the work: no code is spent, no
 // token rotates. contentType "" sends no Content-Type.
 func Respond(status int, contentType, body string) Fault {

@@ -85,7 +85,7 @@ func (c *Cluster) Link(ctx context.Context, appUserID string) error {
 
 // Link links a user of client to patient, who approves at once.
 func Link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) error {
-	address, pending, err := client.Authorize(ctx, appUserID)
+	address, pending, err := client.Authorize(ctx, appUserID, pkb.AllowShared())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func startOurs(p *process) keeper {
 			user, _, _ := split(refreshToken)
 			return endpoint.Refresh(context.WithValue(ctx, whose{}, p.world.session(user)), refreshToken, "PATIENT")
 		},
-		Verify: func(context.Context, string) (string, error) { return "", errors.New("not needed here") },
+		Verify: func(_ context.Context, c custody.Candidate) (string, error) { return "patient-of-" + c.User, nil },
 		Now:    p.now, Logger: slog.New(slog.DiscardHandler),
 		OnEvent: func(e custody.Event) {
 			if e.Kind == custody.SaveFailed {
@@ -97,10 +97,10 @@ func (o *ours) link(ctx context.Context, s *session, asked time.Time, answer []b
 	if err != nil {
 		return err
 	}
-	if err := o.Settle(ctx, s.user, asked, tokenwire.Outcome{Class: tokenwire.OK, Status: http.StatusOK, Body: answer, Grant: g}); err != nil {
+	if err := o.Settle(ctx, s.user, asked, tokenwire.Outcome{Class: tokenwire.OK, Status: http.StatusOK, Body: answer, Grant: g}, custody.Terms{}); err != nil {
 		return err
 	}
-	return o.Confirm(ctx, s.user, g.AccessToken, "patient-of-"+s.user)
+	return o.Admit(ctx, s.user, g.AccessToken)
 }
 
 func (o *ours) token(ctx context.Context, s *session) (string, error) {

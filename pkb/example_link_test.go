@@ -1,0 +1,211 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// A host without cookies: the app on the patient's phone opens the address and
+// is called back through a URL scheme of its own. Its backend keeps the pending
+// value, and takes the callback's address from the app.
+func ExampleRedirectTo() {
+	ctx := context.Background()
+	const callbackURI = "com.example.app:/pkb/callback" // registered with PKB
+	server := pkbtest.New(pkbtest.Config{ClientID: "my-app", RedirectURIs: []string{"https://app.example/pkb/callback", callbackURI}})
+	ada := server.AddPatient(pkbtest.Patient{PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316"})
+	client, err := demoClient(server, pkb.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// The app asks its backend for a link; the user is the one of its session.
+	var sessions sync.Map // your server-side sessions: user to pending value
+	address, pending, err := client.Authorize(ctx, "app-user-1", pkb.RedirectTo(callbackURI))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sessions.Store("app-user-1", pending.Encode())
+
+	back, err := server.Approve(ctx, address, ada) // the patient, in the phone's browser
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// The app was opened with the address and posts it to its backend.
+	opened, err := url.Parse(back.String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	kept, _ := sessions.LoadAndDelete("app-user-1")
+	pending, err = pkb.ParsePending(kept.(string))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	link, err := client.Complete(ctx, "app-user-1", pending, opened.Query())
+	fmt.Println(opened.Scheme, link.PublicID, err)
+	// Output: com.example.app 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
+}
+
+// Somebody linked the wrong account and wants to link another.
+func ExampleAllowSwitch() {
+	ctx := context.Background()
+	server, mother, client := demo()
+	demoLink(ctx, server, mother, client)
+	daughter := server.AddPatient(pkbtest.Patient{PublicID: "2d4a8b2d-f885-499f-ba51-50600312f316"})
+
+	relink := func(opts ...pkb.AuthorizeOption) {
+		address, pending, err := client.Authorize(ctx, "app-user-1", opts...)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		back, err := server.Approve(ctx, address, daughter)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		link, err := client.Complete(ctx, "app-user-1", pending, back.Query())
+		fmt.Println(link.PublicID, errors.Is(err, pkb.ErrWrongPatient))
+	}
+	relink()
+	relink(pkb.AllowSwitch())
+	// Output:
+	// true
+	// 2d4a8b2d-f885-499f-ba51-50600312f316 false
+}
+
+// A parent and a child who use one record through two users of the app.
+func ExampleAllowShared() {
+	ctx := context.Background()
+	server, patient, client := demo()
+	demoLink(ctx, server, patient, client)
+
+	link := func(opts ...pkb.AuthorizeOption) error {
+		address, pending, err := client.Authorize(ctx, "app-user-2", opts...)
+		if err != nil {
+			return err
+		}
+		back, err := server.Approve(ctx, address, patient)
+		if err != nil {
+			return err
+		}
+		_, err = client.Complete(ctx, "app-user-2", pending, back.Query())
+		return err
+	}
+	err := link()
+	var shared *pkb.SharedRecordError
+	fmt.Println(errors.As(err, &shared), shared.AppUserIDs)
+	fmt.Println(link(pkb.AllowShared()))
+	// Output:
+	// true [app-user-1]
+	// <nil>
+}
+
+// A host that knows its users' NHS numbers, and links nobody else's record.
+func ExampleCandidate() {
+	ctx := context.Background()
+	server, ada, _ := demo()
+	known := map[string]string{"app-user-1": "9990000018"} // your database
+	client, err := demoClient(server, pkb.Config{
+		Identify: func(_ context.Context, c pkb.Candidate) error {
+			number, ok := c.Self.NHSNumber()
+			if !ok || number.Reveal() != known[c.AppUserID] {
+				return pkb.ErrIdentityRefused
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	link := func(patient *pkbtest.Patient) (pkb.Link, error) {
+		address, pending, err := client.Authorize(ctx, "app-user-1")
+		if err != nil {
+			return pkb.Link{}, err
+		}
+		back, err := server.Approve(ctx, address, patient)
+		if err != nil {
+			return pkb.Link{}, err
+		}
+		return client.Complete(ctx, "app-user-1", pending, back.Query())
+	}
+	_, err = link(server.AddPatient(pkbtest.Patient{}))
+	fmt.Println(errors.Is(err, pkb.ErrIdentityRefused))
+	linked, err := link(ada)
+	fmt.Println(linked.Verified, err)
+	// Output:
+	// true
+	// true <nil>
+}
+
+// What happened to a link, for a page that operators look at.
+func ExampleClient_Timeline() {
+	ctx := context.Background()
+	server, patient, client := demo()
+	demoLink(ctx, server, patient, client)
+	if err := client.Unlink(ctx, "app-user-1"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	timeline, err := client.Timeline(ctx, "app-user-1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, entry := range timeline {
+		fmt.Println(entry.Kind)
+	}
+	// Output:
+	// approved
+	// exchanged
+	// linked
+	// unlinked
+}
+
+// A host with pages of its own for what can happen.
+func ExampleFailure() {
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.Sandbox(), ClientID: "my-app", RedirectURL: "https://app.example/pkb/callback",
+		Store: tokenstore.NewMemory(),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	web := client.Web(pkb.WebConfig{
+		User: func(*http.Request) string { return "app-user-1" }, // your session
+		Linked: func(w http.ResponseWriter, r *http.Request, _ pkb.Link) {
+			http.Redirect(w, r, "/account?linked", http.StatusSeeOther)
+		},
+		Failed: func(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
+			if errors.Is(f.Err, pkb.ErrAccessDenied) {
+				http.Redirect(w, r, "/account", http.StatusSeeOther) // the patient said no
+				return
+			}
+			http.Error(w, f.Text, f.Status) // your own page
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /pkb/link", web.Link())
+	mux.Handle("GET /pkb/switch", web.Link(pkb.AllowSwitch()))
+	mux.Handle("GET /pkb/callback", web.Callback())
+	fmt.Println(web)
+	// Output: pkb.Web{Done: "/"}
+}
