@@ -1,22 +1,6 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pkb links the users of a host application to their records at
-// Patients Know Best (PKB), and keeps those links alive.
-//
-// A patient approves once, in a browser: [Client.Authorize] makes the address
-// to send the patient to, [Client.Complete] takes the callback. From then on
-// [Client.ForUser] calls PKB for that patient, from any goroutine and any
-// replica.
-//
-// What is hard about it: a PKB refresh token works once. Presented twice, PKB
-// ends the session, and the patient has to approve again. So this package
-// refreshes each user's token once across all goroutines and all processes
-// that share a [TokenStore], saves what it gets before it uses it, and never
-// repeats a refresh blindly. Hand tokens to nothing else that refreshes them.
-//
-// Nothing here was checked against a live PKB server: what PKB's pages do not
-// say is marked as inferred where it matters, and can be configured.
 package pkb
 
 import (

@@ -181,6 +181,30 @@ func TestLinksResolve(t *testing.T) {
 	}), "docs/b.md", "#nowhere", "docs/none", "other.md")
 }
 
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`")
+
+// missingTests finds tests that a document names and that are not there.
+func missingTests(documents, code map[string]string) (problems []string) {
+	for _, name := range sortedKeys(documents) {
+		for _, m := range testName.FindAllStringSubmatch(documents[name], -1) {
+			declared := regexp.MustCompile(`(?m)^func ` + m[1] + `\(`)
+			if !slices.ContainsFunc(sortedKeys(code), func(file string) bool { return declared.MatchString(code[file]) }) {
+				problems = append(problems, fmt.Sprintf("%s names %s, and there is no such test", name, m[1]))
+			}
+		}
+	}
+	return problems
+}
+
+func TestNamedTestsExist(t *testing.T) {
+	report(t, "a threat whose test has gone is a threat that nobody looks at any more",
+		missingTests(files(t, func(name string) bool { return path.Ext(name) == ".md" }), files(t, isGo)))
+	finds(t, missingTests(
+		map[string]string{"a.md": "`TestThere` and `TestGone`, TestNotNamed, `Test`"},
+		map[string]string{"a_test.go": "func TestThere(t *testing.T) {}\nfunc TestGoneToo(t *testing.T) {}\n"},
+	), "TestGone,")
+}
+
 // personal finds what belongs to somebody's machine or somebody's to-do list.
 // The patterns are put together so that this file does not contain them.
 var personal = []struct {
