@@ -147,7 +147,9 @@ type Config struct {
 	// that worked works on. Any other error means that it could not be found
 	// out; the link then waits, no call succeeds on it, and Identify is asked
 	// again at the next one. It may be called by several goroutines and
-	// replicas at once, and twice for one approval; ctx has a deadline.
+	// replicas at once, and twice for one approval; ctx has a deadline. Call
+	// PKB for this user with nothing but what c holds: the user's other calls
+	// wait for the verdict.
 	Identify func(ctx context.Context, c Candidate) error
 
 	// SessionLife is how long PKB's sessions last for your client id, if PKB
