@@ -4,11 +4,7 @@
 package pkbtest
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"net/url"
@@ -42,15 +38,16 @@ type authorizeRequest struct {
 	redirectURI     string
 	state           string
 	challenge       string
-	// params are what the consent form carries along.
+	// params are what the pages' forms carry along.
 	params []param
 }
 
 type param struct{ Name, Value string }
 
-// authorize serves the consent page (GET) and its buttons (POST). Documented:
-// path, parameters, error page instead of redirect, Approve and Deny. Inferred:
-// that the page posts to its own address, and status 302 and 400.
+// authorize serves the log-in page and the consent page (GET) and the consent
+// page's buttons (POST). Documented: path, parameters, error page instead of
+// redirect, a log-in and a page that names the client, with Approve and Deny.
+// Inferred: that the pages post to their own address, and status 302 and 400.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	refuse := func() {
 		sendPage(w, http.StatusMethodNotAllowed, errorPage, "This page is opened with GET.")
@@ -71,14 +68,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method != http.MethodPost {
-		s.mu.Lock()
-		patients := slices.Clone(s.patients)
-		s.mu.Unlock()
-		sendPage(w, http.StatusOK, consentPage, struct {
-			Client   string
-			Params   []param
-			Patients []*Patient
-		}{s.cfg.ClientID, req.params, patients})
+		s.logIn(w, req, fields)
 		return
 	}
 
@@ -87,12 +77,16 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	case "deny":
 		back = url.Values{"error": {"access_denied"}}
 	case "approve":
-		issued := s.issueCode(req, fields.Get("patient"))
-		if issued == "" {
+		issued, denies := s.issueCode(req, fields.Get("patient"))
+		switch {
+		case denies:
+			back = url.Values{"error": {"access_denied"}}
+		case issued == "":
 			sendPage(w, http.StatusBadRequest, errorPage, "No patient was chosen, or one that this server does not know.")
 			return
+		default:
+			back = url.Values{"code": {issued}}
 		}
-		back = url.Values{"code": {issued}}
 	default:
 		sendPage(w, http.StatusBadRequest, errorPage, "The form was sent without Approve or Deny.")
 		return
@@ -105,19 +99,21 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusFound, "", nil)
 }
 
-// issueCode commits an approval. It returns "" if nobody has that public id.
-func (s *Server) issueCode(req authorizeRequest, publicID string) string {
+// issueCode commits an approval. It returns "" if nobody has that public id, or
+// if whoever has it denies.
+func (s *Server) issueCode(req authorizeRequest, publicID string) (issued string, denies bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.patient(publicID) == nil {
-		return ""
+	p := s.patient(publicID)
+	if p == nil || p.Denies {
+		return "", p != nil
 	}
-	issued := newToken()
+	issued = newToken()
 	s.codes[issued] = &code{
 		clientID: s.cfg.ClientID, redirectURI: req.sentRedirectURI, registered: req.redirectURI,
 		challenge: req.challenge, publicID: publicID, scope: scopePatient, expires: s.now().Add(s.cfg.CodeLife),
 	}
-	return issued
+	return issued, false
 }
 
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
@@ -216,77 +212,4 @@ func withQuery(uri string, add url.Values) string {
 		joint = "&"
 	}
 	return uri + joint + add.Encode()
-}
-
-const pageStyle = `body{font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}` +
-	`fieldset{margin:1rem 0}label{display:block;padding:.4rem 0}button{font:inherit;padding:.6rem 1.4rem;margin-right:.6rem}` +
-	`aside{border-left:.3rem solid #8a5a00;padding-left:.8rem}`
-
-// pagePolicy lets a page do nothing but show its own style. There is no
-// form-action: Chromium applies it to the redirect too, which must reach the
-// app.
-var pagePolicy = func() string {
-	sum := sha256.Sum256([]byte(pageStyle))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'"
-}()
-
-func page(name, content string) *template.Template {
-	return template.Must(template.New(name).Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>` + name + ` - PKB for tests</title>
-<style>` + pageStyle + `</style>
-</head>
-<body>
-<main>
-` + content + `
-<aside><p>This is a PKB for tests. It is not Patients Know Best, and its patients are made up.</p></aside>
-</main>
-</body>
-</html>
-`))
-}
-
-var errorPage = page("Error", `<h1>This did not work</h1>
-<p role="alert">{{.}}</p>
-<p>Nothing was sent to the app.</p>`)
-
-// The form's address is relative, so that it works under any path.
-var consentPage = page("Approve access", `<h1>Approve access to your record</h1>
-<p>The app <strong>{{.Client}}</strong> asks for access to your health record.</p>
-<form method="post" action="apiAuthorize.action">
-{{range .Params}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
-{{end}}<fieldset>
-<legend>Who are you?</legend>
-{{range $i, $p := .Patients}}<label><input type="radio" name="patient" value="{{.PublicID}}"{{if eq $i 0}} checked{{end}}> {{.Title}} {{.FirstName}} {{.LastName}}, born {{.DateOfBirth}}</label>
-{{else}}<p>This server has no patients yet.</p>
-{{end}}</fieldset>
-<button type="submit" name="decision" value="approve">Approve</button>
-<button type="submit" name="decision" value="deny">Deny</button>
-</form>`)
-
-func sendPage(w http.ResponseWriter, status int, t *template.Template, data any) {
-	page := mustRender(t, data)
-	guardPage(w)
-	send(w, status, "text/html; charset=utf-8", page)
-}
-
-// mustRender panics when a page cannot be made; the pages are constants.
-func mustRender(t *template.Template, data any) []byte {
-	var b bytes.Buffer
-	if err := t.Execute(&b, data); err != nil {
-		panic(fmt.Sprintf("pkbtest: a page could not be made: %v", err))
-	}
-	return b.Bytes()
-}
-
-// guardPage keeps what the page and its address hold from caches and others.
-func guardPage(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", pagePolicy)
 }

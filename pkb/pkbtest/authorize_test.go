@@ -176,38 +176,59 @@ func TestApproveNeedsAPatientOfThisServer(t *testing.T) {
 
 // What the browser relies on: who asks is named and escaped, the style that the
 // policy allows is the one on the page, nothing is kept or passed on.
-func TestConsentPage(t *testing.T) {
+func TestPages(t *testing.T) {
 	a := newApp(t, pkbtest.Config{ClientID: `<i>"client"</i>`, BasePath: "tenant/"})
-	a.server.AddPatient(pkbtest.Patient{FirstName: "<script>", LastName: "O'Example"})
-	status, h, page := a.call(http.MethodGet, strings.TrimPrefix(authorizeURL(a.server, "state", `"><script>`), a.server.URL()), "", "", "")
-	if status != http.StatusOK {
-		t.Fatalf("status %d: %s", status, page)
-	}
-	if strings.Contains(page, "<script") || strings.Contains(page, "<i>") {
-		t.Errorf("markup of others on the page:\n%s", page)
-	}
-	for _, want := range []string{
-		`&lt;i&gt;&#34;client&#34;&lt;/i&gt;`, `action="apiAuthorize.action"`, `O&#39;Example`,
-		`>Approve</button>`, `>Deny</button>`, `lang="en"`, "not Patients Know Best",
+	p := a.server.AddPatient(pkbtest.Patient{FirstName: "<script>", LastName: "O'Example", Scenario: "<script>", About: "<script>"})
+	authorize := strings.TrimPrefix(authorizeURL(a.server, "state", `"><script>`), a.server.URL())
+	named := []string{`&lt;i&gt;&#34;client&#34;&lt;/i&gt;`, `O&#39;Example`, `action="apiAuthorize.action"`}
+	titles := map[string]string{}
+	for name, tc := range map[string]struct {
+		address string
+		status  int
+		want    []string
+	}{
+		"log-in":        {authorize, 200, append(named, `value="`+p.PublicID+`"`, `>Log in</button>`, `<label for="patient">`, `<label for="who">`)},
+		"log-in again":  {authorize + "&who=" + url.QueryEscape(`"><script>`), 400, append(named, `role="alert"`, "Nobody here has", `aria-invalid="true"`)},
+		"nobody chosen": {authorize + "&patient=&who=+", 400, append(named, `role="alert"`, "Choose who you are")},
+		"nobody known":  {authorize + "&patient=stranger", 400, append(named, `role="alert"`, "Choose who you are")},
+		"consent":       {authorize + "&patient=" + p.PublicID, 200, append(named, `>Approve</button>`, `>Deny</button>`, "Log in as somebody else")},
+		"error":         {authorize + "&scope=", 400, []string{`role="alert"`, "Nothing was sent to the app"}},
 	} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the page lacks %s:\n%s", want, page)
-		}
+		t.Run(name, func(t *testing.T) {
+			status, h, page := a.call(http.MethodGet, tc.address, "", "", "")
+			if status != tc.status {
+				t.Fatalf("status %d: %s", status, page)
+			}
+			if strings.Contains(page, "<script") || strings.Contains(page, "<i>") {
+				t.Errorf("markup of others on the page:\n%s", page)
+			}
+			for _, want := range append(tc.want, `lang="en"`, "<h1>", "<main>", "not Patients Know Best") {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page lacks %s:\n%s", want, page)
+				}
+			}
+			style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(page)
+			title := regexp.MustCompile(`<title>(.*)</title>`).FindStringSubmatch(page)
+			if style == nil || title == nil {
+				t.Fatalf("no style or no title:\n%s", page)
+			}
+			titles[title[1]] += name + " "
+			sum := sha256.Sum256([]byte(style[1]))
+			want := map[string]string{
+				"Cache-Control":           "no-store",
+				"Referrer-Policy":         "no-referrer",
+				"Content-Security-Policy": "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'",
+				"Set-Cookie":              "",
+			}
+			for name, value := range want {
+				if diff := cmp.Diff(value, h.Get(name)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
+			}
+		})
 	}
-	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(page)
-	if style == nil {
-		t.Fatal("no style")
-	}
-	sum := sha256.Sum256([]byte(style[1]))
-	want := map[string]string{
-		"Cache-Control":           "no-store",
-		"Referrer-Policy":         "no-referrer",
-		"Content-Security-Policy": "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'",
-	}
-	for name, value := range want {
-		if diff := cmp.Diff(value, h.Get(name)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+	if len(titles) != 4 {
+		t.Errorf("whoever hears only the titles cannot tell the pages apart: %q", titles)
 	}
 }
 

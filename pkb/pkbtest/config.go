@@ -15,6 +15,9 @@ import (
 type Config struct {
 	// ClientID is the one client id the server knows. Default "test-client".
 	ClientID string
+	// ClientName is what the log-in and consent pages call the client: its owner
+	// and product name. Default: ClientID.
+	ClientName string
 	// ClientSecret is asked for at the token endpoint, either as client_secret
 	// in the form or with HTTP Basic. Default "": a public client, which sends
 	// client_id in the form and is refused if it sends a secret.
@@ -54,6 +57,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.ClientID == "" {
 		c.ClientID = "test-client"
+	}
+	if c.ClientName == "" {
+		c.ClientName = c.ClientID
 	}
 	c.RedirectURIs = slices.Clone(c.RedirectURIs)
 	if len(c.RedirectURIs) == 0 {

@@ -15,10 +15,11 @@ import (
 	"strings"
 )
 
-// Approve plays a patient who opens authorizeURL in a browser, picks p and
-// presses Approve: it gets the page and posts its form, in memory, whatever
-// host authorizeURL names. It returns where the browser is sent, which is the
-// app's callback with code and state; it does not go there.
+// Approve plays a patient who opens authorizeURL in a browser, logs in as p and
+// presses Approve: it gets the page and posts the consent form, in memory,
+// whatever host authorizeURL names. It returns where the browser is sent, which
+// is the app's callback with code and state, or with an error if p denies; it
+// does not go there.
 //
 // The error carries the text of PKB's error page when the authorize request was
 // bad, and says so when p was not added to this server. It never repeats the
@@ -43,20 +44,19 @@ func (s *Server) decide(ctx context.Context, authorizeURL, decision, publicID st
 	}
 	status, _, page, err := s.browse(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("pkbtest: opening the consent page: %w", err)
+		return nil, fmt.Errorf("pkbtest: opening the authorize page: %w", err)
 	}
 	if status != http.StatusOK {
 		return nil, fmt.Errorf("pkbtest: instead of the consent page came an error page (status %d): %s", status, words(page))
 	}
-	action, fields, choices, err := readConsentForm(page)
+	// The consent page has the same fields beside the patient and the decision,
+	// so that it need not be opened.
+	action, fields, err := readHiddenFields(page)
 	if err != nil {
 		return nil, err
 	}
 	fields.Set("decision", decision)
 	if publicID != "" {
-		if !choices[publicID] {
-			return nil, errors.New("pkbtest: the consent page does not offer this patient: was it added to this server?")
-		}
 		fields.Set("patient", publicID)
 	}
 	target, err := address.Parse(action)
@@ -109,24 +109,20 @@ var (
 	anyTag    = regexp.MustCompile(`(?s)<style.*?</style>|<[^>]*>`)
 )
 
-// readConsentForm reads the one form of our own consent page: where it posts,
-// its hidden fields, and whom it offers.
-func readConsentForm(page string) (action string, fields url.Values, choices map[string]bool, err error) {
+// readHiddenFields reads the one form of a page of ours: where it goes and what
+// it carries along.
+func readHiddenFields(page string) (action string, fields url.Values, err error) {
 	form := formTag.FindString(page)
 	if form == "" {
-		return "", nil, nil, errors.New("pkbtest: the page has no form: " + words(page))
+		return "", nil, errors.New("pkbtest: the page has no form: " + words(page))
 	}
-	fields, choices = url.Values{}, map[string]bool{}
+	fields = url.Values{}
 	for _, tag := range inputTag.FindAllString(page, -1) {
-		a := attributes(tag)
-		switch a["type"] {
-		case "hidden":
+		if a := attributes(tag); a["type"] == "hidden" {
 			fields.Add(a["name"], a["value"])
-		case "radio":
-			choices[a["value"]] = true
 		}
 	}
-	return attributes(form)["action"], fields, choices, nil
+	return attributes(form)["action"], fields, nil
 }
 
 func attributes(tag string) map[string]string {

@@ -178,3 +178,42 @@ func ExampleServer_Advance() {
 	// 200 <nil>
 	// 401 <nil>
 }
+
+// Patients who are a scenario each: log in as one, and the rest happens by
+// itself.
+func ExampleServer_AddScenarios() {
+	server := pkbtest.New(pkbtest.Config{})
+	for _, p := range server.AddScenarios() {
+		fmt.Println(p.Scenario+":", p.FirstName, p.LastName, p.About)
+	}
+	// Output:
+	// approves: Ava Approves approves, and everything works
+	// denies: Dennis Denies refuses, whichever button is pressed
+	// session ends soon: Sonia Soonover has a session of one and a half access tokens, so a refresh soon brings the last token
+	// no NHS number: Noah Numberless has a record without national ids
+	// CHI number only: Catriona Chionly has a Scottish number and no NHS number
+	// two NHS numbers: Toby Twonumbers has a record with two different NHS numbers
+	// frozen: Freya Frozen approves, but access is frozen: calls answer ACCESS_FROZEN_OUTWARD
+	// wrong person: Wilf Wrongone is somebody else: approve as this one for a user who is linked to another
+	// professional: Petra Professional approves by mistake: the record is no patient's
+	// slow: Sloane Slowly approves, and every answer to the app takes its time
+	// flaky: Flora Flaky approves, and every second request of the app fails
+}
+
+// A scenario in a test: the patient refuses, and the app has to cope.
+func ExampleServer_FindPatient() {
+	server := pkbtest.New(pkbtest.Config{RedirectURIs: []string{"https://app.example/cb"}})
+	server.AddScenarios()
+	patient, err := server.FindPatient("denies")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	callback, err := server.Approve(context.Background(), server.URL()+"/apiAuthorize.action?response_type=code&client_id=test-client&state=a1", patient)
+	fmt.Println(callback, err)
+	_, err = server.FindPatient("nobody@example.org")
+	fmt.Println(err != nil)
+	// Output:
+	// https://app.example/cb?error=access_denied&state=a1 <nil>
+	// true
+}

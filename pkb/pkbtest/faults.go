@@ -14,8 +14,9 @@ import (
 // other address.
 type Endpoint string
 
-// The endpoints. Authorize is both the consent page and its form, so one
-// Approve makes two requests to it.
+// The endpoints. Authorize is the log-in page, the consent page and its buttons,
+// so a browser makes three requests to it, and Approve two: it goes from the
+// first page to the last button.
 const (
 	Authorize Endpoint = "authorize" // apiAuthorize.action
 	Token     Endpoint = "token"     // apiToken.action

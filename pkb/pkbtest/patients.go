@@ -5,10 +5,13 @@ package pkbtest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Patient is one made-up patient. AddPatient fills the empty fields with
@@ -43,6 +46,27 @@ type Patient struct {
 	// NotPatient makes users/self answer "patient": false, as for a
 	// professional who approved by mistake.
 	NotPatient bool
+
+	// Scenario is a name by which FindPatient and the control API find the
+	// patient, such as "slow". About says what is special, as it goes on after
+	// "who": "approves, and everything works". The pages show both.
+	Scenario, About string
+	// Denies refuses whichever button is pressed on the consent page.
+	Denies bool
+	// SessionLife is the life of this patient's sessions. 0 or less means that
+	// of the Config.
+	SessionLife time.Duration
+	// Frozen freezes the patient's access when the patient is added; see Freeze.
+	// false leaves it as it is.
+	Frozen bool
+	// Delay is waited for before each answer to the app about this patient, as
+	// with the Fault of that name. The patient's own pages do not wait.
+	Delay time.Duration
+	// Flaky lets every second request of the app about this patient fail, counted
+	// at each endpoint: the second answers 503, the fourth is cut, and so on in
+	// turn. Nothing is done before it fails, so no token is spent; exchanges of
+	// a code are not counted and work.
+	Flaky bool
 }
 
 // AddPatient adds a patient, who can then approve, and returns it with all
@@ -57,12 +81,59 @@ func (s *Server) AddPatient(p Patient) *Patient {
 	p = s.fill(p, s.added)
 	kept := p
 	kept.Self, kept.Purview = maps.Clone(p.Self), slices.Clone(p.Purview)
-	if i := slices.IndexFunc(s.patients, func(q *Patient) bool { return q.PublicID == p.PublicID }); i >= 0 {
+	if i, ok := s.places[p.PublicID]; ok {
 		s.patients[i] = &kept
 	} else {
+		s.places[p.PublicID] = len(s.patients)
 		s.patients = append(s.patients, &kept)
 	}
+	if p.Frozen {
+		s.frozen[p.PublicID] = true
+	}
 	return &p
+}
+
+// FindPatient returns a copy of the patient with this Scenario, PublicID or
+// Email, in whatever case. Of several, it is the one added first. The error
+// lists the scenarios that there are.
+func (s *Server) FindPatient(who string) (*Patient, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.find(who)
+	if p == nil {
+		return nil, errors.New("pkbtest: " + s.nobody(who))
+	}
+	found := *p
+	found.Self, found.Purview = maps.Clone(p.Self), slices.Clone(p.Purview)
+	return &found, nil
+}
+
+// find is FindPatient for those who hold the lock; nil if there is nobody.
+func (s *Server) find(who string) *Patient {
+	who = strings.TrimSpace(who)
+	for _, p := range s.patients {
+		for _, name := range []string{p.Scenario, p.PublicID, p.Email} {
+			if name != "" && strings.EqualFold(name, who) {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// nobody says that find found nobody, and who there is. Callers hold the lock.
+func (s *Server) nobody(who string) string {
+	var names []string
+	for _, p := range s.patients {
+		if p.Scenario != "" {
+			names = append(names, strconv.Quote(p.Scenario))
+		}
+	}
+	text := fmt.Sprintf("nobody here has the scenario, public id or e-mail %q", who)
+	if len(names) == 0 {
+		return text
+	}
+	return text + "; the scenarios are: " + strings.Join(names, ", ")
 }
 
 var (
@@ -127,10 +198,8 @@ func (s *Server) madeUpNHSNumber() string {
 // patient finds a patient; nil if nobody has that public id. Callers hold the
 // lock; what it returns is never written again.
 func (s *Server) patient(publicID string) *Patient {
-	for _, p := range s.patients {
-		if p.PublicID == publicID {
-			return p
-		}
+	if i, ok := s.places[publicID]; ok {
+		return s.patients[i]
 	}
 	return nil
 }

@@ -63,9 +63,9 @@ func (q Request) String() string {
 // Format prints String under every verb.
 func (q Request) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, q.String()) }
 
-// arrived takes a request down and returns its log entry and the fault it
-// meets, if any.
-func (s *Server) arrived(e Endpoint, r *http.Request, body []byte) (*Request, Fault) {
+// arrived takes a request down and returns its log entry and the faults it
+// meets, the inner first.
+func (s *Server) arrived(e Endpoint, r *http.Request, body []byte) (*Request, []Fault) {
 	form := r.URL.Query()
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if mediaType == "application/x-www-form-urlencoded" {
@@ -91,11 +91,12 @@ func (s *Server) arrived(e Endpoint, r *http.Request, body []byte) (*Request, Fa
 		s.log = slices.Clone(s.log[len(s.log)-s.cfg.KeepRequests:])
 	}
 	s.log = append(s.log, entry)
-	var fault Fault
+	faults := s.nature(e, r, form)
 	if queue := s.faults[e]; len(queue) > 0 {
-		fault, s.faults[e] = queue[0], queue[1:]
+		faults = append(faults, queue[0])
+		s.faults[e] = queue[1:]
 	}
-	return entry, fault
+	return entry, faults
 }
 
 func redactHeader(h http.Header) http.Header {

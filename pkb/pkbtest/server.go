@@ -31,6 +31,7 @@ type Server struct {
 	mu       sync.Mutex
 	offset   time.Duration
 	patients []*Patient
+	places   map[string]int // in patients, by public id
 	added    int
 	nhs      int
 	frozen   map[string]bool
@@ -43,6 +44,7 @@ type Server struct {
 	counts   map[Endpoint]int
 	grants   map[string]int
 	reused   int
+	flaky    map[troubled]int
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -55,6 +57,7 @@ func New(cfg Config) *Server {
 		cfg:     cfg,
 		close:   func() {},
 		url:     "https://pkbtest.example" + cfg.BasePath,
+		places:  map[string]int{},
 		frozen:  map[string]bool{},
 		codes:   map[string]*code{},
 		access:  map[string]*accessToken{},
@@ -62,6 +65,7 @@ func New(cfg Config) *Server {
 		faults:  map[Endpoint][]Fault{},
 		counts:  map[Endpoint]int{},
 		grants:  map[string]int{},
+		flaky:   map[troubled]int{},
 	}
 }
 
@@ -119,7 +123,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	endpoint, handler := s.route(r)
-	entry, fault := s.arrived(endpoint, r, body)
+	entry, faults := s.arrived(endpoint, r, body)
 	sw := &statusWriter{ResponseWriter: w, note: func(status int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -134,8 +138,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(sw, status, "text/plain; charset=utf-8", []byte("the request body could not be read\n"))
 		return
 	}
-	if fault != nil {
-		handler = fault(handler)
+	for _, fault := range faults {
+		if fault != nil {
+			handler = fault(handler)
+		}
 	}
 	handler.ServeHTTP(sw, r)
 }

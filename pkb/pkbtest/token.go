@@ -142,7 +142,11 @@ func (s *Server) exchange(form url.Values) (*tokenAnswer, *tokenRefusal) {
 	case c.challenge != "" && c.challenge != challengeOf(verifier):
 		return nil, refusal("invalid_grant", "code_verifier is missing or wrong")
 	}
-	c.session = &session{publicID: c.publicID, scope: c.scope, ends: s.now().Add(s.cfg.SessionLife)}
+	life := s.cfg.SessionLife
+	if p := s.patient(c.publicID); p.SessionLife > 0 {
+		life = p.SessionLife
+	}
+	c.session = &session{publicID: c.publicID, scope: c.scope, ends: s.now().Add(life)}
 	s.sessions = append(s.sessions, c.session)
 	return s.issueTokens(c.session), nil
 }
