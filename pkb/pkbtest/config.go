@@ -46,9 +46,17 @@ type Config struct {
 	// PurviewPOSTOnly answers 405 to every other method than POST at Purview.
 	// Default false.
 	PurviewPOSTOnly bool
+	// Addr is where Start listens, as "host:port". Default "127.0.0.1:0": a free
+	// port that only this machine reaches. New does not use it.
+	Addr string
 	// BasePath is a path under which everything is served, such as "/tenant".
 	// Default "".
 	BasePath string
+	// ControlAPI serves the control API under /sandbox/, as the package comment
+	// describes. Whoever reaches the server can then end sessions and make it
+	// fail, without any credential. Default false: there is nothing at these
+	// addresses.
+	ControlAPI bool
 	// KeepRequests is how many of the newest requests Requests returns.
 	// Default 10,000. Counts are not bounded by it.
 	KeepRequests int
@@ -76,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.CodeLife <= 0 {
 		c.CodeLife = time.Minute
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
 	}
 	if c.KeepRequests <= 0 {
 		c.KeepRequests = 10_000

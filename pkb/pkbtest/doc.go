@@ -2,12 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package pkbtest is a PKB for tests: it plays Patients Know Best (PKB) towards
-// an app that links patients, with the consent page, the token endpoint,
-// Purview and users/self, inside the test or on a port of this machine.
+// an app that links patients, with the log-in and consent pages, the token
+// endpoint, Purview and users/self, inside the test or on a port of this
+// machine.
 //
 // It is not PKB and not made by PKB. It is for tests and demonstrations only:
-// there is no log-in, whoever opens the consent page picks the patient. All its
-// patients are made up; put no real one in.
+// there is no password, whoever opens the log-in page picks the patient. All
+// its patients are made up; put no real one in.
 //
 //	server := pkbtest.New(pkbtest.Config{})
 //	patient := server.AddPatient(pkbtest.Patient{})
@@ -19,6 +20,54 @@
 // opens no socket and works inside a testing/synctest bubble, or through a port
 // with Start. Next queues faults, Requests shows what arrived, Advance moves the
 // clock. All methods may be called from any goroutine.
+//
+// AddScenarios adds named patients who deny, are slow, frozen, flaky and so on.
+// As a program, with those patients, it is examples/sandbox:
+//
+//	go run github.com/betawerk/pkb-go/examples/sandbox@latest
+//
+// # Control API
+//
+// With Config.ControlAPI the server also takes orders over HTTP, for tests that
+// are not written in Go and for people who try their app by hand:
+//
+//	GET    /sandbox/patients         who there is, frozen or not, with how many live sessions
+//	GET    /sandbox/requests         as Requests, secrets redacted
+//	GET    /sandbox/clock            as Now
+//	POST   /sandbox/clock            as Advance: {"advance": "15m"}
+//	POST   /sandbox/faults           as Next, see below
+//	DELETE /sandbox/faults           as ClearFaults
+//	POST   /sandbox/sessions/end     as EndSessions: {"patient": "slow"} or {"all": true}
+//	POST   /sandbox/sessions/revoke  as InvalidateSessions, with the same body
+//	POST   /sandbox/freeze           as Freeze: {"patient": "slow", "frozen": false}
+//
+// A patient is named as for FindPatient. A fault is meant for the next request
+// to an endpoint, and has these members:
+//
+//	endpoint     authorize, token, purview, self, or other for every other address
+//	status       answer with this status, as Respond
+//	contentType  ... and this content type
+//	header       ... and these headers: {"Retry-After": "30"}
+//	body         ... and this body
+//	cut          true: cut the connection, as Drop
+//	commit       true: do the work before that, as RespondAfter and DropAfter
+//	refuse       answer with this response code of PKB, as Refuse
+//	delay        wait before, such as "1.5s"; alone, as Delay
+//	times        how many requests it is for; 1 if left out
+//
+// The answer to the next refresh is lost, and the one after that takes long:
+//
+//	curl -d '{"endpoint": "token", "cut": true, "commit": true}' \
+//	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
+//	curl -d '{"endpoint": "token", "delay": "10s"}' \
+//	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
+//
+// An order that is not understood is answered with 400 and {"error": "..."},
+// which says what to write, and changes nothing. Orders are neither listed nor
+// counted as requests. There is no credential: whoever reaches the server can
+// control it, so let it listen on this machine only. Web pages can not: a
+// request with an Origin, one whose body is not sent as application/json, and
+// one to a host name other than localhost and that of URL are refused.
 //
 // # What is documented by PKB
 //
@@ -43,7 +92,10 @@
 // dies with the session; that an older access token of a live session lasts
 // until its own expiry; that a frozen patient's tokens can be refreshed; how
 // long a code lives, that it works once, and what a second use does (here it
-// invalidates the session made from it); client secrets and PKCE, which PKB
+// invalidates the session made from it); what else ends a session, such as a
+// patient who takes the approval back (here InvalidateSessions, so
+// API_SESSION_INVALID); how log-in and consent are split into pages; the name
+// "CHI number" and everything else that scenarios do; client secrets and PKCE, which PKB
 // documents for no patient's client; the path /fhir/Consent/$purview and its
 // methods; where the response code sits in an OperationOutcome; which values
 // are null or missing when a patient lacks them.

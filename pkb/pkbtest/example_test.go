@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
@@ -216,4 +217,47 @@ func ExampleServer_FindPatient() {
 	// Output:
 	// https://app.example/cb?error=access_denied&state=a1 <nil>
 	// true
+}
+
+// Orders over HTTP, as a test in another language gives them.
+func ExampleConfig_controlAPI() {
+	server, err := pkbtest.Start(pkbtest.Config{ControlAPI: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	server.AddScenarios()
+
+	for path, order := range map[string]string{
+		"/sandbox/faults": `{"endpoint": "self", "status": 503, "header": {"Retry-After": "30"}}`,
+		"/sandbox/freeze": `{"patient": "no-one"}`,
+	} {
+		resp, err := http.Post(server.URL()+path, "application/json", strings.NewReader(order))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_ = resp.Body.Close()
+		fmt.Println(path, resp.Status)
+	}
+	resp, err := http.Get(server.URL() + "/json/users/self")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status, "Retry-After:", resp.Header.Get("Retry-After"))
+	// Unordered output:
+	// /sandbox/faults 200 OK
+	// /sandbox/freeze 400 Bad Request
+	// 503 Service Unavailable Retry-After: 30
+}
+
+// A test that ends with faults that nobody met did not test what it says.
+func ExampleServer_ClearFaults() {
+	server := pkbtest.New(pkbtest.Config{})
+	server.Next(pkbtest.Token, pkbtest.Drop(), pkbtest.DropAfter())
+	fmt.Println("unused:", server.ClearFaults())
+	// Output: unused: 2
 }

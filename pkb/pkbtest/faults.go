@@ -24,6 +24,9 @@ const (
 	Self      Endpoint = "self"      // json/users/self
 )
 
+// endpoints are those with a name; the control API knows them by it.
+var endpoints = []Endpoint{Authorize, Token, Purview, Self}
+
 // Fault changes how one request is answered. It gets the handler that would do
 // the real work; it may call it before, after, or not at all. Write your own
 // where those of this package do not fit; they also combine:

@@ -69,15 +69,15 @@ func New(cfg Config) *Server {
 	}
 }
 
-// Start returns a server that listens on a free port of 127.0.0.1, with http.
-// Close it. It returns the error of listening.
+// Start returns a server that listens at Config.Addr, with http. Close it. It
+// returns the error of listening.
 func Start(cfg Config) (*Server, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	s := New(cfg)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("pkbtest: %w", err)
 	}
-	s := New(cfg)
-	s.url = "http://" + listener.Addr().String() + s.cfg.BasePath
+	s.url = "http://" + reachable(listener.Addr()) + s.cfg.BasePath
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan struct{})
 	go func() {
@@ -91,9 +91,17 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// reachable returns an address by which this machine reaches one it listens at.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
+}
+
 // URL returns the base address without a trailing slash, with BasePath:
-// "http://127.0.0.1:PORT" of a server made by Start, or
-// "https://pkbtest.example", which only Transport reaches.
+// "http://127.0.0.1:PORT" of a server made by Start, unless Config.Addr names
+// another address, or "https://pkbtest.example", which only Transport reaches.
 func (s *Server) URL() string { return s.url }
 
 // ClientID returns the client id the server knows.
@@ -114,6 +122,10 @@ func (s *Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String
 // http.ErrAbortHandler, as package http wants it; keep that in mind when you
 // call ServeHTTP yourself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path, ok := strings.CutPrefix(r.URL.Path, s.cfg.BasePath+controlPath); ok && s.cfg.ControlAPI {
+		s.control(w, r, path)
+		return
+	}
 	var body []byte
 	var err error
 	if r.Body != nil {
