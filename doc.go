@@ -33,6 +33,10 @@
 //
 //	go run github.com/betawerk/pkb-go/examples/quickstart@latest
 //
+// To try an application by hand, run that PKB as a program:
+//
+//	go run github.com/betawerk/pkb-go/examples/sandbox@latest
+//
 // The one thing to know before building on it: a PKB refresh token works once.
 // Whoever presents it a second time ends the session, and the patient has to
 // approve again. This module therefore refreshes each user's token once across

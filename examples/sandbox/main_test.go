@@ -92,6 +92,13 @@ func TestSandboxSaysWhoIsThere(t *testing.T) {
 	}
 }
 
+// Whoever opens it to others is told so.
+func TestSandboxWarnsOfOthers(t *testing.T) {
+	if out, _, _ := start(t, "-addr", "0.0.0.0:0"); !strings.Contains(out.String(), "Beware: other machines may reach this server at 0.0.0.0:0") {
+		t.Errorf("no warning:\n%s", out)
+	}
+}
+
 func get(t *testing.T, address string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(address)

@@ -105,7 +105,7 @@ var (
 	formTag   = regexp.MustCompile(`<form\b[^>]*>`)
 	inputTag  = regexp.MustCompile(`<input\b[^>]*>`)
 	attribute = regexp.MustCompile(`([a-z]+)="([^"]*)"`)
-	alert     = regexp.MustCompile(`(?s)<p role="alert">(.*?)</p>`)
+	alert     = regexp.MustCompile(`(?s)<p role="alert"[^>]*>(.*?)</p>`)
 	anyTag    = regexp.MustCompile(`(?s)<style.*?</style>|<[^>]*>`)
 )
 

@@ -95,10 +95,10 @@
 // invalidates the session made from it); what else ends a session, such as a
 // patient who takes the approval back (here InvalidateSessions, so
 // API_SESSION_INVALID); how log-in and consent are split into pages; the name
-// "CHI number" and everything else that scenarios do; client secrets and PKCE, which PKB
-// documents for no patient's client; the path /fhir/Consent/$purview and its
-// methods; where the response code sits in an OperationOutcome; which values
-// are null or missing when a patient lacks them.
+// "CHI number" and whatever else makes a scenario; client secrets and PKCE,
+// which PKB documents for no patient's client; the path /fhir/Consent/$purview
+// and its methods; where the response code sits in an OperationOutcome; which
+// values are null or missing when a patient lacks them.
 //
 // Of what an app may send, the stricter reading was mostly taken: a parameter
 // sent twice, a secret that nobody asked for or an unknown scope is refused,

@@ -63,9 +63,9 @@ type Patient struct {
 	// with the Fault of that name. The patient's own pages do not wait.
 	Delay time.Duration
 	// Flaky lets every second request of the app about this patient fail, counted
-	// at each endpoint: the second answers 503, the fourth is cut, and so on in
-	// turn. Nothing is done before it fails, so no token is spent; exchanges of
-	// a code are not counted and work.
+	// at each endpoint: the second answers 503, the fourth is cut as by Drop, and
+	// so on in turn. Nothing is done before it fails, so no token is spent;
+	// exchanges of a code are not counted and work.
 	Flaky bool
 }
 

@@ -44,8 +44,9 @@ func (s *Server) EndSessions(p *Patient) {
 	s.eachLive(p, func(e *session) { e.ends = s.now() })
 }
 
-// InvalidateSessions kills the patient's sessions: both tokens answer
-// API_SESSION_INVALID. A nil patient means every patient.
+// InvalidateSessions kills the patient's sessions, as when the patient takes the
+// approval back (inferred): both tokens answer API_SESSION_INVALID. A nil patient
+// means every patient.
 func (s *Server) InvalidateSessions(p *Patient) {
 	s.eachLive(p, func(e *session) { e.invalid = true })
 }
