@@ -127,7 +127,11 @@ func TestSandboxLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close(t.Context())
+	defer func() {
+		if err := client.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}()
 	for who, want := range map[string]error{
 		"approves": nil, "slow": nil, "denies": pkb.ErrAccessDenied, "session ends soon": nil, "flaky": nil,
 	} {
