@@ -55,7 +55,8 @@
 //	delay        wait before, such as "1.5s"; alone, as Delay
 //	times        how many requests it is for; 1 if left out
 //
-// The answer to the next refresh is lost, and the one after that takes long:
+// The next token request is carried out and its answer lost, and the one after
+// that takes long:
 //
 //	curl -d '{"endpoint": "token", "cut": true, "commit": true}' \
 //	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
