@@ -39,3 +39,50 @@ func TestNHSNumberIsPickedByNameAndCountry(t *testing.T) {
 		})
 	}
 }
+
+// PKB's list, by name and country and by FHIR system; what does not fit is
+// kept, and of no kind.
+func TestNationalIDKinds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		id   NationalID
+		want NationalIDKind
+	}{
+		"NHS number":              {NationalID{Name: "NHS number", CountryCodes: []string{"GB-ENG", "GB-WLS"}}, KindNHSNumber},
+		"one of its countries":    {NationalID{Name: "NHS Number", CountryCodes: []string{"XX", " gb-wls "}}, KindNHSNumber},
+		"CHI":                     {NationalID{Name: "CHI Number", CountryCodes: []string{"GB-SCT"}}, KindCHINumber},
+		"CHI in England":          {NationalID{Name: "CHI Number", CountryCodes: []string{"GB-ENG"}}, KindUnknown},
+		"Health and Care":         {NationalID{Name: "Health and Care Number", CountryCodes: []string{"GB-NIR"}}, KindHealthAndCareNumber},
+		"H&C":                     {NationalID{Name: "H&C number", CountryCodes: []string{"GB-NIR"}}, KindHealthAndCareNumber},
+		"Ireland":                 {NationalID{Name: "Individual Health Identifier", CountryCodes: []string{"IE"}}, KindIndividualHealthIdentifier},
+		"United States":           {NationalID{Name: "SSN", CountryCodes: []string{"US"}}, KindSSN},
+		"Canada":                  {NationalID{Name: "SIN", CountryCodes: []string{"CA"}}, KindSIN},
+		"Hong Kong":               {NationalID{Name: "HKID", CountryCodes: []string{"HK"}}, KindHKID},
+		"Netherlands":             {NationalID{Name: "BSN", CountryCodes: []string{"NL"}}, KindBSN},
+		"Germany":                 {NationalID{Name: "Krankenversichertennummer", CountryCodes: []string{"DE"}}, KindKrankenversichertennummer},
+		"Kuwait":                  {NationalID{Name: "Civil ID", CountryCodes: []string{"KW"}}, KindCivilID},
+		"a name that says more":   {NationalID{Name: "Old NHS number", CountryCodes: []string{"GB-ENG"}}, KindUnknown},
+		"no name":                 {NationalID{CountryCodes: []string{"GB-ENG"}}, KindUnknown},
+		"no country":              {NationalID{Name: "NHS number"}, KindUnknown},
+		"a kind that PKB may add": {NationalID{Name: "Medicare number", CountryCodes: []string{"AU"}}, KindUnknown},
+	} {
+		if got := tc.id.Kind(); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+	for _, k := range nationalIDKinds {
+		// The list's own names and countries lead to its kinds, each to one.
+		if got := (NationalID{Name: string(k.kind), CountryCodes: k.countries[:1]}).Kind(); got != k.kind {
+			t.Errorf("%q by the list's name is of kind %q", k.kind, got)
+		}
+		if got := KindBySystem(k.system); got != k.kind || k.kind.System() != k.system || len(k.kind.Countries()) != len(k.countries) {
+			t.Errorf("%q by its system is of kind %q", k.kind, got)
+		}
+	}
+	if KindBySystem("") != KindUnknown || KindBySystem("https://fhir.nhs.uk/Id/other") != KindUnknown || KindUnknown.System() != "" || KindUnknown.Countries() != nil {
+		t.Error("what is on no list has a kind")
+	}
+	KindNHSNumber.Countries()[0] = "XX"
+	if KindNHSNumber.Countries()[0] != "GB-ENG" {
+		t.Error("a caller can change the list")
+	}
+}
