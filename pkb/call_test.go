@@ -4,16 +4,22 @@
 package pkb_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
@@ -223,38 +229,115 @@ func TestSessionCodesEndTheLink(t *testing.T) {
 	}
 }
 
+// Whatever PKB sends back is an error that says whose turn it is, and repeats
+// nothing of it.
 func TestAPIErrors(t *testing.T) {
+	outcome := func(code string) string {
+		return `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"canary","details":{"coding":[{"system":"http://fhir.patientsknowbest.com/codesystem/response-code","code":"` + code + `"}]}}]}`
+	}
+	const fhirJSON = "application/fhir+json"
+	packed := func(cut int, h http.Header, body []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(body)
+		_ = z.Close()
+		h.Set("Content-Encoding", "gzip")
+		return b.Bytes()[:b.Len()-cut]
+	}
+	header := func(name, value string, f pkbtest.Fault) pkbtest.Fault {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				w.Header().Set(name, value)
+				f(next).ServeHTTP(w, q)
+			})
+		}
+	}
 	for name, tc := range map[string]struct {
 		fault  pkbtest.Fault
 		status int
+		code   fhir.ResponseCode
 		text   string
 	}{
-		"HTML 503":      {pkbtest.Respond(503, "text/html", "<html>canary"), 503, "try again later"},
-		"empty 500":     {pkbtest.Respond(500, "", ""), 500, "try again later"},
-		"429":           {pkbtest.Respond(429, "", ""), 429, "slow down"},
-		"404":           {pkbtest.Respond(404, "text/html", "canary"), 404, "host's turn: check the addresses"},
-		"403":           {pkbtest.Respond(403, "text/html", "canary"), 403, "PKB's turn"},
-		"cut":           {pkbtest.Drop(), 0, "no answer from PKB"},
-		"HTML with 200": {pkbtest.Respond(200, "text/html", "<html>canary"), 200, "PKB's turn"},
-		"empty 200":     {pkbtest.Respond(200, "application/json", ""), 200, "PKB's turn"},
-		"204":           {pkbtest.Respond(204, "", ""), 204, "PKB's turn"},
+		"HTML 503":                 {pkbtest.Respond(503, "text/html", "<html>canary"), 503, "", "try again later"},
+		"503 with a time":          {header("Retry-After", "120", pkbtest.Respond(503, "text/html", "canary")), 503, "", "nobody's turn: try again in 2m0s"},
+		"502":                      {pkbtest.Respond(502, "text/html", "<html>canary"), 502, "", "try again later"},
+		"504":                      {pkbtest.Respond(504, "", ""), 504, "", "try again later"},
+		"empty 500":                {pkbtest.Respond(500, "", ""), 500, "", "try again later"},
+		"500 with an outcome":      {pkbtest.Respond(500, fhirJSON, outcome("NEW_CODE")), 500, "", "try again later"},
+		"429":                      {pkbtest.Respond(429, "", ""), 429, "", "slow down"},
+		"429 with a time":          {header("Retry-After", "60", pkbtest.Respond(429, "", "")), 429, "", "slow down and try again in 1m0s"},
+		"404":                      {pkbtest.Respond(404, "text/html", "canary"), 404, "", "host's turn: check the path"},
+		"405":                      {pkbtest.Respond(405, "text/html", "canary"), 405, "", "host's turn: check the path"},
+		"302 to a login":           {pkbtest.Respond(302, "text/html", "canary"), 302, "", "host's turn: check the path"},
+		"403":                      {pkbtest.Respond(403, "text/html", "canary"), 403, "", "PKB's turn: it does not permit"},
+		"403, another user type":   {pkbtest.Respond(403, fhirJSON, outcome("USER_TYPE_NOT_PERM")), 403, fhir.UserTypeNotPermitted, "patient's turn"},
+		"403, no consent":          {pkbtest.Respond(403, fhirJSON, outcome("NO_CONSENT")), 403, fhir.NoConsent, "PKB's turn: it does not permit"},
+		"403, frozen":              {pkbtest.Respond(403, fhirJSON, outcome("ACCESS_FROZEN_OUTWARD")), 403, fhir.AccessFrozenOutward, "PKB's turn: the patient's access is frozen"},
+		"400":                      {pkbtest.Respond(400, "application/json", `{"error":"canary"}`), 400, "", "host's turn: PKB does not accept the request"},
+		"422":                      {pkbtest.Respond(422, fhirJSON, outcome("x")), 422, "", "host's turn: PKB does not accept the request"},
+		"418":                      {pkbtest.Respond(418, "", ""), 418, "", "host's turn: report"},
+		"cut":                      {pkbtest.Drop(), 0, "", "no answer from PKB: the connection was cut; the link is kept; nobody's turn"},
+		"HTML with 200":            {pkbtest.Respond(200, "text/html", "<html>canary"), 200, "", "a page came instead of data; the link is kept; PKB's turn"},
+		"HTML that says JSON":      {pkbtest.Respond(200, "application/json", "\n<!DOCTYPE html>canary"), 200, "", "a page came"},
+		"text with 200":            {pkbtest.Respond(200, "text/plain", "canary"), 200, "", "PKB's turn"},
+		"cut JSON with 200":        {pkbtest.Respond(200, "application/json", `{"patient":true,"firstName":"can`), 200, "", "PKB's turn"},
+		"empty 200":                {pkbtest.Respond(200, "application/json", ""), 200, "", "PKB's turn"},
+		"204":                      {pkbtest.Respond(204, "", ""), 204, "", "PKB's turn"},
+		"an outcome with 200":      {pkbtest.Respond(200, fhirJSON, outcome("NO_ASSOCIATION")), 200, fhir.NoAssociation, "an operation outcome came instead of the data"},
+		"an outcome of no code":    {pkbtest.Respond(200, fhirJSON, outcome("canary")), 200, "", "an operation outcome came instead of the data"},
+		"cut in the middle":        {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { h.Set("Content-Length", "100000"); return body }), 200, "", "the connection was cut; the link is kept; nobody's turn: try again"},
+		"packed and cut":           {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { return packed(20, h, body) }), 200, "", "the connection was cut; the link is kept; nobody's turn: try again"},
+		"packed wrongly":           {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { h.Set("Content-Encoding", "gzip"); return body }), 200, "", "cannot be unpacked; the link is kept; PKB's turn"},
+		"too large":                {pkbtest.Respond(200, "application/json", `{"a":"`+strings.Repeat("canary", 1<<20)+`"}`), 200, "", "larger than 4 MiB"},
+		"an id to look it up by":   {header("X-Request-Id", "1d4a8b2d-f885-499f", pkbtest.Respond(500, "", "")), 500, "", "HTTP status 500, request 1d4a8b2d-f885-499f; "},
+		"an id that is not opaque": {header("X-Request-Id", "canary-9991566171", pkbtest.Respond(500, "", "")), 500, "", "HTTP status 500; "},
+		"an id that is a number":   {header("X-Request-Id", "9991566171", pkbtest.Respond(500, "", "")), 500, "", "HTTP status 500; "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newRig(t, askOnce)
 			r.link(t, user, r.patient)
 			r.pkb.Next(pkbtest.Self, tc.fault)
 			_, err := r.ForUser(user).Self(t.Context())
 			var api *pkb.APIError
-			if !errors.As(err, &api) || api.Status != tc.status || api.Operation != "users/self" {
-				t.Fatalf("Self: %#v", err)
+			if !errors.As(err, &api) || api.Status != tc.status || api.Code != tc.code || api.Operation != "users/self" {
+				t.Fatalf("Self: %v", err)
 			}
-			if !strings.Contains(err.Error(), tc.text) || strings.Contains(err.Error(), "canary") {
-				t.Errorf("text: %v", err)
+			if !strings.Contains(err.Error(), tc.text) || !strings.Contains(err.Error(), "turn: ") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("text: %v; want %q in it", err, tc.text)
+			}
+			if printed := fmt.Sprintf("%v %s", err, api.RequestID); strings.Contains(printed, "canary") || strings.Contains(printed, "9991566171") {
+				t.Errorf("PKB's words are printed: %s", printed)
 			}
 			if _, err := r.ForUser(user).Self(t.Context()); err != nil {
 				t.Errorf("the link did not survive: %v", err)
 			}
+			if r.pkb.Refreshes() != 0 {
+				t.Errorf("%d refreshes: the token was not the trouble", r.pkb.Refreshes())
+			}
 		})
+	}
+}
+
+// PKB's pages do not say that codes about tokens and sessions come with 401.
+func TestTokenCodesWithStatus403(t *testing.T) {
+	outcome := func(code string) pkbtest.Fault {
+		return pkbtest.Respond(403, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[{"details":{"coding":[{"code":"`+code+`"}]}}]}`)
+	}
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	r.pkb.Next(pkbtest.Self, outcome("ACC_TOKEN_EXPIRED"))
+	if _, err := r.ForUser(user).Self(t.Context()); err != nil || r.pkb.Refreshes() != 1 {
+		t.Errorf("an expired token: %v, %d refreshes", err, r.pkb.Refreshes())
+	}
+	r.pkb.Advance(2 * time.Minute)
+	r.pkb.Next(pkbtest.Self, outcome("BAD_AUTHENTICATION"), outcome("BAD_AUTHENTICATION"))
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.Is(err, pkb.ErrTokenRefused) {
+		t.Errorf("a new token that is refused as well: %v", err)
+	}
+	var relink *pkb.RelinkError
+	r.pkb.Next(pkbtest.Self, outcome("API_SESSION_INVALID"))
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &relink) || relink.Cause != pkb.CauseSessionInvalid {
+		t.Errorf("a session that is over: %v", err)
 	}
 }
 
@@ -324,5 +407,77 @@ func TestClosedClient(t *testing.T) {
 	}
 	if _, _, err := r.Authorize(t.Context(), user); !errors.Is(err, pkb.ErrClosed) {
 		t.Errorf("Authorize: %v", err)
+	}
+}
+
+// Get reads what else there is, with the token, the address and the errors that
+// the other calls have.
+func TestGet(t *testing.T) {
+	r := newRig(t, askOnce)
+	r.link(t, user, r.patient)
+	p := r.ForUser(user)
+	var sent []string
+	seen := func(f pkbtest.Fault) pkbtest.Fault {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				sent = append(sent, q.Method+" "+q.URL.RequestURI()+" "+q.Header.Get("Accept")+" "+q.Header.Get("Authorization")+" "+q.Header.Get("User-Agent"))
+				f(next).ServeHTTP(w, q)
+			})
+		}
+	}
+	r.pkb.Next("", seen(pkbtest.Respond(200, "application/json", `{"canary":1}`)), seen(pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle"}`)),
+		pkbtest.Respond(404, "text/html", "canary"), pkbtest.Respond(200, "text/html", "<html>canary"), pkbtest.Drop())
+
+	got, err := p.Get(t.Context(), "/json/v2-beta/measurements", url.Values{"apiRefs": {"a b", "c&d"}})
+	if err != nil || string(got.Raw()) != `{"canary":1}` {
+		t.Fatalf("Get: %s, %v", got.Raw(), err)
+	}
+	if printed := fmt.Sprintf("%v %+v %#v %s %x", got, got, got, got, &got); strings.Contains(printed, "canary") || strings.Contains(printed, "63616e") {
+		t.Errorf("an answer prints %s", printed)
+	}
+	if got, err = p.Get(t.Context(), "/fhir/Appointment", nil); err != nil || string(got.Raw()) != `{"resourceType":"Bundle"}` {
+		t.Fatalf("Get: %s, %v", got.Raw(), err)
+	}
+	bearer := " Bearer " + token(t.Context(), t, r.Client, user) + " pkb-go"
+	want := []string{
+		"GET /tenant/json/v2-beta/measurements?apiRefs=a+b&apiRefs=c%26d application/json" + bearer,
+		"GET /tenant/fhir/Appointment application/fhir+json" + bearer,
+	}
+	if diff := cmp.Diff(want, sent); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+
+	for _, status := range []int{404, 200, 0} {
+		_, err := p.Get(t.Context(), "/fhir/Patient/canary-9991566171", url.Values{"x": {"canary"}})
+		var api *pkb.APIError
+		if !errors.As(err, &api) || api.Status != status || api.Operation != "GET /fhir/Patient/..." {
+			t.Errorf("status %d: %v", status, err)
+		}
+		if printed := fmt.Sprintf("%v %+v %v", err, err, errors.Unwrap(err)); strings.Contains(printed, "canary") || strings.Contains(printed, "9991566171") {
+			t.Errorf("status %d: an id or PKB's words are printed: %s", status, printed)
+		}
+	}
+
+	before := len(r.pkb.Requests())
+	for _, path := range []string{"/json/../apiToken.action", "//elsewhere.example/json/canary", "https://elsewhere.example/json/canary"} {
+		if _, err := p.Get(t.Context(), path, nil); !errors.Is(err, pkb.ErrPath) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v, want ErrPath", path, err)
+		}
+	}
+	if n := len(r.pkb.Requests()) - before; n != 0 {
+		t.Errorf("%d requests were sent for paths that are none", n)
+	}
+}
+
+// A session that is over ends the link at this call too.
+func TestGetOfALostLink(t *testing.T) {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	r.pkb.Next("", pkbtest.Refuse("API_SESSION_EXPIRED"))
+	if _, err := r.ForUser(user).Get(t.Context(), "/json/v1/diagnoses/all", nil); !errors.Is(err, pkb.ErrRelinkRequired) {
+		t.Errorf("Get: %v", err)
+	}
+	if _, err := r.ForUser("nobody").Get(t.Context(), "/json/v1/diagnoses/all", nil); !errors.Is(err, pkb.ErrNotLinked) {
+		t.Errorf("Get: %v", err)
 	}
 }

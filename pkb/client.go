@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -27,6 +28,8 @@ type Client struct {
 	http   *http.Client
 	token  *tokenwire.Endpoint
 	keeper *custody.Keeper
+	queue  queue
+	homes  []home // of PKB's APIs
 
 	// purviewByGET remembers that PKB answered 405 to a POST.
 	purviewByGET atomic.Bool
@@ -41,7 +44,15 @@ func New(cfg Config) (*Client, error) {
 	}
 	machine := cfg.Now == nil
 	cfg = cfg.withDefaults()
-	c := &Client{cfg: cfg, http: httpClient(cfg.HTTPClient)}
+	c := &Client{
+		cfg: cfg, http: httpClient(cfg.HTTPClient, max(cfg.RequestTimeout, cfg.TokenTimeout)),
+		queue: queue{most: cfg.MaxCallsPerPatient},
+	}
+	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
+		if h := homeOf(address); !slices.Contains(c.homes, h) {
+			c.homes = append(c.homes, h)
+		}
+	}
 	c.token = &tokenwire.Endpoint{
 		URL:          cfg.Environment.TokenURL,
 		ClientID:     cfg.ClientID,
@@ -116,8 +127,9 @@ func (c *Client) Close(ctx context.Context) error {
 // httpClient returns a copy of the host's client, or one of our own, that
 // follows no redirect and keeps no cookies: a token goes to the address it was
 // meant for and nowhere else. Without a transport of the host's it has one with
-// time-outs, which the default one of net/http lacks.
-func httpClient(host *http.Client) *http.Client {
+// a time-out for every step, which the default one of net/http lacks; patience
+// is the longest that anybody waits for an answer to begin.
+func httpClient(host *http.Client, patience time.Duration) *http.Client {
 	var hc http.Client
 	if host != nil {
 		hc = *host
@@ -132,7 +144,11 @@ func httpClient(host *http.Client) *http.Client {
 			IdleConnTimeout:       90 * time.Second,
 			TLSHandshakeTimeout:   10 * time.Second,
 			ExpectContinueTimeout: time.Second,
-			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+			ResponseHeaderTimeout: patience,
+			// A connection that died unnoticed is found by a ping.
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+			MaxResponseHeaderBytes: 256 << 10,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		}
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -153,11 +169,14 @@ func checkAppUserID(id string) error {
 	return nil
 }
 
-// origin returns scheme and host of an address that New has checked.
-func origin(address string) string {
+// home is where a bearer may go: scheme, and host with its port.
+type home struct{ scheme, host string }
+
+// homeOf returns the home of an address that New has checked.
+func homeOf(address string) home {
 	u, err := url.Parse(address)
 	if err != nil {
-		return ""
+		return home{}
 	}
-	return u.Scheme + "://" + u.Host
+	return home{u.Scheme, u.Host}
 }

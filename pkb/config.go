@@ -125,9 +125,20 @@ type Config struct {
 	// ApprovalLife is how long a patient has from the link in your app to the
 	// callback; 0 means 10 minutes, which is also the most.
 	ApprovalLife time.Duration
-	// RequestTimeout bounds one call for a patient, whatever the caller's
-	// context says; 0 means 30 seconds.
+	// RequestTimeout bounds one call for a patient with all its repetitions,
+	// whatever the caller's context says; 0 means 30 seconds.
 	RequestTimeout time.Duration
+	// Retries is how often a read is repeated that got no answer, or 429, 502,
+	// 503 or 504; 0 means 2, and -1 never. The waits double from half a second
+	// on, with jitter, and are at least what PKB asked for (Retry-After); where
+	// that does not fit into RequestTimeout or the caller's context, the error
+	// comes back at once, with it. Requests for tokens are never repeated so.
+	Retries int
+	// MaxCallsPerPatient is how many requests for one user may be under way at
+	// once in this process; others wait, within their contexts. 0 means 4, which
+	// a page of PKB's describes as its way to read a patient's record, not as a
+	// quota; PKB publishes none.
+	MaxCallsPerPatient int
 	// TokenTimeout bounds one request to the token endpoint; 0 means 20
 	// seconds. An answer that comes later is lost, and with a refresh token
 	// that works once, so may be the link: do not make it short.
@@ -267,6 +278,12 @@ func (c *Config) check() error {
 			bad(d.field, "is %v: it can be up to %v; 0 means the default", d.value, d.most)
 		}
 	}
+	if c.Retries < -1 || c.Retries > 10 {
+		bad("Retries", "is %d: it can be up to 10; 0 means the default, and -1 none", c.Retries)
+	}
+	if c.MaxCallsPerPatient < 0 || c.MaxCallsPerPatient > 1000 {
+		bad("MaxCallsPerPatient", "is %d: it can be up to 1000; 0 means the default", c.MaxCallsPerPatient)
+	}
 	return errors.Join(errs...)
 }
 
@@ -280,6 +297,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "pkb-go"
+	}
+	if c.Retries == 0 {
+		c.Retries = 2
+	}
+	if c.MaxCallsPerPatient == 0 {
+		c.MaxCallsPerPatient = 4
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

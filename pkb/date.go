@@ -50,6 +50,9 @@ func readDate(s string) Date {
 	if len(s) > len(time.DateOnly) && s[len(time.DateOnly)] == 'T' {
 		s = s[:len(time.DateOnly)]
 	}
+	if s == "" {
+		return Date{}
+	}
 	d, _ := ParseDate(s)
 	return d
 }

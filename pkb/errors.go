@@ -243,8 +243,8 @@ func (e *storeFailure) Unwrap() error { return e.cause }
 
 // APIError is an answer of PKB's that is not a success, or the lack of one.
 type APIError struct {
-	// Operation is what was asked for: "code exchange", "purview" or
-	// "users/self".
+	// Operation is what was asked for: "code exchange", "purview",
+	// "users/self", or the beginning of the path given to Patient.Get.
 	Operation string
 	// Status is the HTTP status; 0 if there was no answer.
 	Status int
@@ -255,6 +255,9 @@ type APIError struct {
 	Outcome *fhir.OperationOutcome
 	// RetryAfter is how long PKB asked to wait; 0 if it did not.
 	RetryAfter time.Duration
+	// RequestID is what PKB's support can look the request up by: X-Request-Id,
+	// if one came that is hexadecimal, as a UUID is. PKB's pages mention none.
+	RequestID string
 	// Err is the error behind it, or nil: a transport's, or what is wrong with
 	// an answer that came with a good status.
 	Err error
@@ -270,6 +273,9 @@ func (e *APIError) Error() string {
 	}
 	if e.Code != "" {
 		b.WriteString(", " + string(e.Code))
+	}
+	if e.RequestID != "" {
+		b.WriteString(", request " + e.RequestID)
 	}
 	if e.Err != nil {
 		b.WriteString(": " + safeText(e.Err))
@@ -287,7 +293,7 @@ func (e *APIError) Is(target error) bool {
 	case ErrFrozen:
 		return e.Code == fhir.AccessFrozenOutward
 	case ErrTokenRefused:
-		return e.Status == 401 && e.Code != fhir.AccessFrozenOutward && e.Operation != opExchange
+		return (e.Status == 401 || e.Status == 403 && isAboutToken(e.Code)) && e.Code != fhir.AccessFrozenOutward && e.Operation != opExchange
 	}
 	return false
 }
@@ -299,7 +305,7 @@ func (e *APIError) advice() string {
 		return "the link is kept; PKB's turn: the patient's access is frozen, tell your support"
 	case fhir.UserTypeNotPermitted:
 		return "patient's turn: approve with a patient's account"
-	case "invalid_grant":
+	case fhir.SessionExpired, fhir.SessionInvalid, "invalid_grant":
 		return "patient's turn: approve again"
 	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
 		return "host's turn: check client id, client secret and redirect URI with PKB"
@@ -307,18 +313,24 @@ func (e *APIError) advice() string {
 	switch {
 	case e.Operation == opExchange && (e.Status == 0 || e.Status >= 500 || e.Status < 300):
 		return "patient's turn: approve again"
+	case e.Status == 429 && e.RetryAfter > 0:
+		return "the link is kept; nobody's turn: slow down and try again in " + e.RetryAfter.String()
 	case e.Status == 429:
 		return "the link is kept; nobody's turn: slow down and try again later"
-	case e.Status == 0 || e.Status >= 500:
+	case e.RetryAfter > 0 && e.Status >= 500:
+		return "the link is kept; nobody's turn: try again in " + e.RetryAfter.String()
+	case e.Status == 0 || e.Status >= 500 || e.passes():
 		return "the link is kept; nobody's turn: try again later"
-	case e.Status == 404 || e.Status == 405 || e.Status >= 300 && e.Status < 400:
-		return "host's turn: check the addresses of the environment"
-	case e.Status == 401:
+	case e.Status == 404 || e.Status == 405 || e.Status == 410 || e.Status >= 300 && e.Status < 400:
+		return "host's turn: check the path and the addresses of the environment"
+	case e.Status == 401 || e.Status == 403 && isAboutToken(e.Code):
 		return "the link is kept; PKB's turn: it rejects a token that it has just issued"
 	case e.Status == 403:
 		return "the link is kept; PKB's turn: it does not permit this to this patient"
 	case e.Status < 300:
 		return "the link is kept; PKB's turn: the answer is not what its pages describe"
+	case e.Status == 400 || e.Status == 422:
+		return "the link is kept; host's turn: PKB does not accept the request; check its path and parameters"
 	}
 	return "the link is kept; host's turn: report this to PKB"
 }

@@ -312,14 +312,14 @@ func TestPurviewFailureKeepsTheLink(t *testing.T) {
 		"500":            {pkbtest.Respond(500, "text/html", "<html>"), "HTTP status 500"},
 		"cut":            {pkbtest.Drop(), "no answer"},
 		"not FHIR":       {pkbtest.Respond(200, "application/json", "{}"), "not a Parameters resource"},
-		"another type":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`), "not a Parameters resource"},
+		"another type":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`), "an operation outcome came instead"},
 		"empty":          {pkbtest.Respond(200, "application/fhir+json", ""), "it is not FHIR"},
 		"no reference":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[]}`), "it names nobody"},
 		"two references": {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}},{"name":"purview","valueReference":{"reference":"Patient/2d4a8b2d-f885-499f-ba51-50600312f316"}}]}`), "it names more than one"},
 		"numeric id":     {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/7300000"}}]}`), "its reference holds no public id"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newRig(t, askOnce)
 			pending, query := r.approve(t, user, r.patient)
 			r.pkb.Next(pkbtest.Purview, tc.fault, tc.fault)
 			link, err := r.Complete(t.Context(), user, pending, query)

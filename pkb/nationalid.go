@@ -121,21 +121,26 @@ func (n NationalID) Kind() NationalIDKind {
 
 // nationalWire is an element of nationalIds.
 type nationalWire struct {
-	Value        wireText           `json:"value"`
-	Name         wireText           `json:"name"`
-	CountryCodes wireList[wireText] `json:"countryCodes"`
+	Value, Name  wireText
+	CountryCodes wireTexts
+}
+
+func (w *nationalWire) member(name string) member {
+	switch name {
+	case "value":
+		return &w.Value
+	case "name":
+		return &w.Name
+	case "countryCodes":
+		return &w.CountryCodes
+	}
+	return nil
 }
 
 func nationalIDs(sent []*nationalWire) []NationalID {
 	var ids []NationalID
 	for _, n := range sent {
-		id := NationalID{Value: n.Value.personal(), Name: string(n.Name)}
-		for _, c := range n.CountryCodes {
-			if *c != "" {
-				id.CountryCodes = append(id.CountryCodes, string(*c))
-			}
-		}
-		ids = append(ids, id)
+		ids = append(ids, NationalID{Value: n.Value.personal(), Name: string(n.Name), CountryCodes: n.CountryCodes})
 	}
 	return ids
 }

@@ -16,19 +16,30 @@ const (
 	mediaTypeFHIR = "application/fhir+json"
 )
 
-// Patient calls PKB for one linked user. It holds no state and costs nothing
-// to make; use it from any goroutine.
+// Patient calls PKB for one linked user. It holds no state and costs next to
+// nothing to make; use it from any goroutine.
+//
+// At most Config.MaxCallsPerPatient calls for one user are under way at once;
+// others wait for their turn. A read that finds PKB busy or out of reach is
+// repeated, see Config.Retries.
 type Patient struct {
 	client    *Client
 	appUserID string
+	sender    http.Client // adds the user's bearer
+	bearer    bearer
 }
 
 // ForUser returns the calls for one of the host's users. The argument is the
 // host's own app_user_id, never an NHS number or a PKB id. A user without a
 // link, and "", get an error from each call.
 func (c *Client) ForUser(appUserID string) *Patient {
-	return &Patient{client: c, appUserID: appUserID}
+	p := &Patient{client: c, appUserID: appUserID, sender: *c.http, bearer: bearer{client: c, appUserID: appUserID}}
+	p.sender.Transport = &p.bearer
+	return p
 }
+
+// http returns the client that sends the user's requests.
+func (p *Patient) http() *http.Client { return &p.sender }
 
 // PublicID returns the PKB public id of the user's patient: a UUID, not the
 // numeric id of users/self. It is fixed when the link is made and then read
@@ -68,7 +79,7 @@ func (p *Patient) Purview(ctx context.Context) (PublicID, error) {
 
 // ask asks PKB, and fixes the answer on link if link has none yet.
 func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
-	id, err := p.client.purview(ctx, p.client.HTTPClient(p.appUserID))
+	id, err := p.client.purview(ctx, p.http())
 	if err != nil {
 		return "", err
 	}
@@ -98,12 +109,12 @@ func (c *Client) purview(ctx context.Context, hc *http.Client) (PublicID, error)
 	if err != nil {
 		return "", err
 	}
-	id, err := publicIDFromPurview(data, origin(env.FHIRURL))
+	id, err := publicIDFromPurview(data, env.FHIRURL)
 	if err != nil {
 		if errors.Is(err, ErrNotAPatient) {
 			return "", err
 		}
-		return "", &APIError{Operation: opPurview, Status: http.StatusOK, Err: &answerError{what: "the answer does not name one patient: " + purviewProblem(err), cause: err}}
+		return "", instead(opPurview, data, "the answer does not name one patient: "+purviewProblem(err), err)
 	}
 	return id, nil
 }

@@ -49,6 +49,9 @@ func newRig(t *testing.T, change ...func(*pkbtest.Config, *pkb.Config)) *rig {
 	return r
 }
 
+// askOnce is for tests of what a single answer does.
+func askOnce(_ *pkbtest.Config, c *pkb.Config) { c.Retries = -1 }
+
 // fill completes an environment of which a test sets single fields.
 func fill(e, whole pkb.Environment) pkb.Environment {
 	whole.PurviewMethod = e.PurviewMethod

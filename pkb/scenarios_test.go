@@ -117,7 +117,7 @@ func TestFailureRightAfterARefresh(t *testing.T) {
 		} {
 			t.Run(name+" at "+string(endpoint), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t)
+					r := newRig(t, askOnce)
 					r.link(t, user, r.patient)
 					old := token(t.Context(), t, r.Client, user)
 					r.pkb.Advance(11 * time.Minute)

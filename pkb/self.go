@@ -19,7 +19,7 @@ const opSelf = "users/self"
 //
 // (PKB: Patient Identifier and Demographic Retrieval.)
 func (p *Patient) Self(ctx context.Context) (*Self, error) {
-	return p.client.self(ctx, p.client.HTTPClient(p.appUserID))
+	return p.client.self(ctx, p.http())
 }
 
 // self asks with whatever token hc adds.
@@ -30,10 +30,11 @@ func (c *Client) self(ctx context.Context, hc *http.Client) (*Self, error) {
 	}
 	self, err := decodeSelf(data)
 	if err != nil {
-		if errors.Is(err, ErrNotAPatient) {
+		problem := instead(opSelf, data, "the answer is not the JSON object that PKB describes", err)
+		if errors.Is(err, ErrNotAPatient) && problem.Outcome == nil {
 			return nil, err
 		}
-		return nil, &APIError{Operation: opSelf, Status: http.StatusOK, Err: &answerError{what: "the answer is not the JSON object that PKB describes", cause: err}}
+		return nil, problem
 	}
 	return self, nil
 }

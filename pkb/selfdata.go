@@ -11,10 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Self is the answer of users/self about a patient. null, "" and a missing
@@ -154,14 +152,15 @@ func decodeSelf(answer []byte) (*Self, error) {
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return nil, errMalformedSelf
 	}
-	var w selfOnTheWire
-	if err := json.Unmarshal(trimmed, &w); err != nil {
+	if !json.Valid(trimmed) {
 		return nil, errMalformedSelf
 	}
+	raw := string(trimmed)
+	var w selfOnTheWire
+	readObject(raw, &w)
 	if !w.Patient {
 		return nil, ErrNotAPatient
 	}
-	raw := string(trimmed)
 	s := &Self{
 		ID: UserID{w.ID.conceal()}, UserType: string(w.UserType),
 		HeightCentimetres: w.HeightCm.measure(), HeightFeet: w.HeightFeet.measure(),
@@ -191,70 +190,120 @@ func decodeSelf(answer []byte) (*Self, error) {
 	return s, nil
 }
 
-// selfOnTheWire is the documented answer, member for member.
+// selfOnTheWire is the documented answer.
 type selfOnTheWire struct {
-	ID                wireText               `json:"id"`
-	UserType          wireText               `json:"userType"`
-	HeightCm          wireText               `json:"heightCm"`
-	HeightFeet        wireText               `json:"heightFeet"`
-	HeightInches      wireText               `json:"heightInches"`
-	HeightInchesTotal wireText               `json:"heightInchesTotal"`
-	WeightKg          wireText               `json:"weightKg"`
-	WeightLbs         wireText               `json:"weightLbs"`
-	Title             wireText               `json:"title"`
-	FirstName         wireText               `json:"firstName"`
-	LastName          wireText               `json:"lastName"`
-	DOB               wireText               `json:"dob"`
-	DateDeceased      wireDeath              `json:"dateDeceased"`
-	GenderMF          wireText               `json:"genderMF"`
-	Gender            wireText               `json:"gender"`
-	Email             wireText               `json:"email"`
-	Phone             wireText               `json:"phone"`
-	Address1          wireText               `json:"address1"`
-	Address2          wireText               `json:"address2"`
-	City              wireText               `json:"city"`
-	State             wireText               `json:"state"`
-	PostalCode        wireText               `json:"postalCode"`
-	Country           wireText               `json:"country"`
-	JobTitle          wireText               `json:"jobTitle"`
-	OrganizationName  wireText               `json:"organizationName"`
-	TeamName          wireText               `json:"teamName"`
-	NationalIDs       wireList[nationalWire] `json:"nationalIds"`
-	OrgLevelIDs       wireRaws               `json:"orgLevelIds"`
-	TeamLevelIDs      wireRaws               `json:"teamLevelIds"`
-	Contacts          wireList[contactWire]  `json:"contacts"`
-	Patient           wireBool               `json:"patient"`
+	ID, UserType                                         wireText
+	HeightCm, HeightFeet, HeightInches                   wireText
+	HeightInchesTotal, WeightKg, WeightLbs               wireText
+	Title, FirstName, LastName                           wireText
+	DOB                                                  wireText
+	DateDeceased                                         wireDeath
+	GenderMF, Gender                                     wireText
+	Email, Phone                                         wireText
+	Address1, Address2, City, State, PostalCode, Country wireText
+	JobTitle, OrganizationName, TeamName                 wireText
+	NationalIDs                                          wireList[nationalWire, *nationalWire]
+	OrgLevelIDs, TeamLevelIDs                            wireRaws
+	Contacts                                             wireList[contactWire, *contactWire]
+	Patient                                              wireBool
+}
+
+func (w *selfOnTheWire) member(name string) member {
+	switch name {
+	case "id":
+		return &w.ID
+	case "userType":
+		return &w.UserType
+	case "heightCm":
+		return &w.HeightCm
+	case "heightFeet":
+		return &w.HeightFeet
+	case "heightInches":
+		return &w.HeightInches
+	case "heightInchesTotal":
+		return &w.HeightInchesTotal
+	case "weightKg":
+		return &w.WeightKg
+	case "weightLbs":
+		return &w.WeightLbs
+	case "title":
+		return &w.Title
+	case "firstName":
+		return &w.FirstName
+	case "lastName":
+		return &w.LastName
+	case "dob":
+		return &w.DOB
+	case "dateDeceased":
+		return &w.DateDeceased
+	case "genderMF":
+		return &w.GenderMF
+	case "gender":
+		return &w.Gender
+	case "email":
+		return &w.Email
+	case "phone":
+		return &w.Phone
+	case "address1":
+		return &w.Address1
+	case "address2":
+		return &w.Address2
+	case "city":
+		return &w.City
+	case "state":
+		return &w.State
+	case "postalCode":
+		return &w.PostalCode
+	case "country":
+		return &w.Country
+	case "jobTitle":
+		return &w.JobTitle
+	case "organizationName":
+		return &w.OrganizationName
+	case "teamName":
+		return &w.TeamName
+	case "nationalIds":
+		return &w.NationalIDs
+	case "orgLevelIds":
+		return &w.OrgLevelIDs
+	case "teamLevelIds":
+		return &w.TeamLevelIDs
+	case "contacts":
+		return &w.Contacts
+	case "patient":
+		return &w.Patient
+	}
+	return nil
 }
 
 type contactWire struct {
-	ID           wireText `json:"id"`
-	ContactType  wireText `json:"contactType"`
-	ContactValue wireText `json:"contactValue"`
-	PhoneUseType wireText `json:"phoneUseType"`
-	Primary      wireBool `json:"primary"`
-	Confirmed    wireBool `json:"confirmed"`
+	ID, ContactType, ContactValue, PhoneUseType wireText
+	Primary, Confirmed                          wireBool
+}
+
+func (w *contactWire) member(name string) member {
+	switch name {
+	case "id":
+		return &w.ID
+	case "contactType":
+		return &w.ContactType
+	case "contactValue":
+		return &w.ContactValue
+	case "phoneUseType":
+		return &w.PhoneUseType
+	case "primary":
+		return &w.Primary
+	case "confirmed":
+		return &w.Confirmed
+	}
+	return nil
 }
 
 // wireText is a string; a number or boolean is kept as it is written; anything
 // else is "".
 type wireText string
 
-func (t *wireText) UnmarshalJSON(data []byte) error {
-	switch data[0] {
-	case '"':
-		// Most texts are what they look like, and need no second reader.
-		if text := data[1 : len(data)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
-			*t = wireText(text)
-			return nil
-		}
-		return json.Unmarshal(data, (*string)(t))
-	case '{', '[', 'n':
-		*t = ""
-	default:
-		*t = wireText(data)
-	}
-	return nil
-}
+func (t *wireText) read(value string) { *t = wireText(textOf(value)) }
 
 // conceal points at the text where it was read, instead of copying it.
 func (t *wireText) conceal() concealed {
@@ -278,69 +327,61 @@ type wireDeath struct {
 	sent bool
 }
 
-func (d *wireDeath) UnmarshalJSON(data []byte) error {
-	d.sent = data[0] != 'n' && data[0] != 'f' && string(data) != `""`
-	return d.text.UnmarshalJSON(data)
+func (d *wireDeath) read(value string) {
+	d.sent = value[0] != 'n' && value[0] != 'f' && value != `""`
+	d.text.read(value)
 }
 
 // wireBool is true, or "true"; anything else is false.
 type wireBool bool
 
-func (b *wireBool) UnmarshalJSON(data []byte) error {
-	*b = wireBool(string(data) == "true" || string(data) == `"true"`)
-	return nil
+func (b *wireBool) read(value string) { *b = value == "true" || value == `"true"` }
+
+// wireTexts is an array of texts, or one in its place.
+type wireTexts []string
+
+func (l *wireTexts) read(value string) {
+	*l = nil
+	eachElement(value, func(e string) {
+		if t := textOf(e); t != "" {
+			*l = append(*l, t)
+		}
+	})
 }
 
-// wireList is an array, or one element in its place. An element in an odd shape
-// is passed over.
-type wireList[T any] []*T
+// wireList is an array of objects, or one in its place. An element in an odd
+// shape is passed over.
+type wireList[T any, P interface {
+	*T
+	object
+}] []*T
 
-func (l *wireList[T]) UnmarshalJSON(data []byte) error {
+func (l *wireList[T, P]) read(value string) {
 	*l = nil
-	if data[0] == '[' {
-		var elements []*T
-		if json.Unmarshal(data, &elements) == nil {
-			*l = slices.DeleteFunc(elements, func(e *T) bool { return e == nil })
-			return nil
+	eachElement(value, func(e string) {
+		if e[0] == '{' {
+			v := new(T)
+			readObject(e, P(v))
+			*l = append(*l, v)
 		}
-	}
-	var elements wireRaws
-	if err := elements.UnmarshalJSON(data); err != nil {
-		return err
-	}
-	for _, e := range elements {
-		var v T
-		if json.Unmarshal(e, &v) == nil {
-			*l = append(*l, &v)
-		}
-	}
-	return nil
+	})
 }
 
 // wireRaws is an array, or one element in its place, not looked into.
-type wireRaws []json.RawMessage
+type wireRaws []string
 
-func (l *wireRaws) UnmarshalJSON(data []byte) error {
+func (l *wireRaws) read(value string) {
 	*l = nil
-	switch {
-	case data[0] == '[':
-		var elements []json.RawMessage
-		if err := json.Unmarshal(data, &elements); err != nil {
-			return err
-		}
-		*l = slices.DeleteFunc(elements, func(e json.RawMessage) bool { return e[0] == 'n' })
-	case data[0] == 'n' || string(data) == `""`:
-	default:
-		*l = wireRaws{bytes.Clone(data)}
+	if value == `""` {
+		return
 	}
-	return nil
+	eachElement(value, func(e string) { *l = append(*l, e) })
 }
 
 func (l wireRaws) local() []LocalID {
 	var ids []LocalID
-	for _, e := range l {
-		raw := string(e)
-		ids = append(ids, LocalID{raw: &raw})
+	for i := range l {
+		ids = append(ids, LocalID{raw: &l[i]})
 	}
 	return ids
 }

@@ -275,6 +275,46 @@ func FuzzDecodeSelf(f *testing.F) {
 		if got := fmt.Sprintf("%+v", *s); got != "pkb.Self[redacted]" {
 			t.Errorf("prints %q", got)
 		}
+		// encoding/json finds the same.
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(s.Raw(), &members); err != nil {
+			t.Fatal(err)
+		}
+		for name, got := range map[string]string{"firstName": s.FirstName.Reveal(), "id": s.ID.Reveal(), "gender": s.Gender.Code(), "city": s.City.Reveal()} {
+			var value any
+			if raw := members[name]; len(raw) > 0 {
+				if err := json.Unmarshal(raw, &value); err != nil && !strings.Contains(err.Error(), "out of range") {
+					t.Fatal(err)
+				}
+				want, isText := value.(string)
+				if raw := string(raw); !isText && strings.IndexAny(raw, "{[n") != 0 {
+					want = raw
+				}
+				if got != want {
+					t.Errorf("%s of %s is %q, want %q", name, body, got, want)
+				}
+			} else if got != "" {
+				t.Errorf("%s of %s is %q, and it is not there", name, body, got)
+			}
+		}
+		objects := 0
+		switch raw := members["contacts"]; {
+		case len(raw) > 0 && raw[0] == '{':
+			objects = 1
+		case len(raw) > 0 && raw[0] == '[':
+			var elements []json.RawMessage
+			if err := json.Unmarshal(raw, &elements); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range elements {
+				if e[0] == '{' {
+					objects++
+				}
+			}
+		}
+		if len(s.Contacts) != objects {
+			t.Errorf("%d contacts of %s, want %d", len(s.Contacts), body, objects)
+		}
 	})
 }
 

@@ -86,29 +86,29 @@ func (s tokenSource) Token() (*oauth2.Token, error) {
 // request to another host goes out without it. It follows no redirect and
 // keeps no cookies. A 401 is answered with one refresh and one repetition, if
 // the token that was sent is still the current one and the request can be sent
-// again (it has no body, or GetBody).
+// again (it has no body, or GetBody); so is a 403 whose response code is about
+// the token. Nothing else is repeated. For reads, [Patient.Get] is simpler.
+//
+// Requests of the client count towards Config.MaxCallsPerPatient, from when
+// they are sent until the body of the answer is read to its end or closed:
+// close it.
 //
 // Errors of Token come back from Do inside the *url.Error of net/http, where
-// errors.Is finds them. Each request waits for a token no longer than its own
-// context; the client sets no time-out of its own.
-func (c *Client) HTTPClient(appUserID string) *http.Client {
-	hc := *c.http
-	hc.Transport = &bearer{client: c, next: c.http.Transport, appUserID: appUserID}
-	return &hc
-}
+// errors.Is finds them. Each request waits for its turn and for a token no
+// longer than its own context; the client sets no time-out of its own.
+func (c *Client) HTTPClient(appUserID string) *http.Client { return c.ForUser(appUserID).http() }
 
 // withToken returns a client that sends one given token, for the time before a
 // link stands.
 func (c *Client) withToken(token string) *http.Client {
 	hc := *c.http
-	hc.Transport = &bearer{client: c, next: c.http.Transport, fixed: token}
+	hc.Transport = &bearer{client: c, fixed: token}
 	return &hc
 }
 
 // bearer adds a user's access token to requests for PKB.
 type bearer struct {
 	client    *Client
-	next      http.RoundTripper
 	appUserID string
 	// fixed is a token to use whatever the user's link says.
 	fixed string
@@ -119,28 +119,78 @@ func (b *bearer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "pkb.HTT
 
 // RoundTrip implements http.RoundTripper.
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !b.client.takesBearer(req) {
-		return b.next.RoundTrip(req)
+	c := b.client
+	if !c.takesBearer(req) {
+		return c.http.Transport.RoundTrip(req)
 	}
 	if b.fixed != "" {
-		return b.next.RoundTrip(b.authorize(req, b.fixed))
+		return b.send(req, b.fixed)
 	}
+	turn, err := c.queue.enter(req.Context(), b.appUserID)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, err := b.withCurrentToken(req)
+	if err != nil || resp.Body == nil || resp.Body == http.NoBody {
+		turn.leave()
+		return resp, err
+	}
+	turn.ReadCloser, resp.Body = resp.Body, turn
+	return resp, nil
+}
+
+func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
 	token, err := b.client.currentToken(req.Context(), b.appUserID)
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := b.next.RoundTrip(b.authorize(req, token.Value))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
+	resp, err := b.send(req, token.Value)
+	if err != nil {
+		return nil, err
 	}
-	return b.unauthorized(req, resp, token)
+	if refused, code := isRefused(resp); refused {
+		return b.unauthorized(req, resp, token, code)
+	}
+	return resp, nil
 }
 
-// unauthorized deals with a 401: a session that is over ends the link, any
-// other reason deserves another token and one more try.
-func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token) (*http.Response, error) {
-	over := b.learn(req.Context(), resp, token)
+// isRefused reports whether PKB refused the token, and by which response code:
+// it answered 401, or 403 with a code that is about tokens or sessions. PKB's
+// pages do not say which status comes with which code.
+func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
+	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		return false, ""
+	}
+	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body} // it can be read as before
+	code, _ := responseCode(head)
+	return resp.StatusCode == http.StatusUnauthorized || isAboutToken(code) || sessionOver(code) != "", code
+}
+
+func isAboutToken(code fhir.ResponseCode) bool {
+	return code == fhir.AccessTokenExpired || code == fhir.BadAuthentication
+}
+
+// sessionOver returns the cause of a link's end that a code names, or "".
+func sessionOver(code fhir.ResponseCode) custody.Cause {
+	switch code {
+	case fhir.SessionExpired:
+		return custody.SessionExpired
+	case fhir.SessionInvalid:
+		return custody.SessionInvalid
+	}
+	return ""
+}
+
+// unauthorized deals with a refused token: a session that is over ends the
+// link, any other reason deserves another token and one more try.
+func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token, code fhir.ResponseCode) (*http.Response, error) {
+	over := b.learn(req.Context(), code, token)
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return resp, nil // cannot be sent again
 	}
@@ -164,33 +214,24 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 			return nil, err
 		}
 	}
-	resp, err = b.next.RoundTrip(b.authorize(again, next.Value))
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && b.learn(req.Context(), resp, &next) {
+	if resp, err = b.send(again, next.Value); err != nil {
+		return nil, err
+	}
+	if refused, code := isRefused(resp); refused && b.learn(req.Context(), code, &next) {
 		drain(resp.Body)
-		_, err = b.client.currentToken(req.Context(), b.appUserID)
-		if err == nil {
+		if _, err = b.client.currentToken(req.Context(), b.appUserID); err == nil {
 			err = ErrTryLater // another session has taken the place of this one meanwhile
 		}
 		return nil, err
 	}
-	return resp, err
+	return resp, nil
 }
 
-// learn reads why a token was refused, and reports whether its session is over,
-// which it then writes down. The response can be read as before.
-func (b *bearer) learn(ctx context.Context, resp *http.Response, token *custody.Token) (over bool) {
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-	var cause custody.Cause
-	switch code, _ := responseCode(head); code {
-	case fhir.SessionExpired:
-		cause = custody.SessionExpired
-	case fhir.SessionInvalid:
-		cause = custody.SessionInvalid
-	default:
+// learn reports whether the code says that the token's session is over, which
+// it then writes down.
+func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custody.Token) (over bool) {
+	cause := sessionOver(code)
+	if cause == "" {
 		return false
 	}
 	if err := b.client.keeper.Lose(ctx, b.appUserID, token.Value, cause); err != nil {
@@ -199,123 +240,33 @@ func (b *bearer) learn(ctx context.Context, resp *http.Response, token *custody.
 	return true
 }
 
-// authorize returns a copy of req with the token; a RoundTripper must not
-// change what it is given.
-func (b *bearer) authorize(req *http.Request, token string) *http.Request {
-	out := req.Clone(req.Context())
+// send sends a copy of req with the token; a RoundTripper must not change what
+// it is given.
+func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
+	out := req.WithContext(req.Context())
+	if out.Header = req.Header.Clone(); out.Header == nil {
+		out.Header = http.Header{}
+	}
 	out.Header.Set("Authorization", "Bearer "+token)
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
 	}
-	return out
+	return b.client.http.Transport.RoundTrip(out)
 }
 
 // takesBearer reports whether a request goes to PKB's APIs: same scheme, same
 // host, same port.
 func (c *Client) takesBearer(req *http.Request) bool {
-	to := req.URL.Scheme + "://" + req.URL.Host
-	env := c.cfg.Environment
-	return to == origin(env.RESTURL) || to == origin(env.FHIRURL) ||
-		to == origin(env.PurviewURL) || to == origin(env.SelfURL)
+	for i := range c.homes {
+		if c.homes[i].scheme == req.URL.Scheme && c.homes[i].host == req.URL.Host {
+			return true
+		}
+	}
+	return false
 }
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
-}
-
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 4 << 20
-
-// call sends one request and returns the body of a 200. Every other answer,
-// and none, is an *APIError, or one of the errors of Token.
-func (c *Client) call(ctx context.Context, hc *http.Client, op, method, url, mediaType string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
-	defer cancel()
-	var reader io.Reader
-	if body != nil {
-		reader = bytes.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, url, reader)
-	if err != nil {
-		return nil, &APIError{Operation: op, Err: &answerError{what: "the address is not usable", cause: err}}
-	}
-	req.Header.Set("Accept", mediaType)
-	if body != nil {
-		req.Header.Set("Content-Type", mediaType)
-	}
-	resp, err := hc.Do(req)
-	if err != nil {
-		if ours := ownError(err); ours != nil {
-			return nil, ours
-		}
-		return nil, &APIError{Operation: op, Err: err}
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case resp.StatusCode != http.StatusOK:
-		// Status first: the body only adds to it.
-		code, outcome := responseCode(data)
-		return nil, &APIError{
-			Operation: op, Status: resp.StatusCode, Code: code, Outcome: outcome,
-			RetryAfter: retryAfter(resp.Header, c.cfg.Now()),
-		}
-	case err != nil:
-		return nil, &APIError{Operation: op, Err: err}
-	case len(data) > maxAnswer:
-		return nil, &APIError{Operation: op, Status: resp.StatusCode, Err: &answerError{what: fmt.Sprintf("the answer is larger than %d MiB", maxAnswer>>20)}}
-	}
-	return data, nil
-}
-
-// ownError finds an error of ours in what net/http returned.
-func ownError(err error) error {
-	var (
-		relink *RelinkError
-		later  *TryLaterError
-		store  *storeFailure
-		keys   *keysError
-		user   appUserIDError
-	)
-	switch {
-	case errors.As(err, &relink):
-		return relink
-	case errors.As(err, &later):
-		return later
-	case errors.As(err, &store):
-		return store
-	case errors.As(err, &keys):
-		return keys
-	case errors.As(err, &user):
-		return user
-	}
-	for _, sentinel := range []error{ErrNotLinked, ErrOtherEnvironment, ErrClosed} {
-		if errors.Is(err, sentinel) {
-			return sentinel
-		}
-	}
-	return nil
-}
-
-// responseCode finds PKB's response code in an error answer, if it is an
-// operation outcome.
-func responseCode(body []byte) (fhir.ResponseCode, *fhir.OperationOutcome) {
-	outcome, err := fhir.DecodeOperationOutcome(body)
-	if err != nil {
-		return "", nil
-	}
-	return outcome.ResponseCode(), &outcome
-}
-
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := time.ParseDuration(v + "s"); err == nil && n >= 0 {
-		return min(n, time.Hour)
-	}
-	if t, err := http.ParseTime(v); err == nil && t.After(now) {
-		return min(t.Sub(now), time.Hour)
-	}
-	return 0
 }
