@@ -41,12 +41,13 @@ func TestNewNamesEveryMistakeAtOnce(t *testing.T) {
 			FHIRURL: "https://pkb.example/fhir?x=1", PurviewURL: "ftp://pkb.example", PurviewMethod: "PUT",
 		},
 		ClientID: "my client", SecretInHeader: true, RedirectURL: "http://app.example/cb",
-		Store: durable{}, TokenTimeout: -1, HardMargin: time.Hour,
+		Store: durable{}, TokenTimeout: -1, HardMargin: time.Hour, Retries: 11, MaxCallsPerPatient: -1,
 	})
 	want := []string{
 		"Environment.Name", "Environment.AuthorizeURL", "Environment.TokenURL", "Environment.RESTURL",
 		"Environment.FHIRURL", "Environment.PurviewURL", "Environment.PurviewMethod",
 		"ClientID", "SecretInHeader", "RedirectURL", "Keys", "TokenTimeout", "HardMargin",
+		"Retries", "MaxCallsPerPatient",
 	}
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("everything wrong (-want +got):\n%s", diff)

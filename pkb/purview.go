@@ -83,6 +83,9 @@ func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
 	if err != nil {
 		return "", err
 	}
+	if link.PublicID == id {
+		return id, nil // fixed already, and for good
+	}
 	if err := p.client.keeper.Fix(ctx, p.appUserID, link.LinkedAt, string(id)); err != nil {
 		return "", public(err)
 	}
