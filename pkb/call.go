@@ -38,7 +38,7 @@ func (c *Client) call(ctx context.Context, hc *http.Client, op, method, url, med
 	if err == nil || method != http.MethodGet && op != opPurview { // Purview asks, with POST too
 		return data, err
 	}
-	for n := 0; n < c.cfg.Retries; n++ {
+	for n := range c.cfg.Retries { // none if it is -1
 		failed, ok := errors.AsType[*APIError](err)
 		if !ok || !failed.passes() {
 			return nil, err

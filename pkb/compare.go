@@ -10,8 +10,8 @@ import (
 )
 
 // Known is what a host knows about its user, for Self.Compare. Leave out what
-// is not known, and what stands in for it: no 000 000 0000, no "Unknown". It
-// prints as [redacted].
+// is not known, and what stands in for it: no 000 000 0000, no "Unknown".
+// Everything in it prints as [redacted].
 type Known struct {
 	NHSNumber           NHSNumber
 	DateOfBirth         Date

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // NHSNumber is a number of the form that the health services of England and
@@ -37,7 +38,7 @@ func ParseNHSNumber(s string) (NHSNumber, error) {
 			if len(digits) == 10 {
 				return NHSNumber{}, errNHSNumber
 			}
-			digits = append(digits, byte(r))
+			digits = utf8.AppendRune(digits, r)
 		case !isSeparator(r):
 			return NHSNumber{}, errNHSNumber
 		}
@@ -110,7 +111,7 @@ const (
 	RangeUnknown NumberRange = ""
 	// RangeEnglandWales: first nine digits 400 000 000 to 499 999 999 and
 	// 600 000 000 to 799 999 999, of England, Wales and the Isle of Man.
-	// (Wikipedia: NHS number; no official page prints the bounds.)
+	// (Wikipedia: NHS number; no official page with the bounds was found.)
 	RangeEnglandWales NumberRange = "England, Wales and the Isle of Man"
 	// RangeCHI: Scotland's Community Health Index. The first six digits are a
 	// date of birth, DDMMYY, which puts them between 010 101 000 0 and

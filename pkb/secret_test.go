@@ -54,6 +54,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		"Config":  pkb.Config{ClientSecret: secret, Keys: ring},
 		"*Config": &pkb.Config{ClientSecret: secret, Keys: ring},
 		"Keyring": ring,
+		"Known":   pkb.Known{FirstName: personal, LastName: personal},
 	} {
 		if s := printed(t, v); strings.Contains(s, canary) || strings.Contains(s, "Y2FuYXJ5") ||
 			strings.Contains(s, fmt.Sprintf("%x", canary)) || strings.Contains(s, fmt.Sprintf("%X", canary)) {
@@ -68,6 +69,21 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	if !personal.Equal(pkb.NewPersonal(canary)) || personal.Equal(pkb.Personal{}) || !(pkb.Personal{}).IsZero() || personal.IsZero() {
 		t.Error("Personal: Equal or IsZero")
+	}
+}
+
+func TestNHSNumberDoesNotPrint(t *testing.T) {
+	number, err := pkb.ParseNHSNumber("999 156 6171")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{number, &number, struct{ n pkb.NHSNumber }{number}, []pkb.NHSNumber{number}, pkb.Known{NHSNumber: number}} {
+		s := printed(t, v)
+		for _, part := range []string{"999156", "999 156", "39393931", "57 57 57"} {
+			if strings.Contains(s, part) {
+				t.Errorf("%T prints its number:\n%s", v, s)
+			}
+		}
 	}
 }
 
