@@ -146,6 +146,30 @@ func TestTurnsAreGivenBack(t *testing.T) {
 		cancel()
 	}
 
+	config := r.config
+	broken := true
+	config.HTTPClient = &http.Client{Transport: roundTrip(func(q *http.Request) (*http.Response, error) {
+		if broken {
+			panic("in the host's transport")
+		}
+		return r.pkb.Transport().RoundTrip(q)
+	})}
+	c, err := pkb.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = c.ForUser(user).Self(t.Context())
+		t.Error("the transport did not panic")
+	}()
+	broken = false
+	inTime, cancelled := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancelled()
+	if _, err := c.ForUser(user).Self(inTime); err != nil {
+		t.Errorf("after a panic: %v", err)
+	}
+
 	resp, err := hc.Get(r.pkb.URL() + "/json/users/self")
 	if err != nil {
 		t.Fatal(err)

@@ -131,13 +131,17 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	handedOn := false
+	defer func() {
+		if !handedOn { // also when the host's transport panics
+			turn.leave()
+		}
+	}()
 	resp, err := b.withCurrentToken(req)
-	if err != nil || resp.Body == nil || resp.Body == http.NoBody {
-		turn.leave()
-		return resp, err
+	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
+		turn.ReadCloser, resp.Body, handedOn = resp.Body, turn, true
 	}
-	turn.ReadCloser, resp.Body = resp.Body, turn
-	return resp, nil
+	return resp, err
 }
 
 func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
