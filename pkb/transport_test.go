@@ -57,7 +57,7 @@ func TestOurTransportSpeaksHTTP2AndGzip(t *testing.T) {
 
 func TestOurTransportRefusesOldTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // to be refused
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains about us
 	server.StartTLS()
 	defer server.Close()

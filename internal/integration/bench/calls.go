@@ -73,7 +73,11 @@ func (s split) RoundTrip(req *http.Request) (*http.Response, error) {
 // callsOverHand measures the processor time of Self and Purview beside the same
 // calls by hand.
 func callsOverHand(ctx context.Context) (self, purview float64, err error) {
-	child := exec.CommandContext(ctx, os.Args[0], "-answer")
+	program, err := os.Executable()
+	if err != nil {
+		return 0, 0, err
+	}
+	child := exec.CommandContext(ctx, program, "-answer")
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
