@@ -125,3 +125,49 @@ func ExamplePatient_Get() {
 	// [redacted] 72
 	// true
 }
+
+// A host that links a user with the record of the same person only, as far as
+// can be told.
+func ExampleMatch_Same() {
+	ctx := context.Background()
+	server, ada, _ := demo()
+	number, err := pkb.ParseNHSNumber("999 000 0018")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	known := map[string]pkb.Known{"app-user-1": {NHSNumber: number}} // your database
+	client, err := demoClient(server, pkb.Config{
+		Identify: func(_ context.Context, c pkb.Candidate) error {
+			match := c.Self.Compare(known[c.AppUserID])
+			fmt.Println(match) // it holds no values, so it may be logged
+			if !match.Same() {
+				return pkb.ErrIdentityRefused
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, patient := range []*pkbtest.Patient{server.AddPatient(pkbtest.Patient{}), ada} {
+		address, pending, err := client.Authorize(ctx, "app-user-1")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		back, err := server.Approve(ctx, address, patient)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err = client.Complete(ctx, "app-user-1", pending, back.Query())
+		fmt.Println("refused:", errors.Is(err, pkb.ErrIdentityRefused))
+	}
+	// Output:
+	// NHS number differs, date of birth not compared, first name not compared, last name not compared
+	// refused: true
+	// NHS number matched, date of birth not compared, first name not compared, last name not compared
+	// refused: false
+}
