@@ -66,9 +66,10 @@ var (
 	// a *RelinkError.
 	ErrFrozen = errors.New("pkb: PKB has frozen the patient's access; PKB's turn: tell your support, trying again does not help")
 
-	// ErrTokenRefused: PKB answers 401 (such as BAD_AUTHENTICATION) to a token
-	// that it has just issued in place of another one. It is an *APIError; the
-	// link is kept. If it lasts, let the patient approve again.
+	// ErrTokenRefused: PKB answers 401, or 403 with a code about the token (such
+	// as BAD_AUTHENTICATION), to a token that it has just issued in place of
+	// another one. It is an *APIError; the link is kept. If it lasts, let the
+	// patient approve again.
 	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept; PKB's turn: if it lasts, report it, and let the patient approve again")
 
 	// ErrStore: the token store failed. errors.Is finds the store's own error

@@ -83,7 +83,7 @@ func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
 	if err != nil {
 		return "", err
 	}
-	if link.PublicID == id {
+	if link.Verified && link.PublicID == id {
 		return id, nil // fixed already, and for good
 	}
 	if err := p.client.keeper.Fix(ctx, p.appUserID, link.LinkedAt, string(id)); err != nil {
