@@ -20,15 +20,15 @@
 //
 // # The states of a link
 //
-//	             Authorize           Complete
-//	 (no link) ───────────▶ pending ──────────▶ linked ◀─────────────┐
-//	     ▲                     │                  │   refreshed ─────┘
-//	     │  denied, refused,   │                  │   no answer
-//	     ├─────────────────────┘                  ├───────────▶ uncertain ───▶ linked, or
-//	     │  expired                               │                            relink_required
-//	     │                                        │   refused
-//	     │  Unlink, from every state              └───────────▶ relink_required ───▶ linked
-//	     └────────────────────────────                              Complete, again
+//	            Authorize           Complete
+//	(no link) ───────────▶ pending ──────────▶ linked ◀─────────────┐
+//	    ▲                     │                  │   refreshed ─────┘
+//	    │  denied, refused,   │                  │   no answer
+//	    ├─────────────────────┘                  ├───────────▶ uncertain ───▶ linked, or
+//	    │  expired                               │                            relink_required
+//	    │                                        │   refused
+//	    │  Unlink, from every state              └───────────▶ relink_required ───▶ linked
+//	    └────────────────────────────                              Complete, again
 //
 // [Link.State] tells. A link is linked while it works. It is uncertain while a
 // refresh was sent and nobody knows what became of it: the access token at hand
@@ -41,11 +41,11 @@
 //
 // # One refresh, step by step
 //
-//	 caller A ──┐
-//	 caller B ──┼─▶ flight ──▶ lease ──▶ re-read ──▶ intent ──▶ POST ──▶ save ──▶ publish
-//	 caller C ──┘  (one per    (one per  (a peer was  (what is   (once)   (as it    (to all
-//	                process)    link)     faster?)     about to            came)     callers)
-//	                                                   be sent)
+//	caller A ──┐
+//	caller B ──┼─▶ flight ──▶ lease ──▶ re-read ──▶ intent ──▶ POST ──▶ save ──▶ publish
+//	caller C ──┘  (one per    (one per  (a peer was  (what is   (once)   (as it    (to all
+//	               process)    link)     faster?)     about to            came)     callers)
+//	                                                  be sent)
 //
 // Callers that find no token share one flight. It belongs to the link: a caller
 // whose context ends stops waiting, and the flight goes on. The flight takes a
@@ -64,12 +64,12 @@
 //
 // What the outcome of the request proves decides what comes next:
 //
-//	 answered with tokens   saved; linked
-//	 refused                if a peer was faster, its tokens are used; else relink_required
-//	 not sent at all        tried again, with growing pauses; the link is as it was
-//	 no readable answer     uncertain
-//	 refused for the app    (invalid_client, 429, ...) no link changes; a breaker keeps
-//	                        all refreshes away for a while
+//	answered with tokens   saved; linked
+//	refused                if a peer was faster, its tokens are used; else relink_required
+//	not sent at all        tried again, with growing pauses; the link is as it was
+//	no readable answer     uncertain
+//	refused for the app    (invalid_client, 429, ...) no link changes; a breaker keeps
+//	                       all refreshes away for a while
 //
 // # Errors
 //

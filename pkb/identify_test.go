@@ -35,7 +35,7 @@ func newJudge(t *testing.T) (*judge, *rig) {
 }
 
 // What a host says about a patient is not for anybody's log.
-var notThem = fmt.Errorf("born 1980-02-29, and not 1981: %w", pkb.ErrIdentityRefused)
+var errNotThem = fmt.Errorf("born 1980-02-29, and not 1981: %w", pkb.ErrIdentityRefused)
 
 func TestIdentifyIsAskedBeforeTheLinkCounts(t *testing.T) {
 	j, r := newJudge(t)
@@ -59,10 +59,10 @@ func TestIdentifyIsAskedBeforeTheLinkCounts(t *testing.T) {
 
 func TestRefusedIdentityLeavesNothing(t *testing.T) {
 	j, r := newJudge(t)
-	j.verdict = notThem
+	j.verdict = errNotThem
 	pending, query := r.approve(t, user, r.patient)
 	_, err := r.Complete(t.Context(), user, pending, query)
-	if !errors.Is(err, pkb.ErrIdentityRefused) || !errors.Is(err, notThem) {
+	if !errors.Is(err, pkb.ErrIdentityRefused) || !errors.Is(err, errNotThem) {
 		t.Fatalf("Complete: %v", err)
 	}
 	if strings.Contains(fmt.Sprintf("%v %+v", err, err), "1980") {
@@ -89,7 +89,7 @@ func TestRefusedIdentityLeavesNothing(t *testing.T) {
 func TestRefusedRelinkKeepsTheLink(t *testing.T) {
 	j, r := newJudge(t)
 	before := r.link(t, user, r.patient)
-	j.verdict = notThem
+	j.verdict = errNotThem
 	pending, query := r.approve(t, user, r.patient)
 	if _, err := r.Complete(t.Context(), user, pending, query); !errors.Is(err, pkb.ErrIdentityRefused) {
 		t.Fatalf("Complete: %v", err)
