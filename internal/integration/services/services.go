@@ -1,8 +1,8 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package services finds the servers that tests need: a PostgreSQL and a
-// MariaDB.
+// Package services finds what tests need beside Go: a PostgreSQL, a MariaDB, and
+// programs of this machine.
 //
 // A test that asks for a server gets an empty database of its own on it, which
 // is dropped when the test ends; what else is on the server is not touched.
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,23 @@ func unavailable(t testing.TB, s service, err error) {
 		t.Fatalf("PKB_REQUIRE_SERVICES=1 says that there must be a server (%s names it): %v", s.env, err)
 	}
 	t.Skipf("%s does not answer; to run this test: %s (or name a server in %s)", s.name, s.install, s.env)
+}
+
+// Program returns the path of a program: the first of names that is there. how
+// says how to get it. A test that needs one which is missing is skipped, or
+// fails, as for a server.
+func Program(t testing.TB, what, how string, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("PKB_REQUIRE_SERVICES") == "1" {
+		t.Fatalf("PKB_REQUIRE_SERVICES=1 says that there must be %s: none of %s is in PATH", what, strings.Join(names, ", "))
+	}
+	t.Skipf("%s is missing; to run this test: %s", what, how)
+	return ""
 }
 
 func open(t testing.TB, s service, dsn string) *sql.DB {

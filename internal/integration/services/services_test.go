@@ -142,6 +142,24 @@ func TestMissingServerSkipsOnALaptopAndFailsInCI(t *testing.T) {
 	}
 }
 
+func TestMissingProgramSkipsOnALaptopAndFailsInCI(t *testing.T) {
+	look := func(t testing.TB) *sql.DB {
+		services.Program(t, "A thing", "apt-get install thing", "no-such-thing", "nor-this-one")
+		return nil
+	}
+	t.Setenv("PKB_REQUIRE_SERVICES", "")
+	if v := askFor(t, look); v.failed != "" || !strings.Contains(v.skipped, "apt-get install thing") {
+		t.Errorf("without the program: skipped %q, failed %q; want a skip that says how to get it", v.skipped, v.failed)
+	}
+	t.Setenv("PKB_REQUIRE_SERVICES", "1")
+	if v := askFor(t, look); v.skipped != "" || !strings.Contains(v.failed, "nor-this-one") {
+		t.Errorf("with PKB_REQUIRE_SERVICES=1: skipped %q, failed %q; want a failure: CI must not pass by skipping", v.skipped, v.failed)
+	}
+	if path := services.Program(t, "Go", "go.dev", "no-such-thing", "go"); path == "" {
+		t.Error("the second of two names was not looked for")
+	}
+}
+
 func TestUnreadableDSNIsNotPrinted(t *testing.T) {
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
