@@ -121,6 +121,7 @@ func modules(goMods map[string]string) (dirs []string, versions map[string]strin
 			versions[dir] = m[1]
 		}
 	}
+	slices.Sort(dirs)
 	return dirs, versions
 }
 

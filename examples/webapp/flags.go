@@ -1,0 +1,102 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+
+	"github.com/betawerk/pkb-go/pkb"
+)
+
+// settings are the flags.
+type settings struct {
+	addr     string
+	db       string
+	keys     string
+	env      string
+	pkb      string
+	clientID string
+	redirect string
+}
+
+func readFlags(args []string, usage io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("webapp", flag.ContinueOnError)
+	flags.SetOutput(usage)
+	flags.StringVar(&s.addr, "addr", "", "where to listen on this machine; by default the port of -redirect, or a free one")
+	flags.StringVar(&s.db, "db", "", "the database: a file for SQLite, or postgres://...; by default a SQLite file that goes with the PKB for tests, or webapp.db")
+	flags.StringVar(&s.keys, "keys", "", "the file with the keys that seal tokens, made if missing; by default beside the SQLite file, or webapp.keys; a real host keeps them with its other secrets")
+	flags.StringVar(&s.env, "env", "", "PKB's environment: sandbox or production; by default a PKB for tests is started")
+	flags.StringVar(&s.pkb, "pkb", "", "the address of a PKB for tests that runs already, instead of -env")
+	flags.StringVar(&s.clientID, "client-id", "", "your User Client id at PKB")
+	flags.StringVar(&s.redirect, "redirect", "", "your redirect URI at PKB; by default /pkb/callback here")
+	if err := flags.Parse(args); err != nil {
+		return settings{}, err
+	}
+	return s, s.check(flags.Args())
+}
+
+// check names every mistake at once.
+func (s *settings) check(rest []string) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(rest) > 0 {
+		bad("%q is not a flag", rest[0])
+	}
+	switch s.env {
+	case "":
+	case "sandbox", "production":
+		if s.pkb != "" {
+			bad("-env and -pkb are two places: choose one")
+		}
+		if s.clientID == "" || s.redirect == "" {
+			bad("-env %s needs -client-id and -redirect, as registered with PKB", s.env)
+		}
+	default:
+		bad("-env %q: sandbox and production are the choices", s.env)
+	}
+	if s.redirect != "" {
+		switch u, err := url.Parse(s.redirect); {
+		case err != nil || u.Host == "" || u.Path == "" || u.Path == "/":
+			bad("-redirect must be a full address with a path, like http://localhost:8080/pkb/callback")
+		case s.addr == "" && (u.Scheme != "http" || !loopback(u.Hostname())):
+			bad("-redirect is served elsewhere: say with -addr where this program listens behind it")
+		case s.addr == "":
+			s.addr = u.Host
+		}
+	}
+	if s.addr == "" {
+		s.addr = "127.0.0.1:0"
+	}
+	if host, _, err := net.SplitHostPort(s.addr); err != nil {
+		bad("-addr must be host:port, like 127.0.0.1:8080")
+	} else if !loopback(host) {
+		bad("-addr must be on this machine: whoever reaches this program can sign in without a password")
+	}
+	return errors.Join(errs...)
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// environment returns the PKB that is named; there is one unless a PKB for
+// tests is to be started.
+func (s *settings) environment() (env pkb.Environment, named bool) {
+	switch {
+	case s.pkb != "":
+		return pkb.BaseURL(s.pkb), true
+	case s.env == "sandbox":
+		return pkb.Sandbox(), true
+	case s.env == "production":
+		return pkb.Production(), true
+	}
+	return pkb.Environment{}, false
+}

@@ -1,0 +1,99 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// pages are the page files, each inside layout.html.
+var pages = func() map[string]*template.Template {
+	all := map[string]*template.Template{}
+	for _, name := range []string{"signin.html", "account.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
+		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
+			"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+			"moment":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
+			"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		}).ParseFS(pageFiles, "pages/layout.html", "pages/"+name))
+	}
+	return all
+}()
+
+// page is what the layout shows around the content.
+type page struct {
+	Title string
+	// Who is signed in, if anybody.
+	Who *account
+	// Version names the state of a page that keeps itself up to date; "" for a
+	// page that does not.
+	Version string
+	Content any
+}
+
+// render sends a page. Nothing is sent before the whole page is made.
+func (a *app) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
+	if who, ok := signedIn(r); ok {
+		p.Who = &who
+	}
+	var body bytes.Buffer
+	if err := pages[name].Execute(&body, p); err != nil {
+		a.log.Error("webapp: a page cannot be made", "page", name)
+		http.Error(w, "Sorry, there is a problem with this service.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if p.Version != "" {
+		w.Header().Set("ETag", p.Version)
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // who left is no error of ours
+}
+
+// versionOf names a state of what a page shows.
+func versionOf(state ...any) string {
+	sum := sha256.Sum256(fmt.Append(nil, state...))
+	return `"` + hex.EncodeToString(sum[:12]) + `"`
+}
+
+// unchanged answers a page's question whether it is still up to date; if it is,
+// that is the whole answer.
+func unchanged(w http.ResponseWriter, r *http.Request, version string) bool {
+	if r.Header.Get("If-None-Match") != version {
+		return false
+	}
+	w.WriteHeader(http.StatusNotModified)
+	return true
+}
+
+// sorry says that something did not work, and what to do.
+func (a *app) sorry(w http.ResponseWriter, r *http.Request, status int, title, text string) {
+	a.render(w, r, status, "sorry.html", page{Title: title, Content: sorryPage{Title: title, Text: text}})
+}
+
+type sorryPage struct {
+	Title, Text string
+	// Links are the ways on; without any there is one to the start.
+	Links []way
+}
+
+type way struct{ To, Text string }
+
+// grouped writes an NHS number as people read it: 999 123 4567.
+func grouped(number string) string {
+	if len(number) != 10 {
+		return number
+	}
+	return strings.Join([]string{number[:3], number[3:6], number[6:]}, " ")
+}

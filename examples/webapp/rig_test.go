@@ -1,0 +1,203 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+)
+
+// rig is a PKB and replicas of the app on one database.
+type rig struct {
+	pkb      *pkbtest.Server
+	patient  *pkbtest.Patient
+	replicas []*host
+	settings settings
+	log      *safeBuffer
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// newRig starts two replicas. db is a file in a directory of the test's if it
+// is "".
+func newRig(t *testing.T, db string) *rig {
+	t.Helper()
+	server, err := pkbtest.Start(pkbtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	if db == "" {
+		db = filepath.Join(dir, "test.db")
+	}
+	r := &rig{
+		pkb: server, patient: server.AddPatient(pkbtest.Patient{FirstName: "Ada", LastName: "Canary", DateOfBirth: "1961-04-12"}), log: &safeBuffer{},
+		settings: settings{addr: "127.0.0.1:0", db: db, keys: filepath.Join(dir, "keys"), pkb: server.URL()},
+	}
+	for range 2 {
+		h, err := start(t.Context(), r.settings, slog.New(slog.NewTextHandler(r.log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := h.close(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+		r.replicas = append(r.replicas, h)
+	}
+	t.Cleanup(func() {
+		for _, personal := range []string{"Canary", r.patient.NHSNumber, r.patient.DateOfBirth, r.patient.Email} {
+			if strings.Contains(r.log.String(), personal) {
+				t.Errorf("the log holds %q, which is a patient's", personal)
+			}
+		}
+	})
+	return r
+}
+
+// person is a browser without scripts.
+type person struct {
+	t    *testing.T
+	http *http.Client
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &person{t: t, http: &http.Client{Jar: jar, Transport: transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(r.URL.Path, "/apiAuthorize.action") {
+			return http.ErrUseLastResponse // the test plays the patient there
+		}
+		return nil
+	}}}
+}
+
+// answer is what a page looks like.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	at     *url.URL
+}
+
+func (a answer) title() string {
+	m := regexp.MustCompile(`<title>(.*?)</title>`).FindStringSubmatch(a.body)
+	if m == nil {
+		return ""
+	}
+	return html.UnescapeString(m[1])
+}
+
+func (p *person) send(method, address string, form url.Values, header map[string]string) answer {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body), resp.Request.URL}
+}
+
+func (p *person) get(address string) answer {
+	p.t.Helper()
+	return p.send(http.MethodGet, address, nil, nil)
+}
+
+func (p *person) post(address string, form url.Values) answer {
+	p.t.Helper()
+	return p.send(http.MethodPost, address, form, nil)
+}
+
+func (p *person) signIn(h *host, id string) answer {
+	p.t.Helper()
+	return p.post(h.url+"signin", url.Values{"user": {id}})
+}
+
+// goToPKB follows the link route and returns PKB's address.
+func (p *person) goToPKB(address string) string {
+	p.t.Helper()
+	a := p.get(address)
+	to := a.header.Get("Location")
+	if a.status != http.StatusSeeOther || !strings.Contains(to, "/apiAuthorize.action?") {
+		p.t.Fatalf("%s: status %d, to %q; want a redirect to PKB", address, a.status, to)
+	}
+	return to
+}
+
+// link lets the patient of the rig approve.
+func (p *person) link(r *rig, from, back *host) answer {
+	p.t.Helper()
+	callback, err := r.pkb.Approve(p.t.Context(), p.goToPKB(from.url+"pkb/link"), r.patient)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.get(back.url + "pkb/callback?" + callback.RawQuery)
+}
+
+func mustShow(t *testing.T, a answer, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			t.Errorf("%s (%d) does not show %q:\n%s", a.at.Path, a.status, text, a.body)
+		}
+	}
+}
+
+func mustNotShow(t *testing.T, a answer, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if strings.Contains(a.body, text) {
+			t.Errorf("%s (%d) shows %q", a.at.Path, a.status, text)
+		}
+	}
+}
