@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
 )
@@ -23,6 +24,7 @@ type settings struct {
 	pkb      string
 	clientID string
 	redirect string
+	approval time.Duration
 }
 
 func readFlags(args []string, usage io.Writer) (settings, error) {
@@ -36,6 +38,7 @@ func readFlags(args []string, usage io.Writer) (settings, error) {
 	flags.StringVar(&s.pkb, "pkb", "", "the address of a PKB for tests that runs already, instead of -env")
 	flags.StringVar(&s.clientID, "client-id", "", "your User Client id at PKB")
 	flags.StringVar(&s.redirect, "redirect", "", "your redirect URI at PKB; by default /pkb/callback here")
+	flags.DurationVar(&s.approval, "approval-life", 10*time.Minute, "how long a patient has from your link to coming back from PKB; 10 minutes at most")
 	if err := flags.Parse(args); err != nil {
 		return settings{}, err
 	}

@@ -12,7 +12,11 @@
 //	go run ./examples/webapp -env sandbox -client-id ID -redirect http://localhost:8080/pkb/callback
 //
 // Any number of replicas on one database (-db), with one key file (-keys), one
-// redirect URI (-redirect) and one PKB (-env or -pkb) behave as one.
+// redirect URI (-redirect) and one PKB (-env or -pkb) behave as one. Two of
+// them, beside examples/sandbox:
+//
+//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db app.db -redirect http://127.0.0.1:8080/pkb/callback
+//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db app.db -redirect http://127.0.0.1:8080/pkb/callback -addr 127.0.0.1:8081
 //
 // Its users are made up and have no passwords, so it listens on this machine
 // only. What it does with PKB is what a host does.

@@ -30,7 +30,7 @@ var states = []struct {
 }{
 	{tokenstore.StateRelinkRequired, "Ended", "Only the patient can repair these, by approving again."},
 	{tokenstore.StateUncertain, "Uncertain", "A refresh was sent and its answer was lost. The access token at hand serves until it ends."},
-	{tokenstore.StateLinked, "Linked", "These work, and refresh by themselves."},
+	{tokenstore.StateLinked, "Linked", "These work. Whoever uses one after its next refresh is due, refreshes it."},
 }
 
 // links is the operators' overview.

@@ -63,7 +63,7 @@ func (a *app) render(w http.ResponseWriter, r *http.Request, status int, name st
 
 // versionOf names a state of what a page shows.
 func versionOf(state ...any) string {
-	sum := sha256.Sum256(fmt.Append(nil, state...))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%v", state))
 	return `"` + hex.EncodeToString(sum[:12]) + `"`
 }
 

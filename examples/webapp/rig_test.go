@@ -51,7 +51,7 @@ func (b *safeBuffer) String() string {
 // is "".
 func newRig(t *testing.T, db string) *rig {
 	t.Helper()
-	server, err := pkbtest.Start(pkbtest.Config{})
+	server, err := pkbtest.Start(pkbtest.Config{ClientID: testClientID})
 	if err != nil {
 		t.Fatal(err)
 	}

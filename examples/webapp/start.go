@@ -114,7 +114,7 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 
 	client, err := pkb.New(pkb.Config{
 		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
-		Store: links, Keys: keys, Logger: log, UserAgent: "pkb-go-webapp",
+		Store: links, Keys: keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
 	})
 	if err != nil {
 		return h, err
@@ -141,23 +141,21 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 	return h, nil
 }
 
-// testClientID is the client id that a PKB for tests knows by default.
-const testClientID = "test-client"
+// testClientID is the client id that examples/sandbox knows.
+const testClientID = "sandbox"
 
 // bundledPKB starts a PKB for tests with made-up patients. It forgets them when
 // it ends; so the links to them are kept no longer, unless -db says where.
 func (h *host) bundledPKB(s *settings) (pkb.Environment, error) {
 	server, err := pkbtest.Start(pkbtest.Config{
-		ClientID: testClientID, RedirectURIs: []string{s.redirect},
+		ClientID: testClientID, ClientName: "Example Health", RedirectURIs: []string{s.redirect},
 		TokenLife: 2 * time.Minute, // short, so that refreshes can be watched
 	})
 	if err != nil {
 		return pkb.Environment{}, err
 	}
 	h.onClose(func(context.Context) error { server.Close(); return nil })
-	for range 3 {
-		server.AddPatient(pkbtest.Patient{})
-	}
+	server.AddScenarios()
 	if s.db == "" {
 		dir, err := os.MkdirTemp("", "pkb-webapp-")
 		if err != nil {

@@ -46,3 +46,10 @@ async function watch() {
 }
 
 setTimeout(watch, 2000);
+
+// A page that Back brings out of the browser's memory is an old one.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) {
+    look().catch(() => {});
+  }
+});
