@@ -1,0 +1,347 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package browser
+
+import (
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+)
+
+// logsIn logs a patient in at PKB, which then asks for approval.
+func (b *tab) logsIn(p *pkbtest.Patient) {
+	b.t.Helper()
+	b.sees("Log in as")
+	if _, err := eval[string](b, "document.querySelector('select#patient').value = "+quote(p.PublicID)); err != nil {
+		b.t.Fatal(err)
+	}
+	b.press("Log in")
+	b.sees("asks for access")
+}
+
+// links goes all the way from the account page.
+func (b *tab) links(p *pkbtest.Patient) {
+	b.t.Helper()
+	b.press("Link your PKB record")
+	b.logsIn(p)
+	b.press("Approve")
+	b.sees(p.FirstName + " " + p.LastName)
+}
+
+// A patient links, and reads the record on the account page. A tab that was
+// open all the time shows it too, and was not loaded again.
+func TestApprove(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira := newPerson(t)
+	amira.open(s.url)
+	amira.check("sign-in")
+	amira.press("Sign in as Amira")
+	amira.sees("Not linked")
+	amira.check("account-not-linked")
+	open := amira.another()
+	open.open(s.url)
+	open.sees("Not linked")
+	open.stays()
+
+	amira.press("Link your PKB record")
+	amira.logsIn(s.ada)
+	amira.press("Approve")
+	amira.sees("Ada Example")
+	amira.sees(s.ada.NHSNumber[:3] + " " + s.ada.NHSNumber[3:6] + " " + s.ada.NHSNumber[6:])
+	amira.sees(s.ada.PublicID)
+	amira.seesAddress("/account")
+	amira.check("account-linked")
+	open.sees("Ada Example")
+	open.hears("Linked")
+	open.stayed()
+}
+
+// A patient who denies is told so, and may think again.
+func TestDeny(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira := newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.press("Link your PKB record")
+	amira.logsIn(s.ada)
+	amira.press("Deny")
+	amira.sees("You did not allow access")
+	amira.check("denied")
+	if n := s.pkb.Exchanges(); n != 0 {
+		t.Errorf("%d codes exchanged after Deny", n)
+	}
+
+	amira.back() // to PKB's question
+	amira.press("Approve")
+	amira.sees("Ada Example")
+}
+
+// Another patient's approval changes nothing, unless the patient asks for it.
+func TestWrongPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira, ben := newPerson(t), newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.links(s.ada)
+	amira.press("Link again")
+	amira.logsIn(s.bo)
+	amira.press("Approve")
+	amira.sees("another account than before")
+	amira.check("wrong-person")
+	amira.press("Go to your account")
+	amira.sees("Ada Example")
+
+	// Nor can another user of the app have the record.
+	ben.signsIn(s, "Ben")
+	ben.press("Link your PKB record")
+	ben.logsIn(s.ada)
+	ben.press("Approve")
+	ben.sees("linked with another account of this app")
+	ben.check("shared-record")
+	ben.press("Go to your account")
+	ben.sees("Not linked")
+
+	amira.press("Link again")
+	amira.logsIn(s.bo)
+	amira.press("Approve")
+	amira.press("Link the other record instead")
+	amira.logsIn(s.bo)
+	amira.press("Approve")
+	amira.sees("Bo Sample")
+}
+
+// Two tabs, both on their way to PKB: neither disturbs the other.
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	first := newPerson(t)
+	first.signsIn(s, "Amira")
+	second := first.another()
+	second.open(s.url)
+	first.press("Link your PKB record")
+	second.press("Link your PKB record")
+	first.logsIn(s.ada)
+	second.logsIn(s.ada)
+	second.press("Approve")
+	second.sees("Ada Example")
+	first.press("Approve")
+	first.sees("Ada Example")
+	if n := s.pkb.ReusedRefreshTokens(); n != 0 {
+		t.Errorf("%d refresh tokens used twice", n)
+	}
+	second.open(s.url)
+	second.sees("Ada Example")
+}
+
+// Back, and Approve once more: that approval is over, and the link stands.
+func TestBackButton(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira := newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.links(s.ada)
+	amira.back() // to PKB's question
+	amira.press("Approve")
+	amira.sees("has been used already")
+	amira.check("used-already")
+	if n := s.pkb.Exchanges(); n != 1 {
+		t.Errorf("%d codes exchanged, want the first one only", n)
+	}
+	amira.press("Go to your account")
+	amira.sees("Ada Example")
+
+	// Nor does Back show what somebody who has signed out has seen.
+	amira.press("Sign out")
+	amira.sees("Choose who you are")
+	amira.back()
+	amira.sees("Choose who you are")
+	amira.seesNot("Ada Example")
+}
+
+// Whoever stays at PKB for too long starts again.
+func TestExpiredPending(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "-approval-life", "1s")
+	amira := newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.press("Link your PKB record")
+	amira.logsIn(s.ada)
+	amira.untilExpired(s)
+	amira.press("Approve")
+	amira.sees("was open for too long")
+	amira.check("expired")
+	if n := s.pkb.Exchanges(); n != 0 {
+		t.Errorf("%d codes exchanged for an approval that was over", n)
+	}
+	amira.press("Go to your account")
+	amira.sees("Not linked")
+}
+
+// A patient starts at one replica, and comes back to the other. The database is
+// PostgreSQL here.
+func TestCallbackOnTheOtherReplica(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, services.PostgresDSN(t))
+	s.pinned.Store(0)
+	amira := newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.press("Link your PKB record")
+	amira.logsIn(s.ada)
+	s.pinned.Store(1)
+	amira.press("Approve")
+	amira.sees("Ada Example")
+	if zero, one := s.asked[0].Load(), s.asked[1].Load(); zero != 0 || one != 1 {
+		t.Fatalf("callbacks at the replicas: %d and %d, want 0 and 1", zero, one)
+	}
+	s.pinned.Store(0)
+	amira.open(s.url)
+	amira.sees("Ada Example")
+	amira.press("Unlink your record")
+	amira.press("Unlink my record")
+	s.pinned.Store(1)
+	amira.open(s.url)
+	amira.sees("Not linked")
+}
+
+// PKB ends the session: every open page says so, and the patient mends it. The
+// operators see it happen.
+func TestRelink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira, olu := newPerson(t), newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.links(s.ada)
+	open := amira.another()
+	open.open(s.url)
+	open.sees("Ada Example")
+	open.stays()
+	olu.signsIn(s, "Olu, operator")
+	olu.sees("0 Ended, 0 Uncertain, 1 Linked")
+	olu.check("operator-links")
+	olu.press("amira")
+	olu.sees("Link of amira")
+	olu.seesNot("Ada Example") // an operator sees links, not patients
+	olu.stays()
+
+	s.pkb.Advance(11 * time.Minute) // more than a token's life
+	amira.open(s.url)
+	amira.sees("Ada Example")
+	olu.sees("Refreshed")
+	olu.stayed()
+
+	s.pkb.InvalidateSessions(s.ada)
+	amira.open(s.url) // PKB is asked, and refuses
+	for _, b := range []*tab{amira, open} {
+		b.sees("PKB needs your approval again")
+		b.seesNot("Ada Example")
+	}
+	open.hears("PKB needs your approval again")
+	open.stayed()
+	amira.open(s.url + "/account")
+	amira.check("account-ended")
+	olu.sees("API_SESSION_INVALID")
+	olu.hears("Ended")
+	olu.stayed()
+	olu.check("operator-link-ended")
+
+	amira.press("Approve again")
+	amira.logsIn(s.ada)
+	amira.press("Approve")
+	amira.sees("Ada Example")
+	open.sees("Ada Example")
+	olu.until("the operators see the new approval", "document.querySelectorAll('.timeline li').length >= 8")
+	olu.check("operator-link")
+	olu.press("All links")
+	olu.sees("0 Ended, 0 Uncertain, 1 Linked")
+}
+
+func TestUnlink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira, olu := newPerson(t), newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.links(s.ada)
+	open := amira.another()
+	open.open(s.url)
+	open.sees("Ada Example")
+	open.stays()
+	olu.signsIn(s, "Olu, operator")
+	olu.sees("1 Linked")
+	olu.stays()
+
+	amira.press("Unlink your record")
+	amira.sees("Unlink your PKB record?")
+	amira.check("unlink")
+	amira.press("Keep it linked")
+	amira.sees("Ada Example")
+	amira.press("Unlink your record")
+	amira.press("Unlink my record")
+	amira.sees("Not linked")
+	open.sees("Not linked")
+	open.seesNot("Ada Example")
+	open.stayed()
+	olu.sees("0 links")
+	olu.stayed()
+	olu.open(s.url + "/operator/links/amira")
+	olu.sees("Unlinked")
+	olu.check("operator-link-unlinked")
+
+	amira.back() // the question whether to unlink
+	amira.press("Unlink my record")
+	amira.sees("Not linked")
+	amira.links(s.ada)
+}
+
+// PKB does not answer: the link is kept, and the page says so.
+func TestPKBIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira := newPerson(t)
+	amira.signsIn(s, "Amira")
+	amira.links(s.ada)
+	s.pkb.Next(pkbtest.Self, pkbtest.Respond(503, "text/html", "down"))
+	amira.open(s.url)
+	amira.sees("PKB is not answering at the moment")
+	amira.check("account-pkb-down")
+	s.pkb.ClearFaults()
+	amira.open(s.url)
+	amira.sees("Ada Example")
+}
+
+// All of it by keyboard.
+func TestKeyboard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	amira := newPerson(t)
+	amira.open(s.url)
+	amira.types(kb.Tab)
+	amira.focusIs("Skip to main content")
+	amira.check("keyboard-skip-link")
+	amira.types(kb.Enter)
+	amira.until("the content has the focus", "document.activeElement.id === 'main'")
+	enter := func(text string) {
+		t.Helper()
+		amira.tabsTo(text)
+		amira.leaves(chromedp.KeyEvent(kb.Enter))
+	}
+	enter("Sign in as Amira")
+	amira.sees("Not linked")
+	enter("Link your PKB record")
+	amira.tabsTo("Log in as")
+	amira.types(kb.ArrowDown) // to Bo
+	enter("Log in")
+	enter("Approve")
+	amira.sees("Bo Sample")
+	amira.tabsTo("Unlink your record")
+	amira.picture("keyboard-focus")
+	enter("Unlink your record")
+	enter("Unlink my record")
+	amira.sees("Not linked")
+}

@@ -1,0 +1,379 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package browser
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/betawerk/pkb-go/internal/integration/npm"
+	"github.com/betawerk/pkb-go/internal/integration/services"
+)
+
+// patience is how long a page may take to show what it should.
+const patience = 20 * time.Second
+
+// The size of a window.
+const width, height = 1100, 900
+
+// chromium is the one browser of all tests.
+var chromium struct {
+	sync.Mutex
+	ctx context.Context
+	end func()
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if chromium.end != nil {
+		chromium.end()
+	}
+	if program, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(program))
+	}
+	os.Exit(code)
+}
+
+// start starts the browser, with a profile of its own, which is thrown away.
+func start(t *testing.T) context.Context {
+	t.Helper()
+	path := services.Program(t, "Chromium", "apt-get install chromium", "chromium", "chromium-browser", "google-chrome")
+	chromium.Lock()
+	defer chromium.Unlock()
+	if chromium.ctx != nil {
+		return chromium.ctx
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(width, height),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewContext(allocator)
+	if err := chromedp.Do(ctx); err != nil {
+		end()
+		t.Fatalf("Chromium does not start: %v", err)
+	}
+	chromium.ctx, chromium.end = ctx, func() {
+		_ = chromedp.Cancel(ctx)
+		cancel()
+		end()
+	}
+	return ctx
+}
+
+// tab is a tab of a person's browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// newPerson opens a tab for somebody who shares no cookies with anybody.
+func newPerson(t *testing.T) *tab {
+	t.Helper()
+	return openTab(t, start(t), chromedp.WithNewBrowserContext())
+}
+
+// another opens another tab of the same person.
+func (b *tab) another() *tab {
+	b.t.Helper()
+	return openTab(b.t, b.ctx)
+}
+
+func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(parent, options...)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return &tab{t: t, ctx: ctx}
+}
+
+// do runs steps in the tab, within patience.
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) error {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Do(ctx, steps...)
+}
+
+func eval[T any](b *tab, expression string, options ...chromedp.EvaluateOption) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, options...))
+}
+
+// until asks the page again and again; it survives a change of pages.
+func (b *tab) until(what, condition string) {
+	b.t.Helper()
+	deadline := time.After(patience)
+	for {
+		if ok, err := eval[bool](b, "Boolean("+condition+")"); ok && err == nil {
+			return
+		}
+		select {
+		case <-time.After(25 * time.Millisecond):
+		case <-deadline:
+			text, _ := eval[string](b, "location.href.split('?')[0] + '\\n' + document.body.innerText")
+			b.picture("failed-" + strings.NewReplacer("/", "-", " ", "-").Replace(b.t.Name()))
+			b.t.Fatalf("not within %v: %s. The page is:\n%s", patience, what, text)
+		case <-b.t.Context().Done():
+			b.t.Fatal(b.t.Context().Err())
+		}
+	}
+}
+
+// sees waits until the page shows the text.
+func (b *tab) sees(text string) {
+	b.t.Helper()
+	b.until("the page shows "+strconv.Quote(text), "document.readyState === 'complete' && document.body.innerText.includes("+quote(text)+")")
+}
+
+// seesNot fails if the page shows the text.
+func (b *tab) seesNot(text string) {
+	b.t.Helper()
+	if shown, err := eval[bool](b, "document.body.innerText.includes("+quote(text)+")"); shown || err != nil {
+		b.t.Errorf("the page shows %q (%v)", text, err)
+	}
+}
+
+// leaves does something that leads to another page, and waits for that. A page
+// that the browser has kept and shows again is another one too.
+func (b *tab) leaves(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	page, err := eval[string](b, "window.pageName ??= "+quote(rand.Text()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.do(steps...); err != nil {
+		b.t.Fatal(err)
+	}
+	b.until("another page", "window.pageName !== "+quote(page)+" && document.readyState === 'complete'")
+}
+
+func (b *tab) open(address string) {
+	b.t.Helper()
+	if err := b.do(chromedp.Navigate(address)); err != nil {
+		b.t.Fatalf("%s: %v", address, err)
+	}
+}
+
+// place finds the link or the button with a text, brings it into view, and
+// returns the middle of it, where nothing may cover it.
+const place = `(text => {
+	const found = [...document.querySelectorAll("a, button")].find(e => e.innerText.trim() === text);
+	if (!found) return null;
+	found.scrollIntoView({block: "center", behavior: "instant"});
+	const box = found.getBoundingClientRect();
+	const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+	return found.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
+})`
+
+// press clicks on the link or the button with this text, which leads to another
+// page.
+func (b *tab) press(text string) {
+	b.t.Helper()
+	b.until("there is "+strconv.Quote(text)+" to press", place+"("+quote(text)+")")
+	at, err := eval[[]float64](b, place+"("+quote(text)+")")
+	if err != nil || len(at) != 2 {
+		b.t.Fatalf("%q has gone (%v)", text, err)
+	}
+	b.leaves(chromedp.MouseClickXY(at[0], at[1]))
+}
+
+// back presses the browser's own Back.
+func (b *tab) back() {
+	b.t.Helper()
+	b.leaves(chromedp.Evaluate[chromedp.Void]("history.back()"))
+}
+
+// types presses keys on the keyboard.
+func (b *tab) types(keys string) {
+	b.t.Helper()
+	if err := b.do(chromedp.KeyEvent(keys)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// tabsTo goes to a link, button or field by keyboard.
+func (b *tab) tabsTo(text string) {
+	b.t.Helper()
+	for range 20 {
+		b.types(kb.Tab)
+		if on, err := eval[string](b, "(document.activeElement.labels?.[0] ?? document.activeElement).innerText.trim()"); err == nil && on == text {
+			return
+		}
+	}
+	b.t.Fatalf("no way by keyboard to %q", text)
+}
+
+// signsIn signs in at the app.
+func (b *tab) signsIn(s *site, name string) {
+	b.t.Helper()
+	b.open(s.url)
+	b.press("Sign in as " + name)
+}
+
+// stays marks the page, and stayed fails if it was loaded anew since.
+func (b *tab) stays() {
+	b.t.Helper()
+	if _, err := eval[bool](b, "window.isStill = true"); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *tab) stayed() {
+	b.t.Helper()
+	if still, err := eval[bool](b, "window.isStill === true"); err != nil || !still {
+		b.t.Errorf("the page was loaded anew (%v)", err)
+	}
+}
+
+// hears waits until a screen reader is told.
+func (b *tab) hears(text string) {
+	b.t.Helper()
+	b.until("a screen reader says "+strconv.Quote(text), "document.querySelector('[role=status]').textContent.includes("+quote(text)+")")
+}
+
+// seesAddress fails if the address bar shows another path, or anything behind
+// it.
+func (b *tab) seesAddress(path string) {
+	b.t.Helper()
+	if at, err := eval[string](b, "location.href.slice(location.origin.length)"); err != nil || at != path {
+		b.t.Errorf("the address bar shows %q (%v), want %q", at, err, path)
+	}
+}
+
+func (b *tab) focusIs(text string) {
+	b.t.Helper()
+	b.until("the focus is on "+strconv.Quote(text), "document.activeElement.innerText.trim() === "+quote(text))
+}
+
+// untilExpired waits until the browser has thrown away the cookie of an
+// approval.
+func (b *tab) untilExpired(s *site) {
+	b.t.Helper()
+	deadline := time.After(patience)
+	for {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		got, err := chromedp.Call(ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{s.url}})
+		cancel()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(got.Cookies, func(c *network.Cookie) bool { return strings.HasPrefix(c.Name, "pkb-") }) {
+			return
+		}
+		select {
+		case <-time.After(25 * time.Millisecond):
+		case <-deadline:
+			b.t.Fatal("the cookie of the approval does not expire")
+		}
+	}
+}
+
+func quote(text string) string {
+	quoted, _ := json.Marshal(text)
+	return string(quoted)
+}
+
+// artefacts is where pictures are kept.
+func artefacts(t *testing.T) string {
+	dir := os.Getenv("PKB_ARTEFACTS")
+	if dir == "" {
+		return t.TempDir()
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func (b *tab) picture(name string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.t.Errorf("no picture: %v", err)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(artefacts(b.t), name+".png"), png, 0o644); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// axe is the text of axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(npm.Install(t, "."), "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// violation is what axe-core finds.
+type violation struct {
+	ID, Help string
+	Nodes    []struct{ HTML, FailureSummary string }
+}
+
+// check keeps a picture of the page and lets axe-core look at it.
+func (b *tab) check(name string) {
+	b.t.Helper()
+	b.picture(name)
+	for _, v := range b.violations() {
+		for _, n := range v.Nodes {
+			b.t.Errorf("%s: %s (%s):\n%s\n%s", name, v.Help, v.ID, n.HTML, n.FailureSummary)
+		}
+	}
+	// Zoomed in, or on a phone, nobody has to scroll to the side (WCAG 1.4.10).
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)); err != nil {
+		b.t.Fatal(err)
+	}
+	if over, err := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); err != nil || over > 0 {
+		b.t.Errorf("%s: 320 pixels wide, the page sticks out by %d (%v)", name, over, err)
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *tab) violations() []violation {
+	b.t.Helper()
+	// Evaluated from outside, so the page's own policy against scripts can stay.
+	if _, err := eval[chromedp.Void](b, axe(b.t)+"; undefined"); err != nil {
+		b.t.Fatalf("axe-core does not load: %v", err)
+	}
+	text, err := eval[string](b, "axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify({rules: r.passes.length, violations: r.violations}))", chromedp.EvalAwaitPromise)
+	if err != nil {
+		b.t.Fatalf("axe-core does not run: %v", err)
+	}
+	var found struct {
+		Rules      int
+		Violations []violation
+	}
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		b.t.Fatal(err)
+	}
+	if found.Rules == 0 {
+		b.t.Error(fmt.Sprintf("axe-core checked nothing: %s", text))
+	}
+	return found.Violations
+}
