@@ -27,7 +27,7 @@ func keyring(path string) (*pkb.Keyring, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by others on this machine: chmod 600 it, and change the key if somebody may have", path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // whoever starts the program names the file
 	if err != nil {
 		return nil, err
 	}

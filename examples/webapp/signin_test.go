@@ -66,7 +66,7 @@ func TestSessionEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	t.Cleanup(func() { _ = db.Close() })
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := &sessions{db: db, now: func() time.Time { return now }}
 	if err := s.migrate(t.Context()); err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -373,7 +372,7 @@ func (b *tab) violations() []violation {
 		b.t.Fatal(err)
 	}
 	if found.Rules == 0 {
-		b.t.Error(fmt.Sprintf("axe-core checked nothing: %s", text))
+		b.t.Errorf("axe-core checked nothing: %s", text)
 	}
 	return found.Violations
 }

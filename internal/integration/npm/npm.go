@@ -58,7 +58,7 @@ func install(ctx context.Context, npm, dir, cache string) (modules string, err e
 	files := map[string][]byte{}
 	sum := sha256.New()
 	for _, name := range []string{"package.json", "package-lock.json"} {
-		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil { //nolint:gosec // a test names its own directory
 			return "", err
 		}
 		_, _ = sum.Write(files[name])
@@ -69,7 +69,7 @@ func install(ctx context.Context, npm, dir, cache string) (modules string, err e
 		return modules, nil
 	}
 
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(cache, 0o750); err != nil {
 		return "", err
 	}
 	work, err := os.MkdirTemp(cache, "installing-")
@@ -78,7 +78,7 @@ func install(ctx context.Context, npm, dir, cache string) (modules string, err e
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // a leftover in a cache
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(work, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o600); err != nil {
 			return "", err
 		}
 	}
