@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -27,40 +26,40 @@ type accountPage struct {
 	Trouble string
 }
 
-// record is who the patient is at PKB, in the clear: for the patient's own page
-// and for nothing else.
+// record is who the patient is at PKB. What is personal prints as [redacted]
+// wherever it may turn up, and is revealed in the patient's page only.
 type record struct {
-	PublicID, Name, NHSNumber string
-	DateOfBirth               time.Time
+	PublicID                       pkb.PublicID
+	FirstName, LastName, NHSNumber pkb.Personal
+	DateOfBirth                    pkb.Date
 }
 
 // account shows the link and whose record it is.
 func (a *app) account(w http.ResponseWriter, r *http.Request) {
 	who, _ := signedIn(r)
-	link, err := a.client.Link(r.Context(), who.ID)
-	p := accountPage{}
-	switch {
-	case err == nil:
-		p.Link = &link
-		p.Ended, p.Why = link.State == tokenstore.StateRelinkRequired, whyEnded(link.Cause)
-	case errors.Is(err, pkb.ErrNotLinked):
-	default:
-		a.log.Error("webapp: a link cannot be read", "error", err)
-		a.sorry(w, r, http.StatusServiceUnavailable, "Sorry, there is a problem with this service", "Try again in a few minutes.")
+	p, version, err := a.look(r.Context(), who.ID)
+	if err != nil {
+		a.noAccount(w, r, err)
 		return
 	}
-
 	// The page asks again and again whether something has changed: PKB is asked
 	// when it has, and, where it did not answer, every half minute.
-	version := versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt)
 	later := versionOf(version, a.now().Unix()/30)
 	if unchanged(w, r, version) || unchanged(w, r, later) {
 		return
 	}
 	if p.Link != nil && !p.Ended {
-		if p.Record, err = a.read(r.Context(), who.ID); err != nil {
-			p.Trouble, version = trouble(err), later
+		p.Record, err = a.read(r.Context(), who.ID)
+		switch {
+		case errors.Is(err, pkb.ErrRelinkRequired), errors.Is(err, pkb.ErrNotLinked):
+			// It has just turned out that the link has ended.
+			if p, version, err = a.look(r.Context(), who.ID); err != nil {
+				a.noAccount(w, r, err)
+				return
+			}
+		case err != nil:
 			a.log.Warn("webapp: a record cannot be read", "error", err)
+			p.Trouble, version = trouble(err), later
 		}
 	}
 	title := "Your account: PKB record not linked"
@@ -71,6 +70,24 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 		title = "Your account: PKB record linked"
 	}
 	a.render(w, r, http.StatusOK, "account.html", page{Title: title, Version: version, Content: p})
+}
+
+// look finds out about the link, without PKB.
+func (a *app) look(ctx context.Context, appUserID string) (p accountPage, version string, err error) {
+	link, err := a.client.Link(ctx, appUserID)
+	switch {
+	case err == nil:
+		p.Link = &link
+		p.Ended, p.Why = link.State == tokenstore.StateRelinkRequired, whyEnded(link.Cause)
+	case !errors.Is(err, pkb.ErrNotLinked):
+		return p, "", err
+	}
+	return p, versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt), nil
+}
+
+func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
+	a.log.Error("webapp: a link cannot be read", "error", err)
+	a.sorry(w, r, http.StatusServiceUnavailable, "Sorry, there is a problem with this service", "Try again in a few minutes.")
 }
 
 // read asks PKB who the patient is.
@@ -84,20 +101,16 @@ func (a *app) read(ctx context.Context, appUserID string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown := &record{PublicID: string(id), Name: self.FirstName.Reveal() + " " + self.LastName.Reveal(), DateOfBirth: self.DateOfBirth.Time(time.UTC)}
-	if number, ok := self.NHSNumber(); ok {
-		shown.NHSNumber = grouped(number.Reveal())
-	}
-	return shown, nil
+	number, _ := self.NHSNumber()
+	return &record{
+		PublicID: id, FirstName: self.FirstName, LastName: self.LastName, NHSNumber: number, DateOfBirth: self.DateOfBirth,
+	}, nil
 }
 
 // trouble says to a patient why the record is not shown.
 func trouble(err error) string {
-	switch {
-	case errors.Is(err, pkb.ErrFrozen):
+	if errors.Is(err, pkb.ErrFrozen) {
 		return "PKB has stopped access to your record. Contact PKB to find out why."
-	case errors.Is(err, pkb.ErrRelinkRequired), errors.Is(err, pkb.ErrNotLinked):
-		return "Your link has just ended. Reload this page to see what you can do."
 	}
 	return "PKB is not answering at the moment. Your record stays linked, and this page will try again."
 }

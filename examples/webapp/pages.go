@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/betawerk/pkb-go/pkb"
 )
 
 //go:embed pages
@@ -23,9 +25,11 @@ var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range []string{"signin.html", "account.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-			"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-			"moment":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
-			"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+			"birthday": func(d pkb.Date) string { return d.Time(time.UTC).Format("2 January 2006") },
+			"grouped":  grouped,
+			"day":      func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+			"moment":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
+			"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		}).ParseFS(pageFiles, "pages/layout.html", "pages/"+name))
 	}
 	return all
