@@ -90,12 +90,21 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// testPKB is the environment of a PKB for tests. It has one name wherever it
+// runs: one that has lost its memory refuses the tokens of before, and patients
+// approve again.
+func testPKB(address string) pkb.Environment {
+	env := pkb.BaseURL(address)
+	env.Name = "tests"
+	return env
+}
+
 // environment returns the PKB that is named; there is one unless a PKB for
 // tests is to be started.
 func (s *settings) environment() (env pkb.Environment, named bool) {
 	switch {
 	case s.pkb != "":
-		return pkb.BaseURL(s.pkb), true
+		return testPKB(s.pkb), true
 	case s.env == "sandbox":
 		return pkb.Sandbox(), true
 	case s.env == "production":

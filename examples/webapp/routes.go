@@ -30,7 +30,7 @@ func (a *app) handler(callback string) http.Handler {
 	web := a.client.Web(pkb.WebConfig{User: appUserID, Done: "/account", Failed: a.notLinked})
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /assets/", http.FileServerFS(assets))
+	mux.Handle("GET /assets/{file}", http.FileServerFS(assets))
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("POST /signin", a.signIn)
 	mux.HandleFunc("POST /signout", a.signOut)

@@ -175,7 +175,7 @@ func TestPagesAreGuarded(t *testing.T) {
 	one := r.replicas[0]
 	amira := newPerson(t)
 	amira.signIn(one, "amira")
-	for _, path := range []string{"", "account", "unlink", "operator", "nowhere", "assets/style.css", "pkb/callback"} {
+	for _, path := range []string{"", "account", "unlink", "operator", "nowhere", "assets/style.css", "assets/", "pkb/callback"} {
 		a := amira.get(one.url + path)
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -164,5 +163,5 @@ func (h *host) bundledPKB(s *settings) (pkb.Environment, error) {
 		h.onClose(func(context.Context) error { return os.RemoveAll(dir) })
 		s.db = filepath.Join(dir, "webapp.db")
 	}
-	return pkb.BaseURL(strings.TrimRight(server.URL(), "/")), nil
+	return testPKB(server.URL()), nil
 }

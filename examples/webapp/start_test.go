@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +58,31 @@ func TestOneCommand(t *testing.T) {
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v (%v)", left, err)
+	}
+}
+
+// A PKB for tests forgets its sessions when it ends. A database that outlives it
+// has a link then that the patient can mend.
+func TestDatabaseOutlivesThePKBForTests(t *testing.T) {
+	s := settings{addr: "127.0.0.1:0", db: filepath.Join(t.TempDir(), "test.db")}
+	amira := newPerson(t)
+	for _, want := range []string{"Not linked", "PKB needs your approval again"} {
+		h, err := start(t.Context(), s, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustShow(t, amira.signIn(h, "amira"), want)
+		to, err := url.Parse(amira.goToPKB(h.url + "pkb/link"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := to.Query()
+		form.Set("patient", "5ce0a000-0000-4000-8000-000000000001") // who approves
+		form.Set("decision", "approve")
+		mustShow(t, amira.post(to.Scheme+"://"+to.Host+to.Path, form), "Linked", "Ava Approves")
+		if err := h.close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

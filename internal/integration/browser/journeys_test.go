@@ -4,6 +4,7 @@
 package browser
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,29 @@ func TestApprove(t *testing.T) {
 	open.sees("Ada Example")
 	open.hears("Linked")
 	open.stayed()
+}
+
+// One command, one address, and from there it takes a person less than a minute.
+func TestOneCommand(t *testing.T) {
+	t.Parallel()
+	start(t)
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	who := &pkbtest.Patient{PublicID: "5ce0a000-0000-4000-8000-000000000001", FirstName: "Ava", LastName: "Approves"}
+	address, ok := strings.CutPrefix(strings.TrimSpace(launch(t, program, nil)), "Open ")
+	if !ok {
+		t.Fatal("the app does not say what to open")
+	}
+	amira := newPerson(t)
+	amira.open(address)
+	amira.press("Sign in as Amira")
+	amira.links(who)
+	if took := time.Since(begun); took > time.Minute {
+		t.Errorf("it took %v", took)
+	}
 }
 
 // A patient who denies is told so, and may think again.
@@ -138,6 +162,11 @@ func TestTwoTabs(t *testing.T) {
 	}
 	second.open(s.url)
 	second.sees("Ada Example")
+
+	// Signed out in one, the other shows nothing any more.
+	first.press("Sign out")
+	second.sees("Choose who you are")
+	second.seesNot("Ada Example")
 }
 
 // Back, and Approve once more: that approval is over, and the link stands.

@@ -38,13 +38,15 @@ type site struct {
 	pinned atomic.Int32
 }
 
+// built is where the app's program is, if it was needed.
+var built string
+
 // build makes the app's program, once for all tests.
 var build = sync.OnceValues(func() (program string, err error) {
-	dir, err := os.MkdirTemp("", "pkb-webapp-")
-	if err != nil {
+	if built, err = os.MkdirTemp("", "pkb-webapp-"); err != nil {
 		return "", err
 	}
-	program = filepath.Join(dir, "webapp")
+	program = filepath.Join(built, "webapp")
 	cmd := exec.Command("go", "build", "-o", program, ".")
 	cmd.Dir = "../../../examples/webapp"
 	cmd.Env = append(os.Environ(), "GOWORK=off")
@@ -57,6 +59,7 @@ var build = sync.OnceValues(func() (program string, err error) {
 // newSite starts a PKB and two replicas of the app with one database.
 func newSite(t *testing.T, db string, flags ...string) *site {
 	t.Helper()
+	start(t) // no browser, no site
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
@@ -89,9 +92,14 @@ func newSite(t *testing.T, db string, flags ...string) *site {
 		db = filepath.Join(dir, "webapp.db")
 	}
 	for i := range replicas {
-		address := launch(t, program, append([]string{
+		line := launch(t, program, []*pkbtest.Patient{s.ada, s.bo}, append([]string{
 			"-addr", "127.0.0.1:0", "-pkb", s.pkb.URL(), "-db", db, "-keys", filepath.Join(dir, "keys"), "-redirect", s.url + "/pkb/callback",
 		}, flags...)...)
+		m := listens.FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("a replica does not say where it listens: %q", line)
+		}
+		address := m[1]
 		replicas[i] = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: address})
 			r.Out.Host = r.In.Host // the app compares it with where forms come from
@@ -102,9 +110,9 @@ func newSite(t *testing.T, db string, flags ...string) *site {
 
 var listens = regexp.MustCompile(`listens on (\S+)\)`)
 
-// launch starts a replica and returns where it listens. It must end well when
-// the test does, and must not have logged anything about a patient.
-func launch(t *testing.T, program string, args ...string) (address string) {
+// launch starts the app and returns the line that it prints. It must end well
+// when the test does, and must have logged nothing about the patients.
+func launch(t *testing.T, program string, patients []*pkbtest.Patient, args ...string) (line string) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	out, err := cmd.StdoutPipe()
@@ -116,25 +124,29 @@ func launch(t *testing.T, program string, args ...string) (address string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var read sync.WaitGroup
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
+		read.Wait() // Wait closes what is read
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("a replica ended with %v", err)
 		}
 		if t.Failed() {
 			t.Logf("log of a replica:\n%s", log.String())
 		}
-		for _, personal := range []string{"Example", "Sample", "999"} {
-			if strings.Contains(log.String(), personal) {
-				t.Errorf("the log of a replica holds %q, which is a patient's:\n%s", personal, log.String())
+		for _, p := range patients {
+			for _, personal := range []string{p.LastName, p.NHSNumber, p.DateOfBirth, p.Email} {
+				if strings.Contains(log.String(), personal) {
+					t.Errorf("the log of a replica holds %q, which is a patient's:\n%s", personal, log.String())
+				}
 			}
 		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	m := listens.FindStringSubmatch(line)
-	if m == nil {
-		t.Fatalf("a replica does not say where it listens: %q, %v", line, err)
+	lines := bufio.NewReader(out)
+	line, err = lines.ReadString('\n')
+	read.Go(func() { _, _ = io.Copy(io.Discard, lines) })
+	if err != nil {
+		t.Fatalf("the app ended after %q: %v", line, err)
 	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return m[1]
+	return line
 }

@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	if chromium.end != nil {
 		chromium.end()
 	}
-	if program, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(program))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
@@ -99,7 +99,37 @@ func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOp
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return &tab{t: t, ctx: ctx}
+	b := &tab{t: t, ctx: ctx}
+	b.listens()
+	return b
+}
+
+// listens fails the test at its end if a page has complained: about an error in
+// a script, or something that its own policy forbids. That a page has a status
+// such as 404 is none.
+func (b *tab) listens() {
+	var mu sync.Mutex
+	var complaints []string
+	messages := chromedp.Console(b.ctx)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return // the tab is closed
+			}
+			if (m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning) && m.Source != "network" {
+				mu.Lock()
+				complaints = append(complaints, m.Text)
+				mu.Unlock()
+			}
+		}
+	}()
+	b.t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range complaints {
+			b.t.Errorf("a page complains: %s", c)
+		}
+	})
 }
 
 // do runs steps in the tab, within patience.
