@@ -29,9 +29,10 @@ type accountPage struct {
 // record is who the patient is at PKB. What is personal prints as [redacted]
 // wherever it may turn up, and is revealed in the patient's page only.
 type record struct {
-	PublicID                       pkb.PublicID
-	FirstName, LastName, NHSNumber pkb.Personal
-	DateOfBirth                    pkb.Date
+	PublicID            pkb.PublicID
+	FirstName, LastName pkb.Personal
+	DateOfBirth         pkb.Date
+	NHSNumber           pkb.NHSNumber
 }
 
 // account shows the link and whose record it is.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -26,7 +25,6 @@ var pages = func() map[string]*template.Template {
 	for _, name := range []string{"signin.html", "account.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
 			"birthday": func(d pkb.Date) string { return d.Time(time.UTC).Format("2 January 2006") },
-			"grouped":  grouped,
 			"day":      func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 			"moment":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
 			"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -93,11 +91,3 @@ type sorryPage struct {
 }
 
 type way struct{ To, Text string }
-
-// grouped writes an NHS number as people read it: 999 123 4567.
-func grouped(number string) string {
-	if len(number) != 10 {
-		return number
-	}
-	return strings.Join([]string{number[:3], number[3:6], number[6:]}, " ")
-}

@@ -9,6 +9,9 @@
 const main = document.getElementById("main");
 const news = document.getElementById("news");
 
+// What a screen reader is told, when it changes.
+const state = () => main.querySelector("[data-news]")?.textContent.trim() ?? "";
+
 async function look() {
   const answer = await fetch(location.href, { headers: { "If-None-Match": main.dataset.version }, redirect: "manual" });
   if (answer.type === "opaqueredirect") {
@@ -21,6 +24,7 @@ async function look() {
   const next = new DOMParser().parseFromString(await answer.text(), "text/html");
   const content = next.getElementById("main");
   const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const before = state();
   main.replaceChildren(...content.childNodes);
   main.dataset.version = content.dataset.version;
   document.title = next.title;
@@ -28,9 +32,8 @@ async function look() {
     // Whoever was on a link stays on it, or at the content's beginning.
     (main.querySelector(`a[href="${CSS.escape(focused)}"]`) ?? main).focus({ preventScroll: true });
   }
-  const said = main.querySelector("[data-news]")?.textContent.trim() ?? "";
-  if (news.textContent !== said) {
-    news.textContent = said;
+  if (state() !== before) {
+    news.textContent = state();
   }
 }
 

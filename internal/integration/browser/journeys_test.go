@@ -335,7 +335,7 @@ func TestPKBIsDown(t *testing.T) {
 	amira := newPerson(t)
 	amira.signsIn(s, "Amira")
 	amira.links(s.ada)
-	s.pkb.Next(pkbtest.Self, pkbtest.Respond(503, "text/html", "down"))
+	s.pkb.Next(pkbtest.Self, pkbtest.Respond(500, "text/html", "down")) // which is not repeated
 	amira.open(s.url)
 	amira.sees("PKB is not answering at the moment")
 	amira.check("account-pkb-down")
