@@ -213,7 +213,7 @@ func ownError(err error) error {
 	case errors.As(err, &user):
 		return user
 	}
-	for _, sentinel := range []error{ErrNotLinked, ErrOtherEnvironment, ErrClosed} {
+	for _, sentinel := range []error{ErrNotLinked, ErrOtherEnvironment, ErrTryLater, ErrClosed} {
 		if errors.Is(err, sentinel) {
 			return sentinel
 		}

@@ -411,6 +411,25 @@ func TestRelinkAfterTheSessionEnded(t *testing.T) {
 	}
 }
 
+// A replica that has a token of the ended session in memory finds the new
+// approval at its next call, though another replica took it.
+func TestRelinkOnAnotherReplica(t *testing.T) {
+	r := newRig(t, askOnce)
+	other := r.replica(t)
+	r.link(t, user, r.patient)
+	if _, err := other.ForUser(user).Self(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.pkb.InvalidateSessions(r.patient)
+	r.link(t, user, r.patient)
+	if _, err := other.ForUser(user).Self(t.Context()); err != nil {
+		t.Errorf("after approving again on another replica: %v", err)
+	}
+	if n := r.pkb.Refreshes(); n != 0 {
+		t.Errorf("%d refreshes for a link that has new tokens", n)
+	}
+}
+
 func TestUnlink(t *testing.T) {
 	r := newRig(t)
 	r.link(t, user, r.patient)

@@ -413,8 +413,11 @@ func (k *Keeper) Lose(ctx context.Context, user, accessToken string, cause Cause
 		}
 		return nil
 	})
-	if err == nil && lost {
+	switch {
+	case err == nil && lost:
 		k.emit(Event{Kind: RelinkRequired, User: user, Cause: cause})
+	case err == nil:
+		k.forget(user) // another process has moved the link on
 	}
 	return err
 }
