@@ -430,6 +430,50 @@ func TestRelinkOnAnotherReplica(t *testing.T) {
 	}
 }
 
+// A replica that has a token of an earlier link in memory, which still works at
+// PKB, does not fix that patient on the link that another replica made since.
+func TestEarlierTokenFixesNoPatient(t *testing.T) {
+	r := newRig(t, askOnce)
+	other := r.replica(t)
+	r.link(t, user, r.patient)
+	if _, err := other.ForUser(user).Self(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Unlink(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	bo := r.pkb.AddPatient(pkbtest.Patient{})
+	r.pkb.Next(pkbtest.Purview, pkbtest.Respond(http.StatusInternalServerError, "text/plain", ""))
+	if l := r.link(t, user, bo); l.Verified {
+		t.Fatal("the link is verified, and Purview failed")
+	}
+	if id, err := other.ForUser(user).PublicID(t.Context()); err != nil || id != pkb.PublicID(bo.PublicID) {
+		t.Errorf("PublicID = %s, %v, want the patient whose tokens the link has", id, err)
+	}
+	if l, err := r.Link(t.Context(), user); err != nil || l.PublicID != pkb.PublicID(bo.PublicID) {
+		t.Errorf("the link is fixed to %s, %v: not the patient whose tokens it has", l.PublicID, err)
+	}
+}
+
+// Moved to another record on one replica, the link is the new patient's on the
+// other as soon as that asks whose it is.
+func TestSwitchOnAnotherReplica(t *testing.T) {
+	r := newRig(t)
+	other := r.replica(t)
+	r.link(t, user, r.patient)
+	if _, err := other.ForUser(user).Self(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bo := r.pkb.AddPatient(pkbtest.Patient{FirstName: "Bo"})
+	r.link(t, user, bo, pkb.AllowSwitch())
+	if id, err := other.ForUser(user).Purview(t.Context()); err != nil || id != pkb.PublicID(bo.PublicID) {
+		t.Errorf("Purview = %s, %v, want the new patient", id, err)
+	}
+	if self, err := other.ForUser(user).Self(t.Context()); err != nil || self.FirstName.Reveal() != "Bo" {
+		t.Errorf("Self after it: not the new patient's (%v)", err)
+	}
+}
+
 func TestUnlink(t *testing.T) {
 	r := newRig(t)
 	r.link(t, user, r.patient)

@@ -79,7 +79,16 @@ func (p *Patient) Purview(ctx context.Context) (PublicID, error) {
 
 // ask asks PKB, and fixes the answer on link if link has none yet.
 func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
+	// The token in memory may be that of an earlier link, which another process
+	// has replaced: it must not speak for this one.
+	if !link.Verified {
+		p.client.keeper.Forget(p.appUserID)
+	}
 	id, err := p.client.purview(ctx, p.http())
+	if err == nil && link.Verified && link.PublicID != id {
+		p.client.keeper.Forget(p.appUserID)
+		id, err = p.client.purview(ctx, p.http())
+	}
 	if err != nil {
 		return "", err
 	}

@@ -456,6 +456,9 @@ func (k *Keeper) forget(user string) {
 	}
 }
 
+// Forget drops the user's token from memory: the next one comes from the store.
+func (k *Keeper) Forget(user string) { k.forget(user) }
+
 // Close stops new refreshes and waits for those under way, so that what they
 // get is saved; or until ctx ends.
 func (k *Keeper) Close(ctx context.Context) error {
