@@ -15,8 +15,8 @@
 // redirect URI (-redirect) and one PKB (-env or -pkb) behave as one. Two of
 // them, beside examples/sandbox:
 //
-//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db app.db -redirect http://127.0.0.1:8080/pkb/callback
-//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db app.db -redirect http://127.0.0.1:8080/pkb/callback -addr 127.0.0.1:8081
+//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback
+//	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback -addr 127.0.0.1:8081
 //
 // Its users are made up and have no passwords, so it listens on this machine
 // only. What it does with PKB is what a host does.
