@@ -118,8 +118,8 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 // Unlink ends a user's link and deletes its tokens and the public id. A refresh
 // or an approval that is under way, in any process, cannot bring the link back.
 // What stays is a row without them, for a day; Purge removes it.
-// Another process may go on using the access token it has in memory until that
-// ends.
+// Calls in another process notice within a second; whoever took an access token
+// out with Client.Token can use it until that ends.
 //
 // PKB publishes no way to revoke a token: the session at PKB ends by itself.
 //

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -471,6 +472,58 @@ func TestSwitchOnAnotherReplica(t *testing.T) {
 	}
 	if self, err := other.ForUser(user).Self(t.Context()); err != nil || self.FirstName.Reveal() != "Bo" {
 		t.Errorf("Self after it: not the new patient's (%v)", err)
+	}
+}
+
+// A token in memory of a link that another replica ended or moved shows nobody
+// the earlier patient's data, though PKB still takes it.
+func TestEarlierTokenShowsNoEarlierPatient(t *testing.T) {
+	for name, tc := range map[string]struct {
+		move func(*testing.T, *rig, *pkbtest.Patient)
+		want func(*pkb.Self, error) bool
+	}{
+		"unlinked": {
+			func(t *testing.T, r *rig, _ *pkbtest.Patient) {
+				if err := r.Unlink(t.Context(), user); err != nil {
+					t.Fatal(err)
+				}
+			},
+			func(_ *pkb.Self, err error) bool { return errors.Is(err, pkb.ErrNotLinked) },
+		},
+		"unlinked, and linked with another": {
+			func(t *testing.T, r *rig, bo *pkbtest.Patient) {
+				if err := r.Unlink(t.Context(), user); err != nil {
+					t.Fatal(err)
+				}
+				r.link(t, user, bo)
+			},
+			func(self *pkb.Self, err error) bool { return err == nil && self.FirstName.Reveal() == "Bo" },
+		},
+		"switched": {
+			func(t *testing.T, r *rig, bo *pkbtest.Patient) { r.link(t, user, bo, pkb.AllowSwitch()) },
+			func(self *pkb.Self, err error) bool { return err == nil && self.FirstName.Reveal() == "Bo" },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			other := r.replica(t)
+			r.link(t, user, r.patient)
+			if _, err := other.ForUser(user).Self(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tc.move(t, r, r.pkb.AddPatient(pkbtest.Patient{FirstName: "Bo"}))
+			r.pkb.Advance(time.Second) // of ten minutes that the earlier token lives
+			if self, err := other.ForUser(user).Self(t.Context()); !tc.want(self, err) {
+				t.Errorf("Self on the other replica: %v, or the earlier patient's", err)
+			}
+			resp, err := other.HTTPClient(user).Get(r.config.Environment.RESTURL + "/users/self")
+			if err == nil {
+				defer resp.Body.Close()
+				if body, _ := io.ReadAll(resp.Body); strings.Contains(string(body), r.patient.FirstName) {
+					t.Error("HTTPClient on the other replica shows the earlier patient")
+				}
+			}
+		})
 	}
 }
 

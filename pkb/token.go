@@ -28,7 +28,10 @@ type AccessToken struct {
 }
 
 // Token returns an access token with more than Config.HardMargin left,
-// refreshing it if there is none. All callers in all processes that share the
+// refreshing it if there is none. One that is in memory is returned without a
+// look into the store: after an Unlink or AllowSwitch in another process it may
+// be that of the earlier link, for as long as it lives. The calls of Patient
+// and HTTPClient do look. All callers in all processes that share the
 // store share one refresh; ctx bounds this caller's wait and not the refresh.
 //
 // It returns ErrNotLinked, ErrRelinkRequired, ErrTryLater, ErrStore, ErrKeys,
@@ -54,6 +57,16 @@ func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.T
 		return nil, public(err)
 	}
 	return &t, nil
+}
+
+// presentToken returns a token of the link as it is now, and not of one that
+// another process has replaced.
+func (c *Client) presentToken(ctx context.Context, appUserID string) (custody.Token, error) {
+	if err := checkAppUserID(appUserID); err != nil {
+		return custody.Token{}, err
+	}
+	t, err := c.keeper.Present(ctx, appUserID)
+	return t, public(err)
 }
 
 // TokenSource returns an oauth2.TokenSource for one user, for libraries that
@@ -145,7 +158,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
-	token, err := b.client.currentToken(req.Context(), b.appUserID)
+	token, err := b.client.presentToken(req.Context(), b.appUserID)
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -155,7 +168,7 @@ func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if refused, code := isRefused(resp); refused {
-		return b.unauthorized(req, resp, token, code)
+		return b.unauthorized(req, resp, &token, code)
 	}
 	return resp, nil
 }

@@ -150,7 +150,17 @@ type entry struct {
 	// replacedAt is when a token was last refreshed because the server rejected
 	// it, in Unix nanoseconds.
 	replacedAt int64
+	// seenAt is when the record was last seen to be of the approval that the live
+	// token came with, in Unix nanoseconds.
+	seenAt atomic.Int64
 }
+
+// How old the sight of a record may be for a call, and how long a store may
+// take to show it before the call goes on without.
+const (
+	lookAgainAfter  = time.Second
+	lookAgainWithin = 2 * time.Second
+)
 
 // replaceEvery is how often a rejected token is worth a refresh: a server that
 // rejects every token would get one with each call.
@@ -216,6 +226,36 @@ func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
 		return *t, nil
 	}
 	return k.wait(ctx, user, "")
+}
+
+// Present is Token for a caller who is about to show what the token opens. If
+// another process has unlinked the user since, or linked another patient, the
+// token in memory still works at the server, and would show the wrong record:
+// so a record that was not seen for a second is looked at first. A store that
+// does not answer has taken no other approval either, and holds nobody up.
+func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
+	if e := k.entries.find(user); e != nil {
+		if l := e.live.Load(); l != nil && k.Now().UnixNano()-e.seenAt.Load() >= int64(lookAgainAfter) {
+			k.lookAgain(ctx, e, l)
+		}
+	}
+	return k.Token(ctx, user)
+}
+
+// lookAgain drops a token in memory whose link was replaced or has ended. A
+// record that is older than the token is left to the next flight, which knows
+// what that means.
+func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
+	ctx, cancel := context.WithTimeout(ctx, lookAgainWithin)
+	defer cancel()
+	now := k.Now()
+	r, err := k.Store.Load(ctx, e.user)
+	works := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
+	if err == nil && r.Generation >= l.Generation && !(works && r.LinkedAt.UnixMicro() == l.linkedAt) {
+		k.forget(e.user)
+		return
+	}
+	e.seenAt.Store(now.UnixNano())
 }
 
 // Hot returns the token in memory, if it can be used, or nil: one look into a
@@ -417,6 +457,7 @@ func (k *Keeper) publish(e *entry, f *flight, r row, p pair) Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f.epoch == e.epoch {
+		e.seenAt.Store(k.Now().UnixNano())
 		e.live.Store(l)
 	}
 	return l.Token

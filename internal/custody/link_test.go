@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -436,6 +437,79 @@ func TestSharedRecordAtTheSameTime(t *testing.T) {
 			t.Fatalf("%d users are linked to one patient", linked)
 		}
 	}
+}
+
+// A call looks at the record first, once a second at most; it holds nobody up
+// when the store is down, and forgets nothing when the store has gone back in
+// time.
+func TestPresentLooksAtTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, i := &counting{Memory: tokenstore.NewMemory()}, newIssuer()
+		k := keeper(t, store, i)
+		present := func(want string, looks int) {
+			t.Helper()
+			before := store.loads.Load()
+			got, err := k.Present(t.Context(), user)
+			if err != nil || got.Value != want {
+				t.Fatalf("Present = %q, %v, want %q", got.Value, err, want)
+			}
+			if n := store.loads.Load() - before; int(n) != looks {
+				t.Errorf("%d looks into the store, want %d", n, looks)
+			}
+		}
+		first := link(t, k, i)
+		present(first, 1) // the first one of all
+		present(first, 0)
+		time.Sleep(time.Second)
+		present(first, 1)
+		present(first, 0)
+
+		store.fail.Store(true)
+		time.Sleep(time.Second)
+		present(first, 1)
+		store.fail.Store(false)
+
+		// The store goes back to before a refresh: what is in memory goes on.
+		old := record(t, store)
+		time.Sleep(life)
+		present("access-2", 2) // a look, and a refresh
+		old.Version = record(t, store).Version
+		if _, err := store.Save(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		present("access-2", 1)
+
+		// Another process unlinks: nobody gets the token any more.
+		if err := keeper(t, store, i).Unlink(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+		now := record(t, store)
+		now.Generation = 9 // as after an unlink that has seen the newer pair
+		if _, err := store.Save(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := k.Present(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
+			t.Errorf("Present: %v, want no link", err)
+		}
+	})
+}
+
+// counting is a store that counts how often it is looked into, and fails on
+// request.
+type counting struct {
+	*tokenstore.Memory
+	loads atomic.Int64
+	fail  atomic.Bool
+}
+
+func (c *counting) Load(ctx context.Context, user string) (tokenstore.Record, error) {
+	c.loads.Add(1)
+	if c.fail.Load() {
+		return tokenstore.Record{}, errors.New("down")
+	}
+	return c.Memory.Load(ctx, user)
 }
 
 // The link's past, as operators see it: bounded, counted, and kept through a
