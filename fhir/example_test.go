@@ -36,8 +36,8 @@ func ExampleDecodeOperationOutcome() {
 }
 
 // A resource of another type is an error, and not an empty resource.
-func ExampleDecodeParameters() {
-	_, err := fhir.DecodeParameters([]byte(`{"resourceType": "OperationOutcome"}`))
+func ExampleResourceType() {
+	_, err := fhir.Decode[fhir.Parameters]([]byte(`{"resourceType": "OperationOutcome"}`))
 	fmt.Println(errors.Is(err, fhir.ErrResourceType), err)
 	kind, err := fhir.ResourceType([]byte(`{"resourceType": "OperationOutcome"}`))
 	fmt.Println(kind, err)

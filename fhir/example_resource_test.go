@@ -1,0 +1,104 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package fhir_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/betawerk/pkb-go/fhir"
+)
+
+// A resource prints nothing of itself; Reveal gives what was read, and Raw all
+// that came.
+func ExampleDecode() {
+	obs, err := fhir.Decode[fhir.Observation]([]byte(`{"resourceType": "Observation", "id": "obs-1", "status": "unknown",
+		"code": {"coding": [{"system": "http://loinc.org", "code": "718-7"}], "text": "Haemoglobin"},
+		"subject": {"reference": "Patient/1d4a8b2d-f885-499f-ba51-50600312f316"},
+		"effectiveDateTime": "2018-07", "valueQuantity": {"value": 140.50, "unit": "g/L"}}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(obs, obs.Type(), obs.ID(), len(obs.Raw()) > 0)
+
+	o := obs.Reveal()
+	fmt.Println(o, o.Code.Text, o.Code.Code("http://loinc.org"), o.Issued.IsZero())
+	fmt.Println(o.ValueQuantity.Value, o.ValueQuantity.Value.Reveal(), o.ValueQuantity.Unit)
+	value, ok := o.ValueQuantity.Value.Float64()
+	fmt.Println(value, ok, o.ValueQuantity.Value.IsZero(), o.ValueQuantity.Value.Equal(fhir.Decimal{}))
+	ref, err := o.Subject.Parse()
+	fmt.Println(ref.Type, ref.ID, err)
+	// Output:
+	// [redacted] Observation obs-1 true
+	// [redacted] Haemoglobin 718-7 true
+	// [redacted] 140.50 g/L
+	// 140.5 true false false
+	// Patient 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
+}
+
+// FHIR's dates can be of a month, or of a year.
+func ExampleDateTime() {
+	report, err := fhir.Decode[fhir.DiagnosticReport]([]byte(`{"resourceType": "DiagnosticReport",
+		"effectiveDateTime": "2018-07", "issued": "2018-07-04T12:30:00.5+01:00"}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	effective, issued := report.Reveal().EffectiveDateTime, report.Reveal().Issued
+	at, precision := effective.Time(time.UTC)
+	fmt.Println(effective, effective.Reveal(), at.Format(time.DateOnly), precision == fhir.ToMonth)
+	at, precision = issued.Time(time.UTC)
+	fmt.Println(at, precision == fhir.ToInstant, issued.Equal(effective))
+	// Output:
+	// [redacted] 2018-07 2018-07-01 true
+	// 2018-07-04 12:30:00.5 +0100 +0100 true false
+}
+
+// A carer comes as a contained resource.
+func ExampleResource_Contained() {
+	consent, err := fhir.Decode[fhir.Consent]([]byte(`{"resourceType": "Consent", "status": "active",
+		"contained": [{"resourceType": "RelatedPerson", "id": "carer", "name": [{"family": "Sample"}]}],
+		"actor": [{"reference": {"reference": "#carer"}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, r := range consent.Contained() {
+		carer, err := fhir.As[fhir.RelatedPerson](r)
+		fmt.Println(r.Type(), carer.ID(), carer.Reveal().Name[0].Family, err)
+	}
+	// Output: RelatedPerson carer Sample <nil>
+}
+
+// A page can hold resources of any type, with codes of any kind.
+func ExampleDecodeBundle() {
+	page, err := fhir.DecodeBundle([]byte(`{"resourceType": "Bundle", "type": "searchset",
+		"link": [{"relation": "next", "url": "https://pkb.example/fhir?_getpages=2"}],
+		"entry": [
+			{"resource": {"resourceType": "Appointment", "status": "brand-new"}, "search": {"mode": "match"}},
+			{"resource": {"resourceType": "Unheard", "of": true}, "search": {"mode": "include"}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(page.Type, page.Next)
+	for _, e := range page.Entries {
+		appointment, err := fhir.As[fhir.Appointment](e.Resource)
+		fmt.Println(e.Mode, e.Resource.Type(), appointment.Reveal().Status, err)
+	}
+	// Output:
+	// searchset https://pkb.example/fhir?_getpages=2
+	// match Appointment brand-new <nil>
+	// include Unheard  fhir: the answer is of type Unheard, and Appointment is expected
+}
+
+// PKB's own example is not FHIR, and is read all the same.
+func ExampleLastDataPoint() {
+	at, found, err := fhir.LastDataPoint([]byte(`{ "resourceType" : "Parameters", "parameter" : [ { "name" : "lastDataPointsResult", "part" : [
+		{ "name" : "patientIdentifier", "valueIdentifier": { "system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018" },
+		"lastRecordUpdate" :"2020-08-01T09:57:34.2112Z" } ] } ] }`))
+	fmt.Println(at, found, err)
+	// Output: 2020-08-01 09:57:34.2112 +0000 UTC true <nil>
+}
