@@ -33,7 +33,9 @@ type Client struct {
 
 	// purviewByGET remembers that PKB answered 405 to a POST.
 	purviewByGET atomic.Bool
-	closed       atomic.Bool
+	// lastDataPointByGET is the same for date-of-last-data-point.
+	lastDataPointByGET atomic.Bool
+	closed             atomic.Bool
 }
 
 // New checks cfg and returns a Client. It makes no request and does not touch

@@ -72,6 +72,18 @@ var (
 	// patient approve again.
 	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept; PKB's turn: if it lasts, report it, and let the patient approve again")
 
+	// ErrSearch: what was asked for is not what PKB offers; nothing was sent.
+	// errors.As with *SearchError tells what is wrong.
+	ErrSearch = errors.New("pkb: PKB does not offer what was asked for; nothing was sent; host's turn: ask for what it offers")
+
+	// ErrPaging: the pages of a search could not be followed to their end: what
+	// came before is not all. errors.As with *PagingError tells why.
+	ErrPaging = errors.New("pkb: the pages of a search lead nowhere; PKB's turn: report it")
+
+	// ErrNotFound: a resource that was read by its id is not there, or not for
+	// this patient. It is an *APIError.
+	ErrNotFound = errors.New("pkb: there is no such resource for this patient")
+
 	// ErrStore: the token store failed. errors.Is finds the store's own error
 	// too.
 	ErrStore = errors.New("pkb: the token store failed; host's turn: see to the store")
@@ -242,10 +254,62 @@ func (e *storeFailure) Is(target error) bool { return target == ErrStore }
 // Unwrap returns the store's error.
 func (e *storeFailure) Unwrap() error { return e.cause }
 
+// SearchError is ErrSearch with what is wrong. It holds no value that was asked
+// for.
+type SearchError struct {
+	// Resource is the type of resource, and Parameter the search parameter, or
+	// "id"; either can be "".
+	Resource, Parameter string
+	// Problem says what is wrong.
+	Problem string
+}
+
+func (e *SearchError) Error() string {
+	what := e.Resource
+	if e.Parameter != "" {
+		what += " by " + e.Parameter
+	}
+	if what != "" {
+		what += ": "
+	}
+	return "pkb: not sent: " + what + e.Problem + "; host's turn: ask for what PKB offers"
+}
+
+// Is reports whether target is ErrSearch.
+func (e *SearchError) Is(target error) bool { return target == ErrSearch }
+
+// PagingReason says why pages could not be followed.
+type PagingReason string
+
+// The reasons of ErrPaging.
+const (
+	// PageElsewhere: the next page is on another server, or not in the FHIR API.
+	// No request was made, and no token went there.
+	PageElsewhere PagingReason = "the next page is not on the server of the record; no token was sent there"
+	// PageUnreadable: the link to the next page is no address.
+	PageUnreadable PagingReason = "the link to the next page cannot be read"
+	// PageCycle: the next page is one that was there before.
+	PageCycle PagingReason = "the next page is one that was read before"
+	// PageLimit: there are more pages than a search can have, 10,000.
+	PageLimit PagingReason = "there are more than 10,000 pages"
+)
+
+// PagingError is ErrPaging with its reason.
+type PagingError struct{ Reason PagingReason }
+
+func (e *PagingError) Error() string {
+	return "pkb: not all that was searched for could be read: " + string(e.Reason) + "; the link is kept; PKB's turn: report it"
+}
+
+// Is reports whether target is ErrPaging.
+func (e *PagingError) Is(target error) bool { return target == ErrPaging }
+
 // APIError is an answer of PKB's that is not a success, or the lack of one.
 type APIError struct {
 	// Operation is what was asked for: "code exchange", "purview",
-	// "users/self", or the beginning of the path given to Patient.Get.
+	// "users/self", "date-of-last-data-point", a resource, as "Observation
+	// search" and "Organization read", or the beginning of the path given to
+	// Patient.Get.
 	Operation string
 	// Status is the HTTP status; 0 if there was no answer.
 	Status int
@@ -287,10 +351,17 @@ func (e *APIError) Error() string {
 // Unwrap returns the error behind it.
 func (e *APIError) Unwrap() error { return e.Err }
 
-// Is reports whether target is ErrFrozen or ErrTokenRefused, and that is what
-// PKB answered.
+// notFound reports whether PKB says that what was read by its id is not there.
+func (e *APIError) notFound() bool {
+	return (e.Status == 404 || e.Status == 410) && strings.HasSuffix(e.Operation, " read")
+}
+
+// Is reports whether target is ErrFrozen, ErrTokenRefused or ErrNotFound, and
+// that is what PKB answered.
 func (e *APIError) Is(target error) bool {
 	switch target {
+	case ErrNotFound:
+		return e.notFound()
 	case ErrFrozen:
 		return e.Code == fhir.AccessFrozenOutward
 	case ErrTokenRefused:
@@ -312,6 +383,8 @@ func (e *APIError) advice() string {
 		return "host's turn: check client id, client secret and redirect URI with PKB"
 	}
 	switch {
+	case e.notFound():
+		return "the link is kept; nobody's turn: the resource is not there, or not for this patient"
 	case e.Operation == opExchange && (e.Status == 0 || e.Status >= 500 || e.Status < 300):
 		return "patient's turn: approve again"
 	case e.Status == 429 && e.RetryAfter > 0:

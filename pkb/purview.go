@@ -104,20 +104,7 @@ func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
 // purview asks with whatever token hc adds.
 func (c *Client) purview(ctx context.Context, hc *http.Client) (PublicID, error) {
 	env := c.cfg.Environment
-	method := env.PurviewMethod
-	if method == "" {
-		method = http.MethodPost
-		if c.purviewByGET.Load() {
-			method = http.MethodGet
-		}
-	}
-	data, err := c.askPurview(ctx, hc, method)
-	var refused *APIError
-	if errors.As(err, &refused) && refused.Status == http.StatusMethodNotAllowed && env.PurviewMethod == "" && method == http.MethodPost {
-		if data, err = c.askPurview(ctx, hc, http.MethodGet); err == nil {
-			c.purviewByGET.Store(true)
-		}
-	}
+	data, err := c.operation(ctx, hc, opPurview, env.PurviewURL, env.PurviewMethod, &c.purviewByGET)
 	if err != nil {
 		return "", err
 	}
@@ -151,12 +138,4 @@ func purviewProblem(err error) string {
 		return "it is not a Parameters resource"
 	}
 	return "it is not FHIR"
-}
-
-func (c *Client) askPurview(ctx context.Context, hc *http.Client, method string) ([]byte, error) {
-	var body []byte
-	if method == http.MethodPost {
-		body = []byte(`{"resourceType":"Parameters"}`)
-	}
-	return c.call(ctx, hc, opPurview, method, c.cfg.Environment.PurviewURL, mediaTypeFHIR, body)
 }

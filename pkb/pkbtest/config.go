@@ -46,6 +46,9 @@ type Config struct {
 	// PurviewPOSTOnly answers 405 to every other method than POST at Purview.
 	// Default false.
 	PurviewPOSTOnly bool
+	// PageSize is how many matches of a search one page of the Facade has.
+	// Default 20; PKB publishes no figure.
+	PageSize int
 	// Addr is where Start listens, as "host:port". Default "127.0.0.1:0": a free
 	// port that only this machine reaches. New does not use it.
 	Addr string
@@ -84,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.CodeLife <= 0 {
 		c.CodeLife = time.Minute
+	}
+	if c.PageSize <= 0 {
+		c.PageSize = 20
 	}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"

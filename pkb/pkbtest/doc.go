@@ -81,7 +81,11 @@
 // session; that a refresh token used more than once invalidates the session;
 // the response codes ACC_TOKEN_EXPIRED, BAD_AUTHENTICATION,
 // API_SESSION_EXPIRED, API_SESSION_INVALID, ACCESS_FROZEN_OUTWARD and
-// USER_TYPE_NOT_PERM; the answers of users/self and of Purview.
+// USER_TYPE_NOT_PERM; the answers of users/self and of Purview; the searches
+// and reads of the Facade, their parameters, which of those are required and
+// the prefixes of their dates (its CapabilityStatement); the Patient resource;
+// the answer of date-of-last-data-point; that what the patient may not see is
+// left out without a word.
 //
 // # What is inferred
 //

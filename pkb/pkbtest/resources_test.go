@@ -280,7 +280,7 @@ func TestAddPatientAgainReplaces(t *testing.T) {
 
 func TestUnknownPaths(t *testing.T) {
 	a := newApp(t, pkbtest.Config{BasePath: "/tenant"})
-	for path, want := range map[string]string{"/": "text/html; charset=utf-8", "/fhir/Patient/1": "application/fhir+json", "/json/v1/users/self": "text/html; charset=utf-8"} {
+	for path, want := range map[string]string{"/": "text/html; charset=utf-8", "/fhir/Nothing/1": "application/fhir+json", "/json/v1/users/self": "text/html; charset=utf-8"} {
 		if status, h, _ := a.call(http.MethodGet, path, "", "", ""); status != 404 || h.Get("Content-Type") != want {
 			t.Errorf("%s: %d %s", path, status, h.Get("Content-Type"))
 		}
@@ -301,7 +301,7 @@ func TestUnknownPaths(t *testing.T) {
 		paths = append(paths, q.Path)
 	}
 	slices.Sort(paths)
-	if diff := cmp.Diff([]string{"/json/users/self", "/tenant/", "/tenant/fhir/Patient/1", "/tenant/json/v1/users/self"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"/json/users/self", "/tenant/", "/tenant/fhir/Nothing/1", "/tenant/json/v1/users/self"}, paths); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
 }

@@ -44,6 +44,7 @@ type Server struct {
 	counts   map[Endpoint]int
 	grants   map[string]int
 	reused   int
+	record   record
 	flaky    map[troubled]int
 }
 
@@ -176,7 +177,7 @@ func (s *Server) route(r *http.Request) (Endpoint, http.Handler) {
 		return Self, http.HandlerFunc(s.self)
 	}
 	if path == "/fhir" || strings.HasPrefix(path, "/fhir/") {
-		return "", http.HandlerFunc(fhirNotFound)
+		return s.routeFacade(path)
 	}
 	return "", http.HandlerFunc(notFound)
 }
