@@ -103,7 +103,11 @@
 // "CHI number" and whatever else makes a scenario; client secrets and PKCE,
 // which PKB documents for no patient's client; the path /fhir/Consent/$purview
 // and its methods; where the response code sits in an OperationOutcome; which
-// values are null or missing when a patient lacks them.
+// values are null or missing when a patient lacks them; of the Facade, the
+// paging and its addresses, which element a search parameter looks at, every
+// refusal, the answer to a search for somebody else (nothing) and to a read of
+// one (403), the path and methods of date-of-last-data-point and its answer
+// without data, and what MadeUpResource puts where PKB's pages do not say.
 //
 // Of what an app may send, the stricter reading was mostly taken: a parameter
 // sent twice, a secret that nobody asked for or an unknown scope is refused,
