@@ -29,43 +29,49 @@ type Entry struct {
 // Nothing that is odd in an entry makes it fail. The resources are parts of
 // data: do not change it afterwards.
 func DecodeBundle(data []byte) (Bundle, error) {
-	data, err := object(data)
-	if err != nil {
-		return Bundle{}, err
-	}
-	if kind := kindOf(data); kind != "Bundle" {
-		return Bundle{}, &ResourceTypeError{Want: "Bundle", Got: kind}
-	}
-	var b Bundle
-	eachMember(data, func(name, value []byte) {
+	var (
+		b Bundle
+		k kinds
+	)
+	_, err := whole(data, func(w *walk, name []byte) {
 		switch string(name) {
+		case "resourceType":
+			k.member(w, name)
 		case "type":
-			b.Type = unquote(value)
+			b.Type = w.text()
 		case "link":
-			eachElement(value, func(link []byte) {
-				if next := nextLink(link); b.Next == "" {
+			w.each(func() {
+				if next := w.nextLink(); b.Next == "" {
 					b.Next = next
 				}
 			})
 		case "entry":
-			eachElement(value, func(e []byte) {
-				if entry, ok := readEntry(e); ok {
-					b.Entries = append(b.Entries, entry)
+			w.each(func() {
+				if e, ok := w.entry(); ok {
+					b.Entries = append(b.Entries, e)
 				}
 			})
 		}
 	})
+	if err != nil {
+		return Bundle{}, err
+	}
+	if k.kind() != "Bundle" {
+		return Bundle{}, &ResourceTypeError{Want: "Bundle", Got: k.kind()}
+	}
 	return b, nil
 }
 
-func nextLink(link []byte) string {
+// nextLink walks through a link and returns its address if it is to the next
+// page.
+func (w *walk) nextLink() string {
 	relation, address := "", ""
-	eachMember(link, func(name, value []byte) {
+	w.object(func(name []byte) {
 		switch string(name) {
 		case "relation":
-			relation = unquote(value)
+			relation = w.text()
 		case "url":
-			address = unquote(value)
+			address = w.text()
 		}
 	})
 	if relation != "next" {
@@ -74,21 +80,21 @@ func nextLink(link []byte) string {
 	return address
 }
 
-func readEntry(data []byte) (Entry, bool) {
-	var e Entry
-	eachMember(data, func(name, value []byte) {
+// entry walks through an entry; ok is false if it has no resource.
+func (w *walk) entry() (e Entry, ok bool) {
+	w.object(func(name []byte) {
 		switch string(name) {
 		case "resource":
-			if value[0] == '{' {
-				e.Resource = wrap(value)
+			if r, there := w.resource(); there {
+				e.Resource, ok = r, true
 			}
 		case "search":
-			eachMember(value, func(name, value []byte) {
+			w.object(func(name []byte) {
 				if string(name) == "mode" {
-					e.Mode = unquote(value)
+					e.Mode = w.text()
 				}
 			})
 		}
 	})
-	return e, e.Resource.held != nil
+	return e, ok
 }

@@ -37,7 +37,8 @@ func (c concealed) reveal() string {
 func (c *concealed) read(data []byte) {
 	switch data[0] {
 	case '"':
-		*c = conceal(unquote(data))
+		w := walk{data: data}
+		*c = conceal(w.text())
 		if c.text != nil && !utf8.ValidString(*c.text) {
 			*c.text = strings.ToValidUTF8(*c.text, "\ufffd")
 		}

@@ -272,6 +272,13 @@ func FuzzResourceType(f *testing.F) {
 	for _, seed := range []string{`{"resourceType":"Patient"}`, `{"resourceType":"A","resourceType":"B"}`, "\xef\xbb\xbf{}", `{"a":1,}`, "<html>", "null", ""} {
 		f.Add([]byte(seed))
 	}
+	for _, seed := range []string{
+		`{"a":[0,-0,1.5e+3,-1E-2,01,1.,.5,+1,1e,-]}`, `{"\u00e9\/\"":"\ud800\x","b":"` + "\x01" + `"}`, `{"a":tru,"b":nul}`, `{"a":{}{}}`, `{"a":[1 2]}`, `{"a" "b"}`, `{,}`, `{"a":1}}`, `{"a":[}`, `{"a":"\u12"}`,
+		`{"a":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`, `{"a":` + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + `}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	addFixtures(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kind, err := fhir.ResourceType(body)
 		var object map[string]json.RawMessage

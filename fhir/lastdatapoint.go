@@ -15,57 +15,66 @@ import "time"
 //
 // (PKB: date-of-last-data-point; Facade: Examples.)
 func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
-	data, err = object(data)
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	if kind := kindOf(data); kind != "Parameters" {
-		return time.Time{}, false, &ResourceTypeError{Want: "Parameters", Got: kind}
-	}
-	see := func(value []byte) {
-		var sent DateTime
-		sent.read(value)
-		if sent.IsZero() {
-			return
-		}
-		t, precision := sent.Time(time.UTC)
-		switch {
-		case precision == NoPrecision:
-			err = ErrDateTime
-		case !found || t.After(newest):
-			newest, found = t, true
-		}
-	}
-	eachMember(data, func(name, value []byte) {
-		if string(name) == "parameter" {
-			eachElement(value, func(e []byte) { eachUpdate(e, see) })
+	var (
+		k     kinds
+		times []DateTime
+	)
+	_, err = whole(data, func(w *walk, name []byte) {
+		switch string(name) {
+		case "resourceType":
+			k.member(w, name)
+		case "parameter":
+			w.each(func() { times = append(times, w.updates()...) })
 		}
 	})
 	if err != nil {
 		return time.Time{}, false, err
+	}
+	if k.kind() != "Parameters" {
+		return time.Time{}, false, &ResourceTypeError{Want: "Parameters", Got: k.kind()}
+	}
+	for _, sent := range times {
+		if sent.IsZero() {
+			continue
+		}
+		t, precision := sent.Time(time.UTC)
+		if precision == NoPrecision {
+			return time.Time{}, false, ErrDateTime
+		}
+		if !found || t.After(newest) {
+			newest, found = t, true
+		}
 	}
 	return newest, found, nil
 }
 
-// eachUpdate finds the times in a parameter and its parts.
-func eachUpdate(parameter []byte, see func(value []byte)) {
+// updates walks through a parameter and returns the times in it and its parts.
+func (w *walk) updates() (times []DateTime) {
 	const update = "lastRecordUpdate"
-	called := ""
-	eachMember(parameter, func(name, value []byte) {
-		if string(name) == "name" {
-			called = unquote(value)
+	var (
+		called string
+		values []DateTime // by name only when the name is known
+	)
+	read := func() (d DateTime) {
+		if value := w.value(); !w.bad {
+			d.read(value)
 		}
-	})
-	eachMember(parameter, func(name, value []byte) {
+		return d
+	}
+	w.object(func(name []byte) {
 		switch string(name) {
+		case "name":
+			called = w.text()
 		case update:
-			see(value)
+			times = append(times, read())
 		case "valueDateTime", "valueInstant", "valueDate", "valueString":
-			if called == update {
-				see(value)
-			}
+			values = append(values, read())
 		case "part":
-			eachElement(value, func(e []byte) { eachUpdate(e, see) })
+			w.each(func() { times = append(times, w.updates()...) })
 		}
 	})
+	if called == update {
+		times = append(times, values...)
+	}
+	return times
 }

@@ -50,36 +50,39 @@ func (e *ResourceTypeError) Is(target error) bool { return target == ErrResource
 // ResourceType returns the resourceType of a resource, or ErrMalformed. It is
 // "" for an object without one, with two, or with one that is not a name.
 func ResourceType(data []byte) (string, error) {
-	data, err := object(data)
-	if err != nil {
-		return "", err
-	}
-	return kindOf(data), nil
+	kind, _, err := object(data)
+	return kind, err
 }
 
-// object returns data without what some servers put in front of JSON and
-// without white space around it, or ErrMalformed for anything but one object.
-func object(data []byte) ([]byte, error) {
-	data = bytes.Trim(trim(data), " \t\r\n")
-	if len(data) == 0 || data[0] != '{' || !json.Valid(data) {
-		return nil, ErrMalformed
-	}
-	return data, nil
+// kinds collects the resourceType of an object.
+type kinds struct {
+	found string
+	n     int
 }
 
-// kindOf returns the resourceType of an object that is valid JSON.
-func kindOf(data []byte) string {
-	found, n := "", 0
-	eachMember(data, func(name, value []byte) {
-		if string(name) == "resourceType" {
-			n++
-			found = unquote(value) // anything but a string is no type
-		}
-	})
-	if n != 1 || !isName(found) {
+func (k *kinds) member(w *walk, name []byte) {
+	if string(name) == "resourceType" {
+		k.n++
+		k.found = w.text() // anything but a string is no type
+	}
+}
+
+func (k *kinds) kind() string {
+	if k.n != 1 || !isName(k.found) {
 		return ""
 	}
-	return found
+	return k.found
+}
+
+// object returns the resourceType of data, and data without what is around the
+// object; or ErrMalformed for anything but one object.
+func object(data []byte) (string, []byte, error) {
+	var k kinds
+	data, err := whole(data, k.member)
+	if err != nil {
+		return "", nil, err
+	}
+	return k.kind(), data, nil
 }
 
 func isName(s string) bool {
@@ -139,11 +142,11 @@ type Any struct{}
 // that are samply's, where an unknown or missing code would be another one, the
 // element with it is left out. Raw has all of it.
 func Decode[T any](data []byte) (Resource[T], error) {
-	data, err := object(data)
+	kind, data, err := object(data)
 	if err != nil {
 		return Resource[T]{}, err
 	}
-	return As[T](wrap(data))
+	return As[T](wrap(kind, data))
 }
 
 // As reads a resource that came as one of any type, as Decode does.
@@ -162,8 +165,8 @@ func As[T any](r Resource[Any]) (Resource[T], error) {
 }
 
 // wrap takes a JSON object as a resource of any type.
-func wrap(data []byte) Resource[Any] {
-	h := &held[Any]{kind: kindOf(data), raw: data}
+func wrap(kind string, data []byte) Resource[Any] {
+	h := &held[Any]{kind: kind, raw: data}
 	h.self = h
 	return Resource[Any]{held: &h.self}
 }
@@ -201,9 +204,9 @@ func (r Resource[T]) raw() []byte {
 // ID returns the id of the resource, or "".
 func (r Resource[T]) ID() string {
 	id := ""
-	eachMember(r.raw(), func(name, value []byte) {
+	_, _ = whole(r.raw(), func(w *walk, name []byte) { // an object, or nothing
 		if string(name) == "id" {
-			id = unquote(value)
+			id = w.text()
 		}
 	})
 	return id
@@ -226,14 +229,25 @@ func (r Resource[T]) Raw() json.RawMessage { return bytes.Clone(r.raw()) }
 // points with "#" and their id.
 func (r Resource[T]) Contained() []Resource[Any] {
 	var found []Resource[Any]
-	eachMember(r.raw(), func(name, value []byte) {
+	_, _ = whole(r.raw(), func(w *walk, name []byte) { // an object, or nothing
 		if string(name) == "contained" {
-			eachElement(value, func(e []byte) {
-				if e[0] == '{' {
-					found = append(found, wrap(e))
+			w.each(func() {
+				if r, ok := w.resource(); ok {
+					found = append(found, r)
 				}
 			})
 		}
 	})
 	return found
+}
+
+// resource walks through an object and returns it as a resource. It stays where
+// it is if there is no object.
+func (w *walk) resource() (Resource[Any], bool) {
+	var k kinds
+	begin := w.at
+	if !w.object(func(name []byte) { k.member(w, name) }) || w.bad {
+		return Resource[Any]{}, false
+	}
+	return wrap(k.kind(), w.data[begin:w.at]), true
 }
