@@ -4,7 +4,6 @@
 package fhir
 
 import (
-	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -96,39 +95,56 @@ func (e *PurviewError) Is(target error) bool { return target == ErrPurview }
 //
 // (PKB: Purview operation; Patient Identifier and Demographic Retrieval.)
 func Purview(data []byte) (Reference, error) {
-	if err := check(data, "Parameters"); err != nil {
-		return Reference{}, err
-	}
-	// Not DecodeParameters: its models give up on a code that they do not know,
-	// in a parameter that is nobody's business here.
-	var resource struct {
-		Parameter some[struct {
-			Name           text `json:"name"`
-			ValueReference one[struct {
-				Reference text `json:"reference"`
-			}] `json:"valueReference"`
-		}] `json:"parameter"`
-	}
-	if err := json.Unmarshal(trim(data), &resource); err != nil {
-		return Reference{}, ErrMalformed
-	}
 	var (
+		k     kinds
 		count int
 		ref   Reference
 		found bool
 	)
-	for _, parameter := range resource.Parameter {
-		if parameter.Name != "purview" {
-			continue
+	_, err := whole(data, func(w *walk, name []byte) {
+		switch string(name) {
+		case "resourceType":
+			k.member(w, name)
+		case "parameter":
+			w.each(func() {
+				called, reference := w.purview()
+				if called != "purview" {
+					return
+				}
+				count++
+				if r, err := ParseReference(strings.TrimSpace(reference)); err == nil {
+					ref, found = r, true
+				}
+			})
 		}
-		count++
-		var err error
-		if ref, err = ParseReference(strings.TrimSpace(string(parameter.ValueReference.value.Reference))); err == nil {
-			found = true
-		}
+	})
+	if err != nil {
+		return Reference{}, err
+	}
+	if k.kind() != "Parameters" {
+		return Reference{}, &ResourceTypeError{Want: "Parameters", Got: k.kind()}
 	}
 	if count != 1 || !found {
 		return Reference{}, &PurviewError{Count: count}
 	}
 	return ref, nil
+}
+
+// purview walks through a parameter and returns its name and the reference that
+// is its value.
+func (w *walk) purview() (called, reference string) {
+	w.object(func(name []byte) {
+		switch string(name) {
+		case "name":
+			called = w.text()
+		case "valueReference":
+			reference = ""
+			w.object(func(name []byte) {
+				if string(name) == "reference" {
+					reference = w.text()
+				}
+			})
+		}
+	})
+	return called, reference
 }
