@@ -4,6 +4,7 @@
 package custody
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -44,8 +45,11 @@ func (r *row) note(kind Kind, at time.Time, cause Cause) {
 }
 
 // Verified reports whether it is known whose link a record is, and that it may
-// be used.
-func Verified(r tokenstore.Record) bool { return r.PublicID != "" && !remembered(r).Unverified }
+// be used. Most records do not even name the doubt: their past is not read for
+// it at every call.
+func Verified(r tokenstore.Record) bool {
+	return r.PublicID != "" && (!bytes.Contains(r.Details, []byte(`"unverified"`)) || !remembered(r).Unverified)
+}
 
 func remembered(r tokenstore.Record) (d details) {
 	_ = json.Unmarshal(r.Details, &d) // what cannot be read is not remembered
