@@ -8,6 +8,8 @@ import "strings"
 // The data types of STU3 that the resources here are made of. Codes are kept as
 // they came, whatever they are; what did not come is the zero value, and so is
 // what came in a shape that STU3 does not have. Resource.Raw has all of it.
+// Samply's data types would lose a whole resource to one unknown code, and print
+// what they hold.
 
 // Common is what every resource has.
 type Common struct {

@@ -54,8 +54,8 @@ func says(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return isCode(t)
 	}
-	for i := range t.NumField() {
-		if says(t.Field(i).Type) {
+	for f := range t.Fields() {
+		if says(f.Type) {
 			return true
 		}
 	}
@@ -90,8 +90,7 @@ func fit(tree any, t reflect.Type) (_ any, ok bool) {
 // still means what it meant.
 func fitMembers(object map[string]any, t reflect.Type) bool {
 	known := make(map[string]bool, t.NumField())
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		known[name] = true
 		value, ok := fit(object[name], f.Type)

@@ -549,9 +549,9 @@ func TestEveryTypeIsRedacted(t *testing.T) {
 				t.Errorf("%T prints: Formatter %t, LogValuer %t, json.Marshaler %t", v, formats, logs, marshals)
 			}
 		}
-		for i := range ty.NumField() {
-			if ty.Field(i).IsExported() {
-				visit(ty.Field(i).Type)
+		for f := range ty.Fields() {
+			if f.IsExported() {
+				visit(f.Type)
 			}
 		}
 	}

@@ -91,18 +91,18 @@ func (w *walk) value() []byte {
 }
 
 func (w *walk) skip() {
-	switch c := w.next(); {
-	case c == '{':
+	switch w.next() {
+	case '{':
 		w.object(func([]byte) {})
-	case c == '[':
+	case '[':
 		w.array(func() {})
-	case c == '"':
+	case '"':
 		w.stringEnd()
-	case c == 't':
+	case 't':
 		w.word("true")
-	case c == 'f':
+	case 'f':
 		w.word("false")
-	case c == 'n':
+	case 'n':
 		w.word("null")
 	default:
 		w.number()

@@ -65,7 +65,10 @@ func TestPagesAreFollowed(t *testing.T) {
 	}
 	// Who has enough does not pay for more.
 	s.sent = nil
-	for range s.Appointments(t.Context()) {
+	for _, err := range s.Appointments(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if len(s.sent) != 1 {
@@ -369,8 +372,8 @@ func TestAnotherPatientsRecord(t *testing.T) {
 	// Whose record is read is asked for once, and never the caller's to say.
 	s.rig.link(t, "user-2", other)
 	s.add(t, 1)
-	for range s.rig.ForUser("user-2").Appointments(t.Context()) {
-		t.Error("another patient's appointment")
+	for a, err := range s.rig.ForUser("user-2").Appointments(t.Context()) {
+		t.Errorf("another patient's appointment %s, or %v", a.ID(), err)
 	}
 }
 

@@ -5,6 +5,7 @@ package pkbtest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -68,11 +69,7 @@ func MadeUpResource(kind string, seed uint64, p *Patient) []byte {
 		"resourceType": kind, "id": fmt.Sprintf("%s-%d", strings.ToLower(kind), seed),
 		"meta": object{"security": list{object{"system": privacyLabelSystem, "code": label}}},
 	}
-	put := func(members object) {
-		for name, value := range members {
-			tree[name] = value
-		}
-	}
+	put := func(members object) { maps.Copy(tree, members) }
 	switch kind {
 	case "Appointment":
 		put(object{

@@ -47,7 +47,7 @@ const (
 	// The ratios settle in fewer rounds; on a busy machine there is no time for
 	// more.
 	fewestRounds, mostRounds = 7, 25
-	patience                 = 10 * time.Second // for one figure
+	patience                 = 7 * time.Second // for one figure
 )
 
 func main() {

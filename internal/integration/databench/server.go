@@ -106,16 +106,17 @@ func newBench(ctx context.Context) (*bench, error) {
 		return nil, err
 	}
 	var a answers
-	if a.Self, err = body(client.HTTPClient(user).Get(server.URL() + "/json/users/self")); err != nil {
-		return nil, err
-	}
-	if a.Purview, err = body(client.HTTPClient(user).Get(server.URL() + "/fhir/Consent/$purview")); err != nil {
-		return nil, err
+	for path, into := range map[string]*[]byte{"/json/users/self": &a.Self, "/fhir/Consent/$purview": &a.Purview} {
+		answer, err := client.ForUser(user).Get(ctx, path, nil)
+		if err != nil {
+			return nil, err
+		}
+		*into = answer.Raw()
 	}
 	a.Page = madeUpPage(made)
 
 	b := &bench{page: a.Page, token: token.Value.Reveal()}
-	if err := b.start(a); err != nil {
+	if err := b.start(ctx, a); err != nil {
 		return nil, err
 	}
 	cfg.Environment = pkb.BaseURL(b.url)
@@ -134,17 +135,6 @@ const user = "app-user-1"
 
 func transport() *http.Transport { return &http.Transport{MaxIdleConnsPerHost: 4} }
 
-func body(resp *http.Response, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("HTTP status %d", resp.StatusCode)
-	}
-	return io.ReadAll(resp.Body)
-}
-
 // madeUpPage is a page of a search, with a place for a link to the next one.
 func madeUpPage(p *pkbtest.Patient) []byte {
 	var b bytes.Buffer
@@ -161,12 +151,12 @@ func madeUpPage(p *pkbtest.Patient) []byte {
 }
 
 // start starts the other process.
-func (b *bench) start(a answers) error {
+func (b *bench) start(ctx context.Context, a answers) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	child := exec.Command(self, serveArgument)
+	child := exec.CommandContext(ctx, self, serveArgument)
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
