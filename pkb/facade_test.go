@@ -4,12 +4,75 @@
 package pkb
 
 import (
+	"encoding/json"
 	"errors"
 	"net/url"
+	"os"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
+
+// The table of searches is that of PKB's CapabilityStatement: nothing is missing
+// in it, and nothing was added.
+func TestSearchesArePublished(t *testing.T) {
+	data, err := os.ReadFile("testdata/facade-capabilitystatement.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statement struct {
+		Rest []struct {
+			Resource []struct {
+				Type          string
+				SearchInclude []string
+				SearchParam   []struct{ Name, Documentation string }
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &statement); err != nil || len(statement.Rest) != 1 {
+		t.Fatalf("CapabilityStatement: %v", err)
+	}
+	type published struct {
+		Required, Repeats bool
+		Prefixes          string
+	}
+	want, got, included := map[string]map[string]published{}, map[string]map[string]published{}, []string{}
+	for _, r := range statement.Rest[0].Resource {
+		for _, p := range r.SearchParam {
+			var prefixes []string
+			if m := regexp.MustCompile(`Prefix[^\[]*\[([^\]]*)\]`).FindStringSubmatch(p.Documentation); m != nil {
+				prefixes = strings.Split(m[1], ", ")
+				slices.Sort(prefixes)
+			}
+			if want[r.Type] == nil {
+				want[r.Type] = map[string]published{}
+			}
+			want[r.Type][p.Name] = published{
+				strings.HasPrefix(p.Documentation, "Required"), strings.Contains(p.Documentation, "Multi-value support: AND"), strings.Join(prefixes, " "),
+			}
+		}
+		for _, include := range r.SearchInclude {
+			want[r.Type]["_include"] = published{Repeats: true}
+			included = append(included, include)
+		}
+	}
+	for resource, parameters := range searches {
+		got[resource] = map[string]published{}
+		for name, p := range parameters {
+			got[resource][name] = published{p.required, p.repeats, strings.Join(slices.Sorted(slices.Values(p.prefixes)), " ")}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("searches: PKB's (-) and ours (+):\n%s", diff)
+	}
+	if diff := cmp.Diff(included, includes); diff != "" {
+		t.Errorf("_include: PKB's (-) and ours (+):\n%s", diff)
+	}
+}
 
 // Whatever a page says, the next request goes to the FHIR API and nowhere else.
 func FuzzNextPage(f *testing.F) {
