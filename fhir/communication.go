@@ -11,7 +11,7 @@ type Communication struct {
 	BasedOn         []Ref                  `json:"basedOn"`
 	PartOf          []Ref                  `json:"partOf"`
 	Status          string                 `json:"status"`
-	NotDone         bool                   `json:"notDone"`
+	NotDone         Boolean                `json:"notDone"`
 	NotDoneReason   *CodeableConcept       `json:"notDoneReason"`
 	Category        []CodeableConcept      `json:"category"`
 	Medium          []CodeableConcept      `json:"medium"`

@@ -105,6 +105,31 @@ func (d DateTime) Time(loc *time.Location) (time.Time, Precision) {
 	return time.Time{}, NoPrecision
 }
 
+// Boolean is true, false, or nothing. It prints as [redacted]; Bool gives it. The
+// zero Boolean means that none came.
+//
+// Compare with Equal, not with ==.
+type Boolean struct{ concealed }
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (b *Boolean) UnmarshalJSON(data []byte) error {
+	b.read(data)
+	return nil
+}
+
+// Bool returns the value; ok is false if none came, or none that is true or
+// false.
+func (b Boolean) Bool() (value, ok bool) {
+	s := b.reveal()
+	return s == "true", s == "true" || s == "false"
+}
+
+// IsZero reports whether none came. It is false for false.
+func (b Boolean) IsZero() bool { return b.text == nil }
+
+// Equal reports whether both are the same.
+func (b Boolean) Equal(o Boolean) bool { return b.reveal() == o.reveal() }
+
 // Decimal is a number as it came, with all its digits: 1.50 is not 1.5. It
 // prints as [redacted]; Reveal and Float64 give it. The zero Decimal means that
 // none came.

@@ -51,11 +51,11 @@ type Narrative struct {
 // Coding is a code and the system it is from.
 type Coding struct {
 	Redacted
-	System       string `json:"system"`
-	Version      string `json:"version"`
-	Code         string `json:"code"`
-	Display      string `json:"display"`
-	UserSelected bool   `json:"userSelected"`
+	System       string  `json:"system"`
+	Version      string  `json:"version"`
+	Code         string  `json:"code"`
+	Display      string  `json:"display"`
+	UserSelected Boolean `json:"userSelected"`
 }
 
 // CodeableConcept is a concept: codes, or a text, or both.
@@ -219,7 +219,7 @@ type Extension struct {
 	ValueString          string           `json:"valueString"`
 	ValueCode            string           `json:"valueCode"`
 	ValueURI             string           `json:"valueUri"`
-	ValueBoolean         *bool            `json:"valueBoolean"`
+	ValueBoolean         Boolean          `json:"valueBoolean"`
 	ValueInteger         Decimal          `json:"valueInteger"`
 	ValueDecimal         Decimal          `json:"valueDecimal"`
 	ValueDate            DateTime         `json:"valueDate"`

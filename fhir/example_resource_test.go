@@ -56,6 +56,19 @@ func ExampleDateTime() {
 	// 2018-07-04 12:30:00.5 +0100 +0100 true false
 }
 
+// Not true is not the same as false.
+func ExampleBoolean() {
+	message, err := fhir.Decode[fhir.Communication]([]byte(`{"resourceType": "Communication", "notDone": false}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	notDone := message.Reveal().NotDone
+	value, ok := notDone.Bool()
+	fmt.Println(notDone, value, ok, notDone.IsZero(), notDone.Equal(fhir.Boolean{}))
+	// Output: [redacted] false true false false
+}
+
 // A carer comes as a contained resource.
 func ExampleResource_Contained() {
 	consent, err := fhir.Decode[fhir.Consent]([]byte(`{"resourceType": "Consent", "status": "active",

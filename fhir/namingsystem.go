@@ -24,9 +24,9 @@ type NamingSystem struct {
 // NamingSystemUniqueID is one name of the system.
 type NamingSystemUniqueID struct {
 	Redacted
-	Type      string `json:"type"`
-	Value     string `json:"value"`
-	Preferred bool   `json:"preferred"`
-	Comment   string `json:"comment"`
-	Period    Period `json:"period"`
+	Type      string  `json:"type"`
+	Value     string  `json:"value"`
+	Preferred Boolean `json:"preferred"`
+	Comment   string  `json:"comment"`
+	Period    Period  `json:"period"`
 }

@@ -41,7 +41,7 @@ type ObservationValue struct {
 	ValueQuantity        *Quantity        `json:"valueQuantity"`
 	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept"`
 	ValueString          string           `json:"valueString"`
-	ValueBoolean         *bool            `json:"valueBoolean"`
+	ValueBoolean         Boolean          `json:"valueBoolean"`
 	ValueRange           *Range           `json:"valueRange"`
 	ValueRatio           *Ratio           `json:"valueRatio"`
 	ValueSampledData     *SampledData     `json:"valueSampledData"`

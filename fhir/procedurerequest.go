@@ -15,7 +15,7 @@ type ProcedureRequest struct {
 	Status       string            `json:"status"`
 	Intent       string            `json:"intent"`
 	Priority     string            `json:"priority"`
-	DoNotPerform bool              `json:"doNotPerform"`
+	DoNotPerform Boolean           `json:"doNotPerform"`
 	Category     []CodeableConcept `json:"category"`
 	Code         CodeableConcept   `json:"code"`
 	Subject      Ref               `json:"subject"`
@@ -23,7 +23,7 @@ type ProcedureRequest struct {
 	// One of them, or neither.
 	OccurrenceDateTime      DateTime                  `json:"occurrenceDateTime"`
 	OccurrencePeriod        *Period                   `json:"occurrencePeriod"`
-	AsNeededBoolean         *bool                     `json:"asNeededBoolean"`
+	AsNeededBoolean         Boolean                   `json:"asNeededBoolean"`
 	AsNeededCodeableConcept *CodeableConcept          `json:"asNeededCodeableConcept"`
 	AuthoredOn              DateTime                  `json:"authoredOn"`
 	Requester               ProcedureRequestRequester `json:"requester"`

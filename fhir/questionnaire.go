@@ -12,7 +12,7 @@ type Questionnaire struct {
 	Name            string              `json:"name"`
 	Title           string              `json:"title"`
 	Status          string              `json:"status"`
-	Experimental    bool                `json:"experimental"`
+	Experimental    Boolean             `json:"experimental"`
 	Date            DateTime            `json:"date"`
 	Publisher       string              `json:"publisher"`
 	Description     string              `json:"description"`
@@ -38,14 +38,14 @@ type QuestionnaireItem struct {
 	Text       string                    `json:"text"`
 	Type       string                    `json:"type"`
 	EnableWhen []QuestionnaireEnableWhen `json:"enableWhen"`
-	Required   bool                      `json:"required"`
-	Repeats    bool                      `json:"repeats"`
-	ReadOnly   bool                      `json:"readOnly"`
+	Required   Boolean                   `json:"required"`
+	Repeats    Boolean                   `json:"repeats"`
+	ReadOnly   Boolean                   `json:"readOnly"`
 	MaxLength  Decimal                   `json:"maxLength"`
 	Options    *Ref                      `json:"options"`
 	Option     []QuestionnaireOption     `json:"option"`
 	// The answer to begin with, in one of its types.
-	InitialBoolean    *bool               `json:"initialBoolean"`
+	InitialBoolean    Boolean             `json:"initialBoolean"`
 	InitialDecimal    Decimal             `json:"initialDecimal"`
 	InitialInteger    Decimal             `json:"initialInteger"`
 	InitialDate       DateTime            `json:"initialDate"`
@@ -65,8 +65,8 @@ type QuestionnaireItem struct {
 type QuestionnaireEnableWhen struct {
 	Redacted
 	Question         string      `json:"question"`
-	HasAnswer        *bool       `json:"hasAnswer"`
-	AnswerBoolean    *bool       `json:"answerBoolean"`
+	HasAnswer        Boolean     `json:"hasAnswer"`
+	AnswerBoolean    Boolean     `json:"answerBoolean"`
 	AnswerDecimal    Decimal     `json:"answerDecimal"`
 	AnswerInteger    Decimal     `json:"answerInteger"`
 	AnswerDate       DateTime    `json:"answerDate"`
@@ -120,7 +120,7 @@ type QuestionnaireResponseItem struct {
 // QuestionnaireResponseAnswer is an answer in one of its types.
 type QuestionnaireResponseAnswer struct {
 	Redacted
-	ValueBoolean    *bool                       `json:"valueBoolean"`
+	ValueBoolean    Boolean                     `json:"valueBoolean"`
 	ValueDecimal    Decimal                     `json:"valueDecimal"`
 	ValueInteger    Decimal                     `json:"valueInteger"`
 	ValueDate       DateTime                    `json:"valueDate"`

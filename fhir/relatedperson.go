@@ -9,7 +9,7 @@ package fhir
 type RelatedPerson struct {
 	Common
 	Identifier   []Identifier    `json:"identifier"`
-	Active       *bool           `json:"active"`
+	Active       Boolean         `json:"active"`
 	Patient      Ref             `json:"patient"`
 	Relationship CodeableConcept `json:"relationship"`
 	Name         []HumanName     `json:"name"`

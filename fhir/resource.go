@@ -138,9 +138,10 @@ type Any struct{}
 // another type.
 //
 // Unknown codes are kept, elements that T does not have are passed over, and an
-// element in a shape that T does not have costs that element only. In the types
-// that are samply's, where an unknown or missing code would be another one, the
-// element with it is left out. Raw has all of it.
+// element in a shape that T does not have is empty, and costs that element only.
+// In the types that are samply's, where an unknown or missing code would be
+// another one, the element with it is left out. Raw has all of it, as a part of
+// data: do not change that afterwards.
 func Decode[T any](data []byte) (Resource[T], error) {
 	kind, data, err := object(data)
 	if err != nil {

@@ -157,6 +157,12 @@ func arrived(t *testing.T, path string, tree any, v reflect.Value) {
 				t.Errorf("%s is no number", path)
 			}
 			got = fmt.Sprint(f)
+		case fhir.Boolean:
+			value, ok := x.Bool()
+			if !ok {
+				t.Errorf("%s is neither true nor false", path)
+			}
+			got = fmt.Sprint(value)
 		}
 		if got != fmt.Sprint(tree) {
 			t.Errorf("%s is %q, want %v", path, got, tree)
@@ -187,10 +193,10 @@ func TestOddElements(t *testing.T) {
 	want.ID = "a"
 	want.Component[1].ValueString = "kept"
 	want.ValueQuantity = &fhir.Quantity{Value: decimal(t, "140.50"), Comparator: "~", Code: "g/L"}
-	want.ValueBoolean = got.ValueBoolean // an odd value may make an empty one
-	if got.ValueBoolean != nil && *got.ValueBoolean {
-		t.Error("a text became true")
+	if value, ok := got.ValueBoolean.Bool(); value || ok {
+		t.Error("a text became true or false")
 	}
+	want.ValueBoolean = got.ValueBoolean
 	if diff := cmp.Diff(&want, got); diff != "" {
 		t.Errorf("observation (-want +got):\n%s", diff)
 	}
@@ -392,6 +398,21 @@ func TestDecimal(t *testing.T) {
 	}
 }
 
+func TestBoolean(t *testing.T) {
+	for sent, want := range map[string][2]bool{
+		`true`: {true, true}, `false`: {false, true}, `"true"`: {true, true}, `"false"`: {false, true},
+		`null`: {}, `"yes"`: {}, `1`: {}, `0`: {}, `{}`: {}, `[true]`: {}, `""`: {},
+	} {
+		var b fhir.Boolean
+		if err := json.Unmarshal([]byte(sent), &b); err != nil {
+			t.Errorf("%s: %v", sent, err)
+		}
+		if value, ok := b.Bool(); value != want[0] || ok != want[1] {
+			t.Errorf("%s: %t, %t", sent, value, ok)
+		}
+	}
+}
+
 func TestLastDataPoint(t *testing.T) {
 	// PKB's example, with a made-up number.
 	const example = `{ "resourceType" : "Parameters", "parameter" : [ { "name" : "lastDataPointsResult", "part" : [
@@ -508,7 +529,7 @@ func TestResourcesDoNotPrint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := fhir.Decode[fhir.Observation]([]byte(`{"resourceType":"Observation","comment":"canary","issued":"canary","valueQuantity":{"value":"canary"}}`))
+	o, err := fhir.Decode[fhir.Observation]([]byte(`{"resourceType":"Observation","comment":"canary","issued":"canary","valueBoolean":"canary","valueQuantity":{"value":"canary"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -519,7 +540,7 @@ func TestResourcesDoNotPrint(t *testing.T) {
 		struct {
 			r fhir.Resource[fhir.Observation]
 		}{o}, m.Issued, &m.Issued, struct{ d fhir.DateTime }{m.Issued},
-		m.ValueQuantity, *m.ValueQuantity, m.ValueQuantity.Value, struct{ d fhir.Decimal }{m.ValueQuantity.Value}, m.Common, m.ObservationValue,
+		m.ValueBoolean, &m.ValueBoolean, struct{ b fhir.Boolean }{m.ValueBoolean}, m.ValueQuantity, *m.ValueQuantity, m.ValueQuantity.Value, struct{ d fhir.Decimal }{m.ValueQuantity.Value}, m.Common, m.ObservationValue,
 	} {
 		if out := printed(t, v); leaks(out) {
 			t.Errorf("value %d, %T prints: %s", i, v, out)
@@ -656,7 +677,8 @@ func FuzzDateTime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var d fhir.DateTime
 		var n fhir.Decimal
-		if json.Valid(data) && (json.Unmarshal(data, &d) != nil || json.Unmarshal(data, &n) != nil) {
+		var b fhir.Boolean
+		if json.Valid(data) && (json.Unmarshal(data, &d) != nil || json.Unmarshal(data, &n) != nil || json.Unmarshal(data, &b) != nil) {
 			t.Error("valid JSON made a date or number fail, and with it a resource")
 		}
 		if at, p := d.Time(time.UTC); (p == fhir.NoPrecision) != at.IsZero() && d.Reveal() != "" && !strings.HasPrefix(strings.TrimSpace(d.Reveal()), "0001") {

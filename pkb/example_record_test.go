@@ -158,7 +158,8 @@ func ExamplePatient_QuestionnaireResponses() {
 		fmt.Println(form.Reveal().Title, err)
 	}
 	for answers, err := range patient.QuestionnaireResponses(ctx, pkb.ResponseFilter{Questionnaire: "q-1"}) {
-		fmt.Println(*answers.Reveal().Item[0].Answer[0].ValueBoolean, err)
+		pain, ok := answers.Reveal().Item[0].Answer[0].ValueBoolean.Bool()
+		fmt.Println(pain, ok, err)
 	}
 	form, err := patient.Questionnaire(ctx, "q-1")
 	fmt.Println(form.Reveal().Title, err)
@@ -166,7 +167,7 @@ func ExamplePatient_QuestionnaireResponses() {
 	fmt.Println(request.Reveal().Status, err)
 	// Output:
 	// How are you? <nil>
-	// true <nil>
+	// true true <nil>
 	// How are you? <nil>
 	// active <nil>
 }
