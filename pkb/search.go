@@ -28,11 +28,12 @@ const maxPages = 10_000
 // not sent. The parameter patient is added: it is the link's patient, always.
 // A search for Patient is not offered here; see HasNHSNumber.
 //
-// Pages are fetched as they are needed, and one at a time is in memory; one
-// that is larger than 4 MiB fails. A page that fails is an error and the end:
-// the resources before it are not all that there are. A bundle without resources is none: PKB leaves out silently what
-// the patient may not see. A link to a page on another server is not followed
-// and no token goes there, and pages that go round in circles end: ErrPaging.
+// Pages are fetched as they are needed, each time the result is ranged over, and
+// one at a time is in memory; one that is larger than 4 MiB fails. A page that
+// fails is an error and the end: the resources before it are not all that there
+// are. A bundle without resources is no error: PKB leaves out silently what the
+// patient may not see. A link to a page on another server is not followed and no
+// token goes there, and pages that go round in circles end: ErrPaging.
 //
 // Beside these it yields the errors of PublicID, or an *APIError.
 //
