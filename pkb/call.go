@@ -35,7 +35,7 @@ func (c *Client) call(ctx context.Context, hc *http.Client, op, method, url, med
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	data, err := c.once(ctx, hc, op, method, url, mediaType, body)
-	if err == nil || method != http.MethodGet && op != opPurview { // Purview asks, with POST too
+	if err == nil || method != http.MethodGet && op != opPurview && op != opLastDataPoint { // these two ask, with POST too
 		return data, err
 	}
 	for n := range c.cfg.Retries { // none if it is -1

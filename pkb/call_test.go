@@ -425,7 +425,8 @@ func TestGet(t *testing.T) {
 			})
 		}
 	}
-	r.pkb.Next("", seen(pkbtest.Respond(200, "application/json", `{"canary":1}`)), seen(pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle"}`)),
+	r.pkb.Next("", seen(pkbtest.Respond(200, "application/json", `{"canary":1}`)))
+	r.pkb.Next(pkbtest.Facade, seen(pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle"}`)),
 		pkbtest.Respond(404, "text/html", "canary"), pkbtest.Respond(200, "text/html", "<html>canary"), pkbtest.Drop())
 
 	got, err := p.Get(t.Context(), "/json/v2-beta/measurements", url.Values{"apiRefs": {"a b", "c&d"}})

@@ -98,7 +98,7 @@ var calls = map[string]func(ctx context.Context, p *pkb.Patient) error{
 		return drain(p.Observations(ctx, pkb.Measurement, allTimes()...))
 	},
 	"search Patient": func(ctx context.Context, p *pkb.Patient) error {
-		_, err := p.HasNHSNumber(ctx, pkb.NewPersonal("999 000 0018"))
+		_, err := p.HasNHSNumber(ctx, nhsNumber("9990000018"))
 		return err
 	},
 	"search Questionnaire": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Questionnaires(ctx, "org-1")) },
@@ -115,6 +115,14 @@ var calls = map[string]func(ctx context.Context, p *pkb.Patient) error{
 		_, _, err := p.LastDataPoint(ctx)
 		return err
 	},
+}
+
+func nhsNumber(s string) pkb.NHSNumber {
+	n, err := pkb.ParseNHSNumber(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
 }
 
 var noon = time.Date(2018, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -135,7 +143,7 @@ type sender struct {
 
 func newSender(t *testing.T, change ...func(*pkbtest.Config, *pkb.Config)) *sender {
 	t.Helper()
-	r := newRig(t, change...)
+	r := newRig(t, append(change, askOnce)...)
 	r.link(t, user, r.patient)
 	s := &sender{pkb: r.pkb, rig: r}
 	config := r.config
@@ -342,7 +350,7 @@ func TestRefusedBeforeSending(t *testing.T) {
 		"a query as an id":        func(ctx context.Context) error { _, err := s.Practitioner(ctx, "1?x=y"); return err },
 		"a reference as an id":    func(ctx context.Context) error { _, err := s.Questionnaire(ctx, "Questionnaire/1"); return err },
 		"an operation as an id":   func(ctx context.Context) error { _, err := s.ProcedureRequest(ctx, "$destroy"); return err },
-		"no NHS number":           func(ctx context.Context) error { _, err := s.HasNHSNumber(ctx, pkb.NewPersonal("canary")); return err },
+		"no NHS number":           func(ctx context.Context) error { _, err := s.HasNHSNumber(ctx, pkb.NHSNumber{}); return err },
 	} {
 		err := call(t.Context())
 		var refused *pkb.SearchError

@@ -11,9 +11,6 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// nhsNumberSystem is the one system that PKB finds patients by.
-const nhsNumberSystem = "https://fhir.nhs.uk/Id/nhs-number"
-
 // Demographics reads the patient's own Patient resource, with the public id as
 // its id. Self answers more of it, and is what PKB tells patient apps to use.
 // That a patient may read it is inferred.
@@ -40,21 +37,19 @@ func (p *Patient) Demographics(ctx context.Context) (fhir.Resource[fhir.Patient]
 // address, as PKB has it.
 //
 // It returns ErrWrongPatient if PKB finds another patient by the number,
-// ErrSearch for what is not ten digits, the errors of PublicID, or an
-// *APIError.
+// ErrSearch for no number, the errors of PublicID, or an *APIError.
 //
 // (PKB: Facade: Examples.)
-func (p *Patient) HasNHSNumber(ctx context.Context, number Personal) (bool, error) {
-	digits := withoutSpaces.Replace(number.Reveal())
-	if !isTenDigits(digits) {
-		return false, &SearchError{Resource: "Patient", Parameter: "identifier", Problem: "it is not an NHS number of ten digits"}
+func (p *Patient) HasNHSNumber(ctx context.Context, number NHSNumber) (bool, error) {
+	if number.IsZero() {
+		return false, &SearchError{Resource: "Patient", Parameter: "identifier", Problem: "there is no NHS number"}
 	}
 	id, err := p.PublicID(ctx)
 	if err != nil {
 		return false, err
 	}
 	own := false
-	for r, err := range find[fhir.Patient](ctx, p, "Patient", url.Values{"identifier": {nhsNumberSystem + "|" + digits}}) {
+	for r, err := range find[fhir.Patient](ctx, p, "Patient", url.Values{"identifier": {KindNHSNumber.System() + "|" + number.Reveal()}}) {
 		if err != nil {
 			return false, err
 		}

@@ -210,7 +210,12 @@ func ExamplePatient_Demographics() {
 		return
 	}
 	fmt.Println(own, *own.Reveal().Name[0].Family, own.Reveal().Gender.Code())
-	has, err := patient.HasNHSNumber(ctx, pkb.NewPersonal("999 000 0018"))
+	number, err := pkb.ParseNHSNumber("999 000 0018")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	has, err := patient.HasNHSNumber(ctx, number)
 	fmt.Println(has, err)
 	// Output:
 	// [redacted] Example female

@@ -27,9 +27,9 @@ const opLastDataPoint = "date-of-last-data-point"
 // Purview are.)
 func (p *Patient) LastDataPoint(ctx context.Context) (at time.Time, ok bool, err error) {
 	c := p.client
-	data, err := c.operation(ctx, c.HTTPClient(p.appUserID), opLastDataPoint, c.facade().operation("Patient", opLastDataPoint), "", &c.lastDataPointByGET)
+	data, err := c.operation(ctx, p.http(), opLastDataPoint, c.facade().operation("Patient", opLastDataPoint), "", &c.lastDataPointByGET)
 	if err != nil {
-		return time.Time{}, false, withoutAddress(err)
+		return time.Time{}, false, err
 	}
 	at, ok, err = fhir.LastDataPoint(data)
 	if err != nil {

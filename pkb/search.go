@@ -5,7 +5,6 @@ package pkb
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"net/http"
 	"net/url"
@@ -192,31 +191,12 @@ func read[T any](ctx context.Context, p *Patient, resource, id string) (fhir.Res
 // get reads what is at one address of the record.
 func (p *Patient) get(ctx context.Context, op, address string) ([]byte, error) {
 	c := p.client
-	data, err := c.call(ctx, c.HTTPClient(p.appUserID), op, http.MethodGet, address, mediaTypeFHIR, nil)
-	return data, withoutAddress(err)
-}
-
-// withoutAddress takes the address out of a transport's error: the address of a
-// search holds whom it is about, and a host may print what it unwraps.
-func withoutAddress(err error) error {
-	if failed, ok := errors.AsType[*APIError](err); ok {
-		if transport, ok := errors.AsType[*url.Error](failed.Err); ok {
-			failed.Err = transport.Err
-		}
-	}
-	return err
+	return c.call(ctx, p.http(), op, http.MethodGet, address, mediaTypeFHIR, nil)
 }
 
 // unusable is an answer that came with a good status and cannot be used.
 func unusable(op, what string, cause error) *APIError {
 	return &APIError{Operation: op, Status: http.StatusOK, Err: &answerError{what: what, cause: cause}}
-}
-
-// instead is the same, and has the operation outcome if that is what came.
-func instead(op string, data []byte, what string, cause error) *APIError {
-	e := unusable(op, what, cause)
-	e.Code, e.Outcome = responseCode(data)
-	return e
 }
 
 // When narrows a search to a time. Several together all have to be true. Which

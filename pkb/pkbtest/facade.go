@@ -294,7 +294,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, p *Patient, kind
 			bad("only NHS numbers are supported")
 			return
 		}
-		if value == p.NHSNumber && value != "" {
+		if slices.ContainsFunc(nationalIDsOf(p), func(id nationalID) bool { return id.Name == "NHS number" && id.Value == value }) {
 			found.matches = []*resource{{kind: kind, id: p.PublicID, body: facadePatient(p)}}
 		}
 		s.send(w, found, "", 0)

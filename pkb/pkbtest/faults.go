@@ -25,7 +25,7 @@ const (
 )
 
 // endpoints are those with a name; the control API knows them by it.
-var endpoints = []Endpoint{Authorize, Token, Purview, Self}
+var endpoints = []Endpoint{Authorize, Token, Purview, Self, Facade}
 
 // Fault changes how one request is answered. It gets the handler that would do
 // the real work; it may call it before, after, or not at all. Write your own

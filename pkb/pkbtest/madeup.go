@@ -28,10 +28,34 @@ func facadePatient(p *Patient) []byte {
 		"deceasedBoolean": false,
 		"address":         []any{map[string]any{"line": []any{"1 Sample Street"}, "city": "Sample City", "state": "COUNTY", "postalCode": "ZZ99 3WZ", "country": "GB-ENG"}},
 	}
-	if p.NHSNumber != "" {
-		tree["identifier"] = []any{map[string]any{"system": nhsNumberSystem, "value": p.NHSNumber}}
+	var identifiers []any
+	for _, id := range nationalIDsOf(p) {
+		if system := nationalSystems[id.Name]; system != "" {
+			identifiers = append(identifiers, map[string]any{"system": system, "value": id.Value})
+		}
+	}
+	if identifiers != nil {
+		tree["identifier"] = identifiers
 	}
 	return mustJSON(tree)
+}
+
+// nationalSystems are the systems of national ids by the names that users/self
+// has for them (PKB: Identifier systems).
+var nationalSystems = map[string]string{
+	"NHS number": nhsNumberSystem,
+	"CHI number": "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.53",
+}
+
+// nationalIDsOf returns the national ids of a patient, as users/self has them.
+func nationalIDsOf(p *Patient) []nationalID {
+	if ids, ok := p.Self["nationalIds"].([]nationalID); ok {
+		return ids
+	}
+	if p.NHSNumber == "" {
+		return nil
+	}
+	return []nationalID{{p.NHSNumber, "NHS number", []string{"GB-ENG", "GB-WLS"}}}
 }
 
 // MadeUpKinds returns the types that MadeUpResource makes.

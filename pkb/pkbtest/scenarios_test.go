@@ -234,7 +234,7 @@ func TestScenarioFlaky(t *testing.T) {
 	steady := a.link(find("approves"))
 	got := a.link(find("flaky"))
 	again := a.link(find("flaky")) // linking itself does not fail
-	for name, path := range map[string]string{"users/self": "/json/users/self", "Purview": "/fhir/Consent/$purview", "elsewhere": "/fhir/Patient/1"} {
+	for name, path := range map[string]string{"users/self": "/json/users/self", "Purview": "/fhir/Consent/$purview", "elsewhere": "/fhir/Nothing/1"} {
 		good := 200
 		if name == "elsewhere" {
 			good = 404
