@@ -152,7 +152,7 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		log.Warn("pkb: a code could not be exchanged", "outcome", out.String())
 		return Link{}, &APIError{
 			Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code),
-			RetryAfter: out.RetryAfter, Err: out.Err,
+			RetryAfter: out.RetryAfter, Err: quiet(out.Err),
 		}
 	}
 	if scope := out.Grant.Scope; scope != "" && !slices.ContainsFunc(strings.Fields(scope), func(s string) bool {

@@ -74,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 		onEvent = func(e custody.Event) {
 			tell(Event{
 				Kind: EventKind(e.Kind), AppUserID: e.User, Cause: Cause(e.Cause), EndsAt: e.EndsAt,
-				Status: e.Status, Code: e.Code, Err: public(e.Err),
+				Status: e.Status, Code: e.Code, Err: told(e.Err),
 			})
 		}
 	}

@@ -18,7 +18,7 @@ type Date struct{ concealed } // as ISO 8601 writes it: fmt follows a pointer to
 // ParseDate reads a date of the form 2000-02-29.
 func ParseDate(s string) (Date, error) {
 	if _, err := time.Parse(time.DateOnly, s); err != nil {
-		return Date{}, errors.New("pkb: not a date of the form 2000-02-29")
+		return Date{}, errors.New("pkb: not a date of the form 2000-02-29; host's turn: write it that way")
 	}
 	return Date{conceal(s)}, nil
 }

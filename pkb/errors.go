@@ -5,8 +5,6 @@ package pkb
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +80,7 @@ var (
 
 	// ErrNotFound: a resource that was read by its id is not there, or not for
 	// this patient. It is an *APIError.
-	ErrNotFound = errors.New("pkb: there is no such resource for this patient")
+	ErrNotFound = errors.New("pkb: there is no such resource for this patient; nobody's turn: it is not there, or not for this patient")
 
 	// ErrStore: the token store failed. errors.Is finds the store's own error
 	// too.
@@ -98,7 +96,7 @@ var (
 
 	// ErrAppUserID: the app_user_id cannot be one. "" means that nobody is
 	// signed in.
-	ErrAppUserID = errors.New("pkb: not an app_user_id")
+	ErrAppUserID = errors.New("pkb: not an app_user_id; host's turn: sign the user in, and give the id that you know the user by")
 
 	// ErrClosed: the Client was closed.
 	ErrClosed = errors.New("pkb: the client is closed; host's turn: make a new one")
@@ -155,9 +153,6 @@ func (e *SharedRecordError) Error() string { return ErrSharedRecord.Error() }
 
 // Is reports whether target is ErrSharedRecord.
 func (e *SharedRecordError) Is(target error) bool { return target == ErrSharedRecord }
-
-// Format implements fmt.Formatter.
-func (e *SharedRecordError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // StateReason says which check a callback failed.
 type StateReason string
@@ -216,16 +211,7 @@ func (e *TryLaterError) Error() string {
 		}
 		b.WriteString(")")
 	}
-	b.WriteString("; the link is kept; ")
-	switch {
-	case e.Code != "" && e.Status != 0:
-		b.WriteString("host's turn: check client id, client secret and token address with PKB")
-	case e.RetryAfter > 0:
-		b.WriteString("nobody's turn: try again in " + e.RetryAfter.String())
-	default:
-		b.WriteString("nobody's turn: try again later")
-	}
-	return b.String()
+	return b.String() + "; " + inTime(ending(e), e.RetryAfter)
 }
 
 // Is reports whether target is ErrTryLater.
@@ -238,7 +224,11 @@ func (e *TryLaterError) Unwrap() error { return e.Err }
 // printed: a driver's message can hold addresses and values.
 type storeFailure struct {
 	op    string // "load", "save", or opExchange for tokens that were just issued
-	cause error
+	cause error  // unspoken
+}
+
+func newStoreFailure(op string, cause error) *storeFailure {
+	return &storeFailure{op: op, cause: hush(cause, "an error of the store's own")}
 }
 
 func (e *storeFailure) Error() string {
@@ -251,7 +241,7 @@ func (e *storeFailure) Error() string {
 // Is reports whether target is ErrStore.
 func (e *storeFailure) Is(target error) bool { return target == ErrStore }
 
-// Unwrap returns the store's error.
+// Unwrap returns the store's error, unspoken.
 func (e *storeFailure) Unwrap() error { return e.cause }
 
 // SearchError is ErrSearch with what is wrong. It holds no value that was asked
@@ -326,6 +316,9 @@ type APIError struct {
 	// Err is the error behind it, or nil: a transport's, or what is wrong with
 	// an answer that came with a good status.
 	Err error
+
+	// excerpt is for debugging: see Excerpt.
+	excerpt concealed
 }
 
 func (e *APIError) Error() string {
@@ -345,7 +338,7 @@ func (e *APIError) Error() string {
 	if e.Err != nil {
 		b.WriteString(": " + safeText(e.Err))
 	}
-	return b.String() + "; " + e.advice()
+	return b.String() + "; " + inTime(ending(e), e.RetryAfter)
 }
 
 // Unwrap returns the error behind it.
@@ -370,57 +363,27 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-// advice says whose turn it is.
-func (e *APIError) advice() string {
-	switch e.Code {
-	case fhir.AccessFrozenOutward:
-		return "the link is kept; PKB's turn: the patient's access is frozen, tell your support"
-	case fhir.UserTypeNotPermitted:
-		return "patient's turn: approve with a patient's account"
-	case fhir.SessionExpired, fhir.SessionInvalid, "invalid_grant":
-		return "patient's turn: approve again"
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
-		return "host's turn: check client id, client secret and redirect URI with PKB"
-	}
-	switch {
-	case e.notFound():
-		return "the link is kept; nobody's turn: the resource is not there, or not for this patient"
-	case e.Operation == opExchange && (e.Status == 0 || e.Status >= 500 || e.Status < 300):
-		return "patient's turn: approve again"
-	case e.Status == 429 && e.RetryAfter > 0:
-		return "the link is kept; nobody's turn: slow down and try again in " + e.RetryAfter.String()
-	case e.Status == 429:
-		return "the link is kept; nobody's turn: slow down and try again later"
-	case e.RetryAfter > 0 && e.Status >= 500:
-		return "the link is kept; nobody's turn: try again in " + e.RetryAfter.String()
-	case e.Status == 0 || e.Status >= 500 || e.passes():
-		return "the link is kept; nobody's turn: try again later"
-	case e.Status == 404 || e.Status == 405 || e.Status == 410 || e.Status >= 300 && e.Status < 400:
-		return "host's turn: check the path and the addresses of the environment"
-	case e.Status == 401 || e.Status == 403 && isAboutToken(e.Code):
-		return "the link is kept; PKB's turn: it rejects a token that it has just issued"
-	case e.Status == 403:
-		return "the link is kept; PKB's turn: it does not permit this to this patient"
-	case e.Status < 300:
-		return "the link is kept; PKB's turn: the answer is not what its pages describe"
-	case e.Status == 400 || e.Status == 422:
-		return "the link is kept; host's turn: PKB does not accept the request; check its path and parameters"
-	}
-	return "the link is kept; host's turn: report this to PKB"
-}
-
 // safeText returns the text of errors that are made here, and a description of
 // all others.
 func safeText(err error) string {
 	var (
 		answer  *answerError
 		failure *tokenwire.Failure
+		silent  *unspoken
+		store   *custody.StoreError
+		sealed  *custody.SealError
 	)
 	switch {
 	case errors.As(err, &answer):
 		return answer.what
 	case errors.As(err, &failure):
 		return failure.What
+	case errors.As(err, &silent):
+		return silent.says
+	case errors.As(err, &store):
+		return store.Error()
+	case errors.As(err, &sealed):
+		return sealed.Error()
 	}
 	return tokenwire.Explain(err)
 }
@@ -428,13 +391,50 @@ func safeText(err error) string {
 // answerError says what is wrong with an answer, in words made here.
 type answerError struct {
 	what  string
-	cause error
+	cause error // unspoken, or nil
+}
+
+func newAnswerError(what string, cause error) *answerError {
+	return &answerError{what: what, cause: hush(cause, what)}
 }
 
 func (e *answerError) Error() string { return e.what }
 
-// Unwrap returns the cause.
+// Unwrap returns the cause, unspoken.
 func (e *answerError) Unwrap() error { return e.cause }
+
+// unspoken stands for an error that was not made here, as a driver's, the
+// transport's, or that of a host's hook: such a text can hold addresses, values
+// of a row, or what a server sent. errors.Is and errors.As find the error itself;
+// what follows a chain of errors and prints each finds a description.
+type unspoken struct {
+	says string
+	// A function, because that is what no printer looks into.
+	cause func() error
+}
+
+// quiet returns err so that it can be found, and not printed.
+func quiet(err error) error { return hush(err, "") }
+
+// hush is quiet with a description.
+func hush(err error, says string) error {
+	switch err.(type) { //nolint:errorlint // what is inside may speak: only an error that is ours itself is quiet
+	case nil, *unspoken, *APIError, *answerError, *identifyError, *storeFailure, *keysError:
+		return err
+	}
+	if says == "" {
+		says = safeText(err)
+	}
+	return &unspoken{says: says, cause: func() error { return err }}
+}
+
+func (e *unspoken) Error() string { return e.says }
+
+// Is reports whether target is the error, or one behind it.
+func (e *unspoken) Is(target error) bool { return errors.Is(e.cause(), target) }
+
+// As finds the error, or one behind it.
+func (e *unspoken) As(target any) bool { return errors.As(e.cause(), target) }
 
 // public turns an error from inside into one that hosts can test for.
 func public(err error) error {
@@ -466,29 +466,39 @@ func public(err error) error {
 	case errors.As(err, &lost):
 		return &RelinkError{Cause: Cause(lost.Cause)}
 	case errors.As(err, &wait):
-		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: wait.Err}
+		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: quiet(wait.Err)}
 	case errors.As(err, &sealed):
-		return &keysError{cause: sealed.Cause}
+		return newKeysError(sealed.Cause)
 	case errors.As(err, &store):
-		return &storeFailure{op: store.Op, cause: store.Err}
+		return newStoreFailure(store.Op, store.Err)
 	}
 	return err
 }
 
-// keysError is ErrKeys with what is wrong.
-type keysError struct{ cause error }
+// told is public, for an event: what stays unknown is not printed.
+func told(err error) error { return quiet(public(err)) }
 
-func (e *keysError) Error() string {
-	if failed := new(seal.KeyError); errors.As(e.cause, &failed) {
-		return "pkb: " + e.cause.Error() + "; the link is kept; host's turn: see to what holds the key"
-	}
-	return "pkb: " + e.cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"
+// keysError is ErrKeys with what is wrong.
+type keysError struct {
+	what  string
+	cause error // unspoken
 }
+
+func newKeysError(cause error) *keysError {
+	e := &keysError{what: cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"}
+	if _, ok := errors.AsType[*seal.KeyError](cause); ok {
+		e.what = cause.Error() + "; the link is kept; host's turn: see to what holds the key"
+	}
+	e.cause = hush(cause, "an error of the keyring's")
+	return e
+}
+
+func (e *keysError) Error() string { return "pkb: " + e.what }
 
 // Is reports whether target is ErrKeys.
 func (e *keysError) Is(target error) bool { return target == ErrKeys }
 
-// Unwrap returns the cause.
+// Unwrap returns the cause, unspoken.
 func (e *keysError) Unwrap() error { return e.cause }
 
 // appUserIDError is ErrAppUserID with what is wrong.

@@ -209,3 +209,12 @@ func ExampleFailure() {
 	fmt.Println(web)
 	// Output: pkb.Web{Done: "/"}
 }
+
+// Advise says what to do about an error: to the patient, and to whoever runs the
+// host. errors.md has all of it.
+func ExampleAdvise() {
+	err := fmt.Errorf("loading the record: %w", &pkb.RelinkError{Cause: pkb.CauseSessionExpired})
+	advice := pkb.Advise(err)
+	fmt.Println(advice.Turn == pkb.TurnPatient, advice.Patient)
+	// Output: true Your link to Patients Know Best has ended. Please link your record again.
+}

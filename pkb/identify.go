@@ -72,5 +72,5 @@ func (e *identifyError) Error() string {
 	return "pkb: Config.Identify could not tell whether this is the right patient; host's turn: see to what it asks"
 }
 
-// Unwrap returns the hook's error.
-func (e *identifyError) Unwrap() error { return e.cause }
+// Unwrap returns the hook's error, unspoken.
+func (e *identifyError) Unwrap() error { return hush(e.cause, "an error of Config.Identify's") }

@@ -65,14 +65,14 @@ func (k *Keyring) KeyIDs() []string { return k.ring.KeyIDs() }
 
 func keyring(err error) error {
 	if err != nil {
-		return fmt.Errorf("pkb: keyring: %w", err)
+		return fmt.Errorf("pkb: keyring: %w; host's turn: mend the keyring", err)
 	}
 	return nil
 }
 
 func checkKeyID(id string) error {
 	if id == "" || len(id) > 64 || strings.ContainsAny(id, ":,") || !printable(id) {
-		return errors.New("pkb: a key id has 1 to 64 printable characters, without colon and comma")
+		return errors.New("pkb: a key id has 1 to 64 printable characters, without colon and comma; host's turn: choose another id")
 	}
 	return nil
 }
@@ -99,14 +99,14 @@ func ParseKeyring(text string) (*Keyring, error) {
 	for i, entry := range strings.Split(strings.TrimSpace(text), ",") {
 		id, encoded, ok := strings.Cut(strings.TrimSpace(entry), ":")
 		if !ok || id == "" {
-			return nil, fmt.Errorf("pkb: key %d of the keyring is not of the form id:base64; make one with pkb.GenerateKey", i+1)
+			return nil, fmt.Errorf("pkb: key %d of the keyring is not of the form id:base64; host's turn: make one with pkb.GenerateKey", i+1)
 		}
 		key, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil {
-			return nil, fmt.Errorf("pkb: key %q of the keyring is not base64; make one with pkb.GenerateKey", id)
+			return nil, fmt.Errorf("pkb: key %q of the keyring is not base64; host's turn: make one with pkb.GenerateKey", id)
 		}
 		if err := k.ring.Add(id, key); err != nil {
-			return nil, fmt.Errorf("pkb: key %q of the keyring: %w", id, err)
+			return nil, fmt.Errorf("pkb: key %q of the keyring: %w; host's turn: make one with pkb.GenerateKey", id, err)
 		}
 	}
 	return k, nil

@@ -268,7 +268,11 @@ func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
 	}
-	return b.client.http.Transport.RoundTrip(out)
+	resp, err := b.client.http.Transport.RoundTrip(out)
+	if resp != nil {
+		resp.Request = req // whoever logs the request of an answer logs no token
+	}
+	return resp, err
 }
 
 // takesBearer reports whether a request goes to PKB's APIs: same scheme, same

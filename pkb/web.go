@@ -247,30 +247,6 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	_ = failurePage.Execute(rw, map[string]string{"Text": f.Text, "Back": w.cfg.Done})
 }
 
-// failure says what a patient can do about err.
-func failure(err error) Failure {
-	f := Failure{Err: err}
-	switch {
-	case errors.Is(err, ErrAccessDenied):
-		f.Status, f.Text = http.StatusOK, "You did not allow access, so nothing was linked. You can link your record at any time."
-	case errors.Is(err, ErrAppUserID):
-		f.Status, f.Text = http.StatusUnauthorized, "Please sign in first, then link your record."
-	case errors.Is(err, ErrState), errors.Is(err, ErrCallback):
-		f.Status, f.Text = http.StatusBadRequest, "This page has been used already, was open for too long, or was opened in another browser. Please go back and start again."
-	case errors.Is(err, ErrWrongPatient):
-		f.Status, f.Text = http.StatusConflict, "You signed in to Patients Know Best with another account than before. Your link was not changed. Please start again and use the account that you linked first."
-	case errors.Is(err, ErrSharedRecord):
-		f.Status, f.Text = http.StatusConflict, "This record is linked with another account of this app. Nothing was changed. Please use that account, or ask the support of this app."
-	case errors.Is(err, ErrIdentityRefused):
-		f.Status, f.Text = http.StatusForbidden, "The record that you chose does not seem to be yours, so it was not linked. Please start again with your own account, or ask the support of this app."
-	case errors.Is(err, ErrNotAPatient):
-		f.Status, f.Text = http.StatusForbidden, "The account that you used at Patients Know Best is not a patient's. Please start again and use your patient account."
-	default:
-		f.Status, f.Text = http.StatusBadGateway, "Your record could not be linked just now. Please go back and try again in a while."
-	}
-	return f
-}
-
 const failureStyle = `body{font:1.1rem/1.5 sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}` +
 	`a{color:#005eb8}a:focus{outline:3px solid #1a1a1a;background:#ffeb3b;color:#1a1a1a}`
 

@@ -1,0 +1,21 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package tokenwire
+
+import (
+	"fmt"
+	"io"
+)
+
+// Format implements fmt.Formatter: a Grant prints nothing of itself.
+func (g Grant) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.String()) }
+
+// Format implements fmt.Formatter: class, status and code, under every verb.
+func (o Outcome) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
+
+// Format implements fmt.Formatter: an Endpoint prints without its secret.
+func (*Endpoint) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "tokenwire.Endpoint") }
+
+// Format implements fmt.Formatter: a Failure prints without its cause.
+func (f *Failure) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.What) }

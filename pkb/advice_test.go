@@ -1,0 +1,631 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+// failing is a store whose Save fails after so many have passed.
+type failing struct {
+	tokenstore.Store
+	passes int
+}
+
+var errFull = fmt.Errorf("of a test: %w", sqlstore.ErrFull)
+
+func (f *failing) Volatile() bool { return true }
+
+func (f *failing) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if f.passes--; f.passes < 0 {
+		return tokenstore.Record{}, errFull
+	}
+	return f.Store.Save(ctx, r)
+}
+
+// threeMethods is a store that can do nothing besides.
+type threeMethods struct{ tokenstore.Store }
+
+func (threeMethods) Volatile() bool { return true }
+
+// absent is a key management service that does not answer.
+type absent struct{}
+
+var errAbsent = errors.New("of a test: no answer")
+
+func (absent) Encrypt(_, _ []byte) ([]byte, error) { return nil, errAbsent }
+func (absent) Decrypt(_, _ []byte) ([]byte, error) { return nil, errAbsent }
+
+// keys returns a keyring with one new key.
+func keys(t *testing.T, id string) *pkb.Keyring {
+	t.Helper()
+	text, err := pkb.GenerateKey(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := pkb.ParseKeyring(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// withConfig is for newRig: it changes the client's Config only.
+func withConfig(f func(*pkb.Config)) func(*pkbtest.Config, *pkb.Config) {
+	return func(_ *pkbtest.Config, c *pkb.Config) { f(c) }
+}
+
+// sold is how long after an approval its first access token is over.
+const sold = 11 * time.Minute
+
+// refreshMeets links a user, lets the token grow old, and refreshes it into a
+// fault.
+func refreshMeets(t *testing.T, faults ...pkbtest.Fault) error {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	r.pkb.Advance(sold)
+	r.pkb.Next(pkbtest.Token, faults...)
+	return second(r.Token(t.Context(), user))
+}
+
+// callMeets links a user and calls Self into a fault.
+func callMeets(t *testing.T, faults ...pkbtest.Fault) error {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	r.pkb.Next(pkbtest.Self, faults...)
+	return second(r.ForUser(user).Self(t.Context()))
+}
+
+// callbackMeets starts an approval and completes it after a change.
+func callbackMeets(t *testing.T, change func(r *rig, pending *pkb.Pending, query map[string][]string)) error {
+	r := newRig(t)
+	pending, query := r.approve(t, user, r.patient)
+	change(r, &pending, query)
+	return second(r.Complete(t.Context(), user, pending, query))
+}
+
+// met provokes each error as a host's test can: by row, with what the row names.
+var met = map[string]func(*testing.T) error{
+	"`ErrTryLater` as `*TryLaterError`: PKB refuses the application": func(t *testing.T) error {
+		return refreshMeets(t, pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`))
+	},
+	"`ErrTryLater` as `*TryLaterError`: the store was set back": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		copied, err := r.store.Load(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.pkb.Advance(sold)
+		token(t.Context(), t, r.Client, user)
+		now, err := r.store.Load(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied.Version = now.Version
+		if _, err := r.store.Save(t.Context(), copied); err != nil {
+			t.Fatal(err)
+		}
+		r.pkb.Advance(sold)
+		return second(r.Token(t.Context(), user))
+	},
+	"`ErrTryLater` as `*TryLaterError`: new tokens are not saved yet": func(t *testing.T) error {
+		store := &failing{Store: tokenstore.NewMemory(), passes: 1 << 20}
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
+		r.link(t, user, r.patient)
+		r.pkb.Advance(sold)
+		store.passes = 1 // the intent
+		err := second(r.Token(t.Context(), user))
+		store.passes = 1 << 20
+		time.Sleep(time.Minute) // of the bubble: the flight ends
+		return err
+	},
+	"`ErrTryLater`": func(t *testing.T) error { return refreshMeets(t, pkbtest.Respond(429, "", "")) },
+	"`ErrIdentityRefused`": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) {
+			c.Identify = func(context.Context, pkb.Candidate) error { return pkb.ErrIdentityRefused }
+		}))
+		pending, query := r.approve(t, user, r.patient)
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`ErrAccessDenied`": func(t *testing.T) error {
+		r := newRig(t)
+		address, pending, err := r.Authorize(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := r.pkb.Deny(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return second(r.Complete(t.Context(), user, pending, back.Query()))
+	},
+	"`ErrAppUserID`": func(t *testing.T) error { return second(newRig(t).ForUser("").Self(t.Context())) },
+	"`ErrState` as `*StateError`: `StateNoPending`": func(t *testing.T) error {
+		return callbackMeets(t, func(_ *rig, p *pkb.Pending, _ map[string][]string) { *p = pkb.Pending{} })
+	},
+	"`ErrState` as `*StateError`: `StateMissing`": func(t *testing.T) error {
+		return callbackMeets(t, func(_ *rig, _ *pkb.Pending, q map[string][]string) { delete(q, "state") })
+	},
+	"`ErrState` as `*StateError`: `StateMismatch`": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, p *pkb.Pending, _ map[string][]string) { *p, _ = r.approve(t, user, r.patient) })
+	},
+	"`ErrState` as `*StateError`: `StateExpired`": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(sold) })
+	},
+	"`ErrState` as `*StateError`: `StateUsed`": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, p *pkb.Pending, q map[string][]string) {
+			if _, err := r.Complete(t.Context(), user, *p, q); err != nil {
+				t.Fatal(err)
+			}
+		})
+	},
+	"`ErrState` as `*StateError`: `StateOtherUser`": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, p *pkb.Pending, _ map[string][]string) { *p, _ = r.approve(t, "user-2", r.patient) })
+	},
+	"`ErrState` as `*StateError`: `StateOtherClient`": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
+			r.config.ClientID = "another-client"
+			r.Client = r.replica(t)
+		})
+	},
+	"`ErrState`": func(*testing.T) error { return pkb.ErrState },
+	"`ErrCallback`": func(t *testing.T) error {
+		return callbackMeets(t, func(_ *rig, _ *pkb.Pending, q map[string][]string) { delete(q, "code") })
+	},
+	"`ErrWrongPatient`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		pending, query := r.approve(t, user, r.pkb.AddPatient(pkbtest.Patient{}))
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`ErrSharedRecord` as `*SharedRecordError`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		pending, query := r.approve(t, "user-2", r.patient)
+		return second(r.Complete(t.Context(), "user-2", pending, query))
+	},
+	"`ErrNotAPatient`": func(t *testing.T) error {
+		r := newRig(t)
+		pending, query := r.approve(t, user, r.pkb.AddPatient(pkbtest.Patient{Purview: []string{"Practitioner/1"}}))
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`ErrNotLinked`": func(t *testing.T) error { return second(newRig(t).Token(t.Context(), user)) },
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseSessionExpired`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.EndSessions(r.patient)
+		return second(r.ForUser(user).Self(t.Context()))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseSessionInvalid`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.InvalidateSessions(r.patient)
+		return second(r.ForUser(user).Self(t.Context()))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseGrantRejected`": func(t *testing.T) error {
+		return refreshMeets(t, pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseFinalTokenExpired`": func(t *testing.T) error {
+		r := newRig(t, func(p *pkbtest.Config, _ *pkb.Config) { p.SessionLife = 5 * time.Minute })
+		r.link(t, user, r.patient)
+		r.pkb.Advance(sold)
+		return second(r.Token(t.Context(), user))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseOutcomeUnknown`": func(t *testing.T) error {
+		return refreshMeets(t, pkbtest.DropAfter())
+	},
+	"`ErrRelinkRequired`, `ErrFrozen` as `*RelinkError`: `CauseFrozen`": func(t *testing.T) error {
+		return refreshMeets(t, pkbtest.Respond(403, "application/json", `{"error":"invalid_grant","error_description":"ACCESS_FROZEN_OUTWARD"}`))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseWrongPatient`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.Next(pkbtest.Purview, pkbtest.Drop())
+		r.link(t, user, r.pkb.AddPatient(pkbtest.Patient{}))
+		r.pkb.EndSessions(r.patient)
+		r.pkb.Advance(sold)
+		return second(r.Token(t.Context(), user))
+	},
+	"`ErrRelinkRequired`": func(*testing.T) error { return pkb.ErrRelinkRequired },
+	"`ErrFrozen` as `*APIError`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.Freeze(r.patient, true)
+		return second(r.ForUser(user).Self(t.Context()))
+	},
+	"`*APIError`: not for this type of user": func(t *testing.T) error {
+		return callMeets(t, pkbtest.Refuse("USER_TYPE_NOT_PERM"))
+	},
+	"`*APIError` of the code exchange: the code was refused": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(time.Minute) })
+	},
+	"`*APIError` of the code exchange: PKB refuses the application": func(t *testing.T) error {
+		r := newRig(t, func(p *pkbtest.Config, _ *pkb.Config) { p.ClientSecret = "secret" })
+		pending, query := r.approve(t, user, r.patient)
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`*APIError` of the code exchange: no answer, or none that can be used": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
+			r.pkb.Next(pkbtest.Token, pkbtest.DropAfter())
+		})
+	},
+	"`*APIError`: too many requests":         func(t *testing.T) error { return callMeets(t, pkbtest.Respond(429, "", "")) },
+	"`*APIError`: no answer, or PKB is down": func(t *testing.T) error { return callMeets(t, pkbtest.Drop()) },
+	"`*APIError`: nothing at this address":   func(t *testing.T) error { return callMeets(t, pkbtest.Respond(404, "", "")) },
+	"`ErrTokenRefused` as `*APIError`": func(t *testing.T) error {
+		return callMeets(t, pkbtest.Respond(401, "", ""), pkbtest.Respond(401, "", ""))
+	},
+	"`*APIError`: not permitted":                 func(t *testing.T) error { return callMeets(t, pkbtest.Refuse("NO_CONSENT")) },
+	"`*APIError`: an answer that cannot be read": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
+	"`*APIError`: any other status":              func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
+	"`ErrStore`, of tokens that were just issued": func(t *testing.T) error {
+		store := &failing{Store: tokenstore.NewMemory(), passes: 1} // the reservation
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
+		pending, query := r.approve(t, user, r.patient)
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`ErrStore`": func(t *testing.T) error {
+		r := newRig(t)
+		if err := r.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return second(r.Token(t.Context(), user))
+	},
+	"`ErrKeys`: what holds the key does not answer": func(t *testing.T) error {
+		ring := &pkb.Keyring{}
+		if err := ring.AddAEAD("k", absent{}); err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+		r.link(t, user, r.patient)
+		r.config.Keys = ring
+		return second(r.replica(t).Token(t.Context(), user))
+	},
+	"`ErrKeys`": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+		r.link(t, user, r.patient)
+		r.config.Keys = keys(t, "another")
+		return second(r.replica(t).Token(t.Context(), user))
+	},
+	"`ErrOtherEnvironment`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.config.ClientID = "another-client"
+		return second(r.replica(t).Token(t.Context(), user))
+	},
+	"`ErrClosed`": func(t *testing.T) error {
+		r := newRig(t)
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := r.Authorize(t.Context(), user)
+		return err
+	},
+	"`ErrNoList`": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = threeMethods{tokenstore.NewMemory()} }))
+		for _, err := range r.Links(t.Context()) {
+			return err
+		}
+		return nil
+	},
+	"`ErrKeyInUse`": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+		return r.RetireKey(t.Context(), "k")
+	},
+	"`*ConfigError`": func(*testing.T) error { return second(pkb.New(pkb.Config{})) },
+	"`context.Canceled`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.Advance(sold)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return second(r.Token(ctx, user))
+	},
+	"`context.DeadlineExceeded`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.Advance(sold)
+		r.pkb.Next(pkbtest.Token, pkbtest.Delay(10*time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := second(r.Token(ctx, user))
+		time.Sleep(time.Minute) // of the bubble: the flight ends
+		return err
+	},
+	"any other error, such as those of `ParseKeyring`, `ParsePublicID`, `ParseDate` and of a `Keyring`": func(*testing.T) error {
+		return second(pkb.ParsePublicID("7310001"))
+	},
+}
+
+// A host can meet each error there is in its own tests, and each says whose turn
+// it is, in its text and in its advice.
+func TestEveryErrorCanBeMet(t *testing.T) {
+	rows := pkb.AdviceRows()
+	for _, row := range rows {
+		provoke := met[row.Name]
+		if provoke == nil {
+			t.Errorf("no test meets %s: add one to met, with what its row in advice.go names", row.Name)
+			continue
+		}
+		t.Run(row.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err := provoke(t)
+				if err == nil {
+					t.Fatal("no error came of it")
+				}
+				for _, err := range []error{err, fmt.Errorf("wrapped: %w", err), errors.Join(errors.New("another"), err)} {
+					if got := pkb.RowOf(err); got.Name != row.Name {
+						t.Fatalf("%v\nis taken for %s", err, got.Name)
+					}
+					if diff := cmp.Diff(row.Advice, pkb.Advise(err)); diff != "" {
+						t.Errorf("Advise (-row +got):\n%s", diff)
+					}
+				}
+				checkTurn(t, err, row.Advice.Turn)
+			})
+		})
+	}
+	for name := range met {
+		if !slices.ContainsFunc(rows, func(r pkb.AdviceRow) bool { return r.Name == name }) {
+			t.Errorf("met provokes %s, and advice.go has no such row", name)
+		}
+	}
+	if got := pkb.Advise(nil); got != (pkb.Advice{}) {
+		t.Errorf("Advise(nil) = %+v", got)
+	}
+	if got := pkb.Advise(errors.New("of somebody else")); got.Turn != pkb.TurnHost || got.Patient == "" {
+		t.Errorf("an unknown error: %+v", got)
+	}
+}
+
+// checkTurn compares an error's text with its advice. Errors of package context
+// have no text of ours, and a ConfigError names the field instead.
+func checkTurn(t *testing.T, err error, turn pkb.Turn) {
+	t.Helper()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*pkb.ConfigError)) {
+		return
+	}
+	said := map[pkb.Turn]string{pkb.TurnPatient: "patient's turn: ", pkb.TurnHost: "host's turn: ", pkb.TurnPKB: "PKB's turn: ", pkb.TurnWait: "nobody's turn: "}[turn]
+	before, _, found := strings.Cut(err.Error(), said)
+	if !found || strings.Contains(before, "turn: ") {
+		t.Errorf("the advice is %q, and the text says otherwise: %s", turn, err)
+	}
+}
+
+// constructed are the errors that a host's test makes itself, as the table says.
+func TestAdviceOfConstructedErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		turn pkb.Turn
+	}{
+		"a plain TryLaterError":       {&pkb.TryLaterError{}, pkb.TurnWait},
+		"TryLaterError with a wait":   {&pkb.TryLaterError{RetryAfter: time.Second}, pkb.TurnWait},
+		"TryLaterError of the client": {&pkb.TryLaterError{Status: 401, Code: "invalid_client"}, pkb.TurnHost},
+		"a plain RelinkError":         {&pkb.RelinkError{}, pkb.TurnPatient},
+		"a cause of tomorrow's":       {&pkb.RelinkError{Cause: "tomorrow"}, pkb.TurnPatient},
+		"frozen":                      {&pkb.RelinkError{Cause: pkb.CauseFrozen}, pkb.TurnPKB},
+		"a reason of tomorrow's":      {&pkb.StateError{Reason: "tomorrow"}, pkb.TurnPatient},
+		"no answer":                   {&pkb.APIError{Operation: "users/self"}, pkb.TurnWait},
+		"503":                         {&pkb.APIError{Operation: "users/self", Status: 503}, pkb.TurnWait},
+		"401 at the token endpoint":   {&pkb.APIError{Operation: "code exchange", Status: 401}, pkb.TurnHost},
+		"frozen answer":               {&pkb.APIError{Operation: "purview", Status: 403, Code: fhir.AccessFrozenOutward}, pkb.TurnPKB},
+		"an error in an APIError":     {&pkb.APIError{Operation: "purview", Err: pkb.ErrNotLinked}, pkb.TurnPatient},
+		"SharedRecordError":           {&pkb.SharedRecordError{}, pkb.TurnHost},
+		"ParseDate":                   {second(pkb.ParseDate("tomorrow")), pkb.TurnHost},
+		"ParsePublicID":               {second(pkb.ParsePublicID("")), pkb.TurnHost},
+		"ParseKeyring":                {second(pkb.ParseKeyring("x")), pkb.TurnHost},
+		"ParseKeyring, base64":        {second(pkb.ParseKeyring("x:%")), pkb.TurnHost},
+		"ParseKeyring, length":        {second(pkb.ParseKeyring("x:eA==")), pkb.TurnHost},
+		"GenerateKey":                 {second(pkb.GenerateKey("")), pkb.TurnHost},
+		"Promote":                     {new(pkb.Keyring).Promote("x"), pkb.TurnHost},
+		"AddKey":                      {new(pkb.Keyring).AddKey("x", nil), pkb.TurnHost},
+		"AddAEAD":                     {new(pkb.Keyring).AddAEAD("x", nil), pkb.TurnHost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pkb.Advise(tc.err).Turn; got != tc.turn {
+				t.Errorf("Advise says it is %q, want %q", got, tc.turn)
+			}
+			if !strings.Contains(tc.err.Error(), "turn: ") {
+				t.Errorf("the text does not say whose turn it is: %v", tc.err)
+			}
+		})
+	}
+}
+
+// A hook's error can be about anything; what it holds is not taken for the
+// error itself.
+func TestAdviceIsAboutTheOutermostError(t *testing.T) {
+	inner := errors.Join(pkb.ErrNotLinked, pkb.ErrKeys)
+	if got := pkb.Advise(&pkb.TryLaterError{Err: inner}); got.Turn != pkb.TurnWait {
+		t.Errorf("Advise: %+v", got)
+	}
+}
+
+// exportedErrors are the names that a host can test for: sentinels, types of
+// errors, causes and reasons.
+func exportedErrors(t *testing.T, dir string) (names map[string]string) {
+	t.Helper()
+	names = map[string]string{}
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no source in %s: %v", dir, err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(gotoken.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			switch decl := decl.(type) {
+			case *ast.FuncDecl:
+				if decl.Recv != nil && decl.Name.Name == "Error" {
+					receiver := decl.Recv.List[0].Type
+					if star, ok := receiver.(*ast.StarExpr); ok {
+						receiver = star.X
+					}
+					if name := receiver.(*ast.Ident).Name; ast.IsExported(name) {
+						names[name] = ""
+					}
+				}
+			case *ast.GenDecl:
+				for _, spec := range decl.Specs {
+					value, ok := spec.(*ast.ValueSpec)
+					if !ok {
+						continue
+					}
+					doc := value.Doc
+					if doc == nil {
+						doc = decl.Doc
+					}
+					for _, name := range value.Names {
+						if name.IsExported() && regexp.MustCompile(`^(Err|Cause|State)[A-Z]`).MatchString(name.Name) {
+							names[name.Name] = strings.Join(strings.Fields(doc.Text()), " ")
+						}
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+func TestEveryErrorHasAdvice(t *testing.T) {
+	var named []string
+	for _, row := range pkb.AdviceRows() {
+		named = append(named, regexp.MustCompile(`[A-Za-z]+`).FindAllString(row.Name, -1)...)
+		if row.Advice.Turn == "" || row.Advice.Cause == "" || row.Advice.Patient == "" || row.Advice.Operator == "" || row.Met == "" || row.Status == 0 {
+			t.Errorf("the row %s is not complete: %+v", row.Name, row)
+		}
+		for _, word := range []string{"token", "client", "HTTP", "API", "store", "`"} {
+			if strings.Contains(row.Advice.Patient, word) {
+				t.Errorf("%s: the text for the patient speaks of %q: %s", row.Name, word, row.Advice.Patient)
+			}
+		}
+	}
+	names := exportedErrors(t, ".")
+	for name := range names {
+		if !slices.Contains(named, name) {
+			t.Errorf("pkb.%s has no row: add one to advices in advice.go", name)
+		}
+	}
+	if len(names) < 35 {
+		t.Errorf("only %d exported errors, causes and reasons were found: the search is broken", len(names))
+	}
+}
+
+var update = flag.Bool("update", false, "write errors.md anew")
+
+// document is errors.md.
+func document(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString(`# Errors
+
+This is generated from advice.go by ` + "`go test ./pkb -run TestErrorsDocument -update`" + `; the text is changed there.
+
+Every error that a call of package pkb can return is in this table, once; those of the packages below it stand at the end. ` + "`pkb.Advise(err)`" + ` gives what is in its row, for an
+error wrapped in others too. Of several rows that fit, the first counts.
+
+- **Whose turn** is the patient's, the host's (yours), PKB's, or nobody's: wait. The text of the error ends with the same.
+- **To the patient** is safe to show: it holds nothing that came from PKB, a browser or a store.
+- **In a test** says how your own tests meet the error: with a control of [pkbtest](pkbtest), or an error that you make
+  yourself and return from the interface you mock. Each is tried by a test of ours.
+
+| error | what happened | turn | to the patient | what you do | in a test |
+|---|---|---|---|---|---|
+`)
+	cell := func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+	for _, row := range pkb.AdviceRows() {
+		a := row.Advice
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(row.Name), cell(a.Cause), a.Turn, cell(a.Patient), cell(a.Operator), cell(row.Met))
+	}
+	behind := func(pkg, dir string, of error, otherwise, met string) {
+		row, names := pkb.RowOf(of), exportedErrors(t, dir)
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			if !strings.HasPrefix(name, "Err") || name == "Error" { // its details
+				continue
+			}
+			_, says, ok := strings.Cut(names[name], " says that ")
+			if !ok {
+				_, says, ok = strings.Cut(names[name], ": ")
+			}
+			if !ok {
+				t.Fatalf("the comment of %s.%s does not say what it means, as \"%s: ...\"", pkg, name, name)
+			}
+			says = strings.ToUpper(says[:1]) + says[1:]
+			happened, todo, _ := strings.Cut(says, ". ")
+			if todo == "" {
+				todo = otherwise
+			}
+			fmt.Fprintf(&b, "| `%s.%s` | %s. | %s | %s | %s | %s |\n", pkg, name,
+				strings.TrimSuffix(cell(happened), "."), row.Advice.Turn, cell(row.Advice.Patient), cell(todo), met)
+		}
+	}
+	inStore := "a store of yours that returns it; it comes inside `ErrStore`, or behind `ErrTryLater`"
+	behind("tokenstore", "../tokenstore", pkb.ErrStore, "See to the store.", inStore)
+	behind("sqlstore", "../tokenstore/sqlstore", pkb.ErrStore, "See to the database.", inStore)
+	behind("fhir", "../fhir", &pkb.APIError{Status: 200}, "See whether a proxy answers in PKB's place; if not, report it to PKB.",
+		"give the call such a body; from a call of pkb it comes inside an `*APIError`")
+	return b.String()
+}
+
+func TestErrorsDocument(t *testing.T) {
+	const name = "errors.md"
+	now := document(t)
+	if *update {
+		if err := os.WriteFile(name, []byte(now), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(kept), now); diff != "" {
+		t.Errorf("errors.md is not what advice.go says; run\n\tgo test ./pkb -run TestErrorsDocument -update\n(-kept +now):\n%s", diff)
+	}
+}
+
+// The pages that a browser sees come from the same table.
+func TestFailurePagesComeFromAdvice(t *testing.T) {
+	r := newRig(t)
+	var failed pkb.Failure
+	web := r.Web(pkb.WebConfig{
+		User:   func(*http.Request) string { return "" },
+		Failed: func(_ http.ResponseWriter, _ *http.Request, f pkb.Failure) { failed = f },
+	})
+	web.Link().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "https://app.example/pkb/link", nil))
+	row := pkb.RowOf(pkb.ErrAppUserID)
+	if failed.Text != row.Advice.Patient || failed.Status != row.Status {
+		t.Errorf("the page says %q with status %d, the table %q with %d", failed.Text, failed.Status, row.Advice.Patient, row.Status)
+	}
+}

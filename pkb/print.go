@@ -1,0 +1,146 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+)
+
+// How values print that name a user or a patient without being secret: without
+// the app_user_id, which may well be an e-mail address, and without the public
+// id. A link appears as the hash that the log has. The fields have what a host
+// wants to store or show.
+
+// Format implements fmt.Formatter: a Link prints without the app_user_id and
+// the public id.
+func (l Link) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "link="+custody.LinkName(l.AppUserID)+" "+string(l.State))
+	if l.Cause != "" {
+		_, _ = io.WriteString(f, " ("+string(l.Cause)+")")
+	}
+	if !l.Verified {
+		_, _ = io.WriteString(f, ", not verified")
+	}
+	for _, at := range l.times() {
+		if !at.Time.IsZero() {
+			_, _ = io.WriteString(f, ", "+at.says+" "+at.Time.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+type linkTime struct {
+	says, key string
+	time.Time
+}
+
+func (l Link) times() []linkTime {
+	return []linkTime{
+		{"linked", "linked_at", l.LinkedAt}, {"refreshed", "refreshed_at", l.RefreshedAt}, {"expires", "expires_at", l.ExpiresAt},
+		{"ends", "ends_at", l.EndsAt}, {"due", "due_at", l.DueAt},
+	}
+}
+
+// LogValue implements slog.LogValuer, without the app_user_id and the public id.
+func (l Link) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("link", custody.LinkName(l.AppUserID)), slog.String("state", string(l.State)), slog.Bool("verified", l.Verified),
+	}
+	if l.Cause != "" {
+		attrs = append(attrs, slog.String("cause", string(l.Cause)))
+	}
+	for _, at := range l.times() {
+		if !at.Time.IsZero() {
+			attrs = append(attrs, slog.Time(at.key, at.Time))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// MarshalJSON implements json.Marshaler, without the app_user_id and the public
+// id: what a host's own interface shows of a link is for the host to write down.
+func (l Link) MarshalJSON() ([]byte, error) {
+	out := map[string]any{"link": custody.LinkName(l.AppUserID), "state": l.State, "verified": l.Verified}
+	if l.Cause != "" {
+		out["cause"] = l.Cause
+	}
+	for _, at := range l.times() {
+		if !at.Time.IsZero() {
+			out[at.key] = at.Time
+		}
+	}
+	return json.Marshal(out)
+}
+
+// MarshalJSON implements json.Marshaler: an Event is written as it prints,
+// without the app_user_id.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.String()) }
+
+// LogValue implements slog.LogValuer.
+func (Candidate) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON implements json.Marshaler.
+func (Candidate) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// Format implements fmt.Formatter: a Patient prints without the app_user_id.
+func (p *Patient) Format(f fmt.State, _ rune) {
+	if p == nil {
+		_, _ = io.WriteString(f, "(*pkb.Patient)(nil)")
+		return
+	}
+	_, _ = io.WriteString(f, "pkb.Patient{link="+custody.LinkName(p.appUserID)+"}")
+}
+
+// Format implements fmt.Formatter: it prints without the app_user_id.
+func (s tokenSource) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "pkb.TokenSource{link="+custody.LinkName(s.appUserID)+"}")
+}
+
+// LogValue implements slog.LogValuer: a public id stays out of logs. string(id)
+// writes it there on purpose.
+func (PublicID) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Format implements fmt.Formatter: it prints nothing of a pending approval.
+func (*pending) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// Errors print their text under every verb and in JSON, and nothing of the
+// errors and outcomes in them.
+
+// Format implements fmt.Formatter.
+func (e *APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// MarshalJSON implements json.Marshaler.
+func (e *APIError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *TryLaterError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// MarshalJSON implements json.Marshaler.
+func (e *TryLaterError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// Format implements fmt.Formatter: it prints without the users.
+func (e *SharedRecordError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// MarshalJSON implements json.Marshaler: it is written without the users.
+func (e *SharedRecordError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *storeFailure) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *keysError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *identifyError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *answerError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *unspoken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
