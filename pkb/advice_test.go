@@ -543,6 +543,27 @@ func TestEveryErrorHasAdvice(t *testing.T) {
 	}
 }
 
+// below says what to do about the errors of the packages below pkb, whose causes
+// are in their comments.
+var below = map[string]string{
+	"tokenstore.ErrClosed":    "Close the store after the client.",
+	"tokenstore.ErrConflict":  "Nothing: the library does load again and decide again.",
+	"tokenstore.ErrExtra":     "Empty the target and begin again.",
+	"tokenstore.ErrInvalid":   "See to the store: what the library saves is within the limits that every store must accept.",
+	"tokenstore.ErrNewer":     "Stop whoever uses the target, empty it and begin again; or leave it in use.",
+	"tokenstore.ErrNotFound":  "Nothing: calls of pkb say `ErrNotLinked`.",
+	"sqlstore.ErrBusy":        "Look for long transactions on the table. It is tried again.",
+	"sqlstore.ErrFull":        "Make room.",
+	"sqlstore.ErrNoTable":     "Call Migrate, or run Schema.",
+	"sqlstore.ErrReadOnly":    "Point the `*sql.DB` at the primary.",
+	"sqlstore.ErrRefused":     "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
+	"sqlstore.ErrUnavailable": "See to the database. What was sent and may be done is found out by the library.",
+	"fhir.ErrMalformed":       "See whether a proxy answers in PKB's place; if not, report it to PKB.",
+	"fhir.ErrPurview":         "Report it to PKB: each patient has one record.",
+	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, mend what it was given.",
+	"fhir.ErrResourceType":    "See whether the address is the right one; if so, report it to PKB.",
+}
+
 var update = flag.Bool("update", false, "write errors.md anew")
 
 // document is errors.md.
@@ -568,7 +589,7 @@ error wrapped in others too. Of several rows that fit, the first counts.
 		a := row.Advice
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(row.Name), cell(a.Cause), a.Turn, cell(a.Patient), cell(a.Operator), cell(row.Met))
 	}
-	behind := func(pkg, dir string, of error, otherwise, met string) {
+	behind := func(pkg, dir string, of error, met string) {
 		row, names := pkb.RowOf(of), exportedErrors(t, dir)
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			if !strings.HasPrefix(name, "Err") || name == "Error" { // its details
@@ -581,20 +602,18 @@ error wrapped in others too. Of several rows that fit, the first counts.
 			if !ok {
 				t.Fatalf("the comment of %s.%s does not say what it means, as \"%s: ...\"", pkg, name, name)
 			}
-			says = strings.ToUpper(says[:1]) + says[1:]
-			happened, todo, _ := strings.Cut(says, ". ")
+			todo := below[pkg+"."+name]
 			if todo == "" {
-				todo = otherwise
+				t.Errorf("errors.md does not say what to do about %s.%s: add it to below", pkg, name)
 			}
-			fmt.Fprintf(&b, "| `%s.%s` | %s. | %s | %s | %s | %s |\n", pkg, name,
-				strings.TrimSuffix(cell(happened), "."), row.Advice.Turn, cell(row.Advice.Patient), cell(todo), met)
+			fmt.Fprintf(&b, "| `%s.%s` | %s | %s | %s | %s | %s |\n", pkg, name,
+				cell(strings.ToUpper(says[:1])+says[1:]), row.Advice.Turn, cell(row.Advice.Patient), cell(todo), met)
 		}
 	}
 	inStore := "a store of yours that returns it; it comes inside `ErrStore`, or behind `ErrTryLater`"
-	behind("tokenstore", "../tokenstore", pkb.ErrStore, "See to the store.", inStore)
-	behind("sqlstore", "../tokenstore/sqlstore", pkb.ErrStore, "See to the database.", inStore)
-	behind("fhir", "../fhir", &pkb.APIError{Status: 200}, "See whether a proxy answers in PKB's place; if not, report it to PKB.",
-		"give the call such a body; from a call of pkb it comes inside an `*APIError`")
+	behind("tokenstore", "../tokenstore", pkb.ErrStore, inStore)
+	behind("sqlstore", "../tokenstore/sqlstore", pkb.ErrStore, inStore)
+	behind("fhir", "../fhir", &pkb.APIError{Status: 200}, "give the call such a body; from a call of pkb it comes inside an `*APIError`")
 	return b.String()
 }
 

@@ -51,7 +51,7 @@ func ExampleParseDate() {
 	fmt.Println(err)
 	// Output:
 	// 1984-02-29 <nil>
-	// pkb: not a date of the form 2000-02-29
+	// pkb: not a date of the form 2000-02-29; host's turn: write it that way
 }
 
 // The numeric id of users/self is not a public id.
