@@ -66,6 +66,9 @@ func New(cfg Config) (*Client, error) {
 			string(fhir.SessionExpired), string(fhir.SessionInvalid), string(fhir.AccessFrozenOutward),
 		},
 	}
+	if cfg.InsecureDebugAnswers {
+		c.token.Excerpt = excerpt
+	}
 	if cfg.SecretInHeader {
 		c.token.Style = tokenwire.InHeader
 	}

@@ -178,6 +178,13 @@ type Config struct {
 	// often by several at once: return soon, and call no method of the Client.
 	OnEvent func(Event)
 
+	// InsecureDebugAnswers lets APIError.Excerpt and TryLaterError.Excerpt tell
+	// the beginning of an answer of PKB's that is not a success, so that you can
+	// see who answers in its place. Nothing prints or logs an excerpt by itself,
+	// and of an answer it holds no more than words of a fixed list. Even so it is
+	// for a moment, and for no production.
+	InsecureDebugAnswers bool
+
 	// Now is the clock; nil means time.Now. Tests pass the clock of a
 	// pkbtest.Server, which they can move.
 	Now func() time.Time

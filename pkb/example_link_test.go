@@ -218,3 +218,22 @@ func ExampleAdvise() {
 	fmt.Println(advice.Turn == pkb.TurnPatient, advice.Patient)
 	// Output: true Your link to Patients Know Best has ended. Please link your record again.
 }
+
+// Whoever answers in PKB's place can be found out. An excerpt holds words of a
+// fixed list only, and is there only when it was asked for.
+func ExampleAPIError_Excerpt() {
+	ctx := context.Background()
+	server := pkbtest.New(pkbtest.Config{ClientID: "my-app"})
+	client, err := demoClient(server, pkb.Config{InsecureDebugAnswers: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	demoLink(ctx, server, server.AddPatient(pkbtest.Patient{}), client)
+	server.Next(pkbtest.Self, pkbtest.Respond(403, "text/html", "<h1>Request blocked</h1> Your address is 192.0.2.7"))
+	_, err = client.ForUser("app-user-1").Self(ctx)
+	if refused, ok := errors.AsType[*pkb.APIError](err); ok {
+		fmt.Println(refused.Excerpt())
+	}
+	// Output: <h1>request blocked</h1> your * is *
+}

@@ -23,3 +23,6 @@ func AdviceRows() (rows []AdviceRow) {
 func RowOf(err error) AdviceRow { return row(adviceFor(err)) }
 
 func row(a *advised) AdviceRow { return AdviceRow{a.name, a.status, a.Advice, a.met} }
+
+// Excerpt makes the excerpt of an answer.
+var Excerpt = excerpt

@@ -19,6 +19,9 @@ import (
 type Failure struct {
 	What  string
 	Cause error
+	// Excerpt makes of the answer what Endpoint.Excerpt does; nil without it. A
+	// function, because that is what no printer looks into.
+	Excerpt func() string
 }
 
 func (f *Failure) Error() string { return f.What }

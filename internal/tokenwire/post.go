@@ -57,6 +57,9 @@ type Endpoint struct {
 	// SessionCodes are words that, in an error answer, mean that the session
 	// behind the token is over.
 	SessionCodes []string
+	// Excerpt, if set, makes a text for debugging of an answer that brought no
+	// tokens. It comes with Outcome.Err, and nothing prints it.
+	Excerpt func(status int, body []byte) string
 }
 
 // Class says what an outcome proves.
@@ -199,6 +202,13 @@ func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
 	if readErr != nil && o.Body != nil && o.Class != OK {
 		// Half of a 2xx answer proves nothing but that there was one.
 		o.Class, o.Err = Ambiguous, failure(readErr)
+	}
+	if e.Excerpt != nil && o.Class != OK {
+		what := "it sent no tokens"
+		if o.Err != nil {
+			what = o.Err.Error()
+		}
+		o.Err = &Failure{What: what, Cause: o.Err, Excerpt: func() string { return e.Excerpt(o.Status, data) }}
 	}
 	return o
 }
