@@ -165,7 +165,7 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 	if err := c.keeper.Settle(ctx, appUserID, asked, out, terms); err != nil {
 		log.Error("pkb: the tokens of a new approval could not be saved", "error", err)
 		if failed, ok := errors.AsType[*custody.StoreError](err); ok {
-			return Link{}, &storeFailure{op: opExchange, cause: failed.Err}
+			return Link{}, newStoreFailure(opExchange, failed.Err)
 		}
 		return Link{}, public(err)
 	}

@@ -314,6 +314,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = slog.New(quietLog{c.Logger.Handler()})
 	if c.Now == nil {
 		c.Now = time.Now
 	}

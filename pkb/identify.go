@@ -53,7 +53,7 @@ func (c *Client) identify(ctx context.Context, hc *http.Client, approved custody
 		AppUserID: approved.User, PublicID: id, Linked: PublicID(approved.PublicID), Self: self,
 	})
 	if err != nil {
-		return &identifyError{refused: errors.Is(err, ErrIdentityRefused), cause: err}
+		return &identifyError{refused: errors.Is(err, ErrIdentityRefused), cause: hush(err, "an error of Config.Identify's")}
 	}
 	return nil
 }
@@ -62,7 +62,7 @@ func (c *Client) identify(ctx context.Context, hc *http.Client, approved custody
 // printed: it may well be about the patient.
 type identifyError struct {
 	refused bool
-	cause   error
+	cause   error // unspoken
 }
 
 func (e *identifyError) Error() string {
@@ -73,4 +73,4 @@ func (e *identifyError) Error() string {
 }
 
 // Unwrap returns the hook's error, unspoken.
-func (e *identifyError) Unwrap() error { return hush(e.cause, "an error of Config.Identify's") }
+func (e *identifyError) Unwrap() error { return e.cause }

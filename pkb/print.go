@@ -4,6 +4,7 @@
 package pkb
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,14 +89,31 @@ func (Candidate) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalJSON implements json.Marshaler.
 func (Candidate) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// Format implements fmt.Formatter: a Patient prints without the app_user_id.
-func (p *Patient) Format(f fmt.State, _ rune) {
+// What is used by pointer has a String method besides: templates look behind
+// pointers that have none.
+
+// String implements fmt.Stringer: a Patient prints without the app_user_id.
+func (p *Patient) String() string {
 	if p == nil {
-		_, _ = io.WriteString(f, "(*pkb.Patient)(nil)")
-		return
+		return "(*pkb.Patient)(nil)"
 	}
-	_, _ = io.WriteString(f, "pkb.Patient{link="+custody.LinkName(p.appUserID)+"}")
+	return "pkb.Patient{link=" + custody.LinkName(p.appUserID) + "}"
 }
+
+// Format implements fmt.Formatter.
+func (p *Patient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
+
+// String implements fmt.Stringer.
+func (c *Client) String() string { return fmt.Sprint(c) }
+
+// String implements fmt.Stringer.
+func (w *Web) String() string { return fmt.Sprint(w) }
+
+// String implements fmt.Stringer.
+func (k *Keyring) String() string { return fmt.Sprint(k) }
+
+// String implements fmt.Stringer.
+func (b *bearer) String() string { return fmt.Sprint(b) }
 
 // Format implements fmt.Formatter: it prints without the app_user_id.
 func (s tokenSource) Format(f fmt.State, _ rune) {
@@ -105,9 +123,6 @@ func (s tokenSource) Format(f fmt.State, _ rune) {
 // LogValue implements slog.LogValuer: a public id stays out of logs. string(id)
 // writes it there on purpose.
 func (PublicID) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// Format implements fmt.Formatter: it prints nothing of a pending approval.
-func (*pending) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // Errors print their text under every verb and in JSON, and nothing of the
 // errors and outcomes in them.
@@ -144,3 +159,36 @@ func (e *answerError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.E
 
 // Format implements fmt.Formatter.
 func (e *unspoken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// quietLog hands on what is logged, with errors as hosts get them: a handler may
+// report what is behind an error, too.
+type quietLog struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h quietLog) Handle(ctx context.Context, r slog.Record) error {
+	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		out.AddAttrs(quietAttr(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, out)
+}
+
+// WithAttrs implements slog.Handler.
+func (h quietLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	quieted := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		quieted[i] = quietAttr(a)
+	}
+	return quietLog{h.Handler.WithAttrs(quieted)}
+}
+
+// WithGroup implements slog.Handler.
+func (h quietLog) WithGroup(name string) slog.Handler { return quietLog{h.Handler.WithGroup(name)} }
+
+func quietAttr(a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok && a.Value.Kind() == slog.KindAny {
+		return slog.Any(a.Key, told(err))
+	}
+	return a
+}

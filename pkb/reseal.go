@@ -124,7 +124,7 @@ func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 		}
 		var err error
 		if p.Failed > 0 {
-			err = &keysError{cause: fmt.Errorf("%d links do not open", p.Failed)}
+			err = newKeysError(fmt.Errorf("%d links do not open", p.Failed))
 		}
 		yield(p, err)
 	}

@@ -127,7 +127,7 @@ func (w *Web) Link(opts ...AuthorizeOption) http.Handler {
 		}
 		sealed, _, err := w.ring.Seal(w.place(user), []byte(p.Encode()))
 		if err != nil {
-			w.fail(rw, r, &keysError{cause: err})
+			w.fail(rw, r, newKeysError(err))
 			return
 		}
 		w.setCookie(rw, w.cookieName(p.get().mark()), base64.RawURLEncoding.EncodeToString(sealed), int(w.client.cfg.ApprovalLife.Seconds()))

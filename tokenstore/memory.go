@@ -14,8 +14,9 @@ import (
 // Memory is a Store that forgets everything when the process ends: for tests,
 // and for a first look. The zero value is ready to use.
 type Memory struct {
-	mu      sync.RWMutex
-	records map[string]Record
+	mu sync.RWMutex
+	// Pointers, because a printer that calls no methods does not follow them.
+	records map[string]*Record
 	// version is the last one given out, whatever the user: so none is ever
 	// used twice.
 	version uint64
@@ -65,15 +66,19 @@ func (m *Memory) Save(ctx context.Context, rec Record) (Record, error) {
 	if m.closed {
 		return Record{}, ErrClosed
 	}
-	if m.records[rec.AppUserID].Version != rec.Version {
+	var version uint64
+	if kept := m.records[rec.AppUserID]; kept != nil {
+		version = kept.Version
+	}
+	if version != rec.Version {
 		return Record{}, ErrConflict
 	}
 	if m.records == nil {
-		m.records = map[string]Record{}
+		m.records = map[string]*Record{}
 	}
 	m.version++
 	stored.Version = m.version
-	m.records[rec.AppUserID] = stored
+	m.records[rec.AppUserID] = &stored
 	return stored.Clone(), nil
 }
 
@@ -119,7 +124,7 @@ func (m *Memory) pick(ctx context.Context, limit int, wanted func(Record) bool) 
 	}
 	var ids []string
 	for id, r := range m.records {
-		if wanted(r) {
+		if wanted(*r) {
 			ids = append(ids, id)
 		}
 	}

@@ -17,3 +17,7 @@ func (r Record) Format(f fmt.State, _ rune) {
 
 // LogValue implements slog.LogValuer.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
+
+// String implements fmt.Stringer: templates look behind pointers that have no
+// such method.
+func (m *Memory) String() string { return fmt.Sprint(m) }

@@ -81,6 +81,11 @@ var rules = map[string]rule{
 		why: "keeping tokens alive knows no PKB",
 	},
 	"internal/house": {why: "it is made of tests"},
+	"internal/canary": {
+		own:     []string{"pkb", "pkb/pkbtest", "tokenstore"},
+		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
+		why:     "it is a host, for tests",
+	},
 	"examples": {
 		own:     []string{"pkb", "pkb/pkbtest", "tokenstore", "fhir"},
 		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},

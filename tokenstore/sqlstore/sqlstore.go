@@ -126,8 +126,11 @@ func New(db *sql.DB, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Format implements fmt.Formatter: a Store prints nothing of its database.
-func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }
+// String implements fmt.Stringer: a Store prints nothing of its database.
+func (s *Store) String() string { return "sqlstore.Store" }
+
+// Format implements fmt.Formatter.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // Load implements tokenstore.Store.
 func (s *Store) Load(ctx context.Context, appUserID string) (rec tokenstore.Record, err error) {

@@ -1,0 +1,348 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package canary_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/canary"
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+const (
+	user     = "canarina@app.example"
+	link     = "link=9898cc178303" // the hash of user
+	publicID = "1d4a8b2d-f885-499f-ba51-50600312f316"
+	redacted = "[redacted]"
+)
+
+// looks is how a value prints: under every verb and in templates, in a log, and
+// as JSON. "" means that it is not looked at.
+type looks struct {
+	value          any
+	fmt, log, json string
+	// plain says that the value prints as it is under fmt, by decision.
+	plain bool
+}
+
+// types are all types that print less than they hold.
+func types(t *testing.T) map[string][]looks {
+	t.Helper()
+	ctx := t.Context()
+	server := pkbtest.New(pkbtest.Config{ClientID: "c"})
+	patient := server.AddPatient(pkbtest.Patient{PublicID: publicID})
+	store := tokenstore.NewMemory()
+	config := pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: "c", ClientSecret: pkb.Secret{}, RedirectURL: redirect, Store: store,
+		HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
+	}
+	client := newClient(t, config)
+	approve(t, server, patient, client)
+	self, err := client.ForUser(user).Self(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, pending, err := client.Authorize(ctx, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := store.Load(ctx, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType":"OperationOutcome","issue":[{"code":"NO_CONSENT","details":{"text":"canary"}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	server.Next(pkbtest.Self, pkbtest.Respond(200, "text/html", "<html>canary"))
+	_, unreadable := client.ForUser(user).Self(ctx)
+	answer, _ := errors.AsType[*pkb.APIError](unreadable)
+	withKeys := config
+	withKeys.Keys = &pkb.Keyring{}
+	if err := withKeys.Keys.AddKey("k", make([]byte, 32)); err != nil {
+		t.Fatal(err)
+	}
+	_, sealed := newClient(t, withKeys).Token(ctx, user)
+	identify := config
+	identify.Store = tokenstore.NewMemory()
+	identify.Identify = func(context.Context, pkb.Candidate) error { return errors.New("canary") }
+	asking := newClient(t, identify)
+	approve(t, server, patient, asking)
+	_, unidentified := asking.Token(ctx, user)
+	later, _ := errors.AsType[*pkb.TryLaterError](unidentified)
+	broken := config
+	broken.Store = brokenStore{store}
+	_, failed := newClient(t, broken).Token(ctx, user)
+	if answer == nil || later == nil {
+		t.Fatalf("%v, %v", unreadable, unidentified)
+	}
+
+	text := func(v any) looks { return looks{value: v, fmt: redacted, log: redacted, json: `"` + redacted + `"`} }
+	says := func(err error) looks { return looks{value: err, fmt: err.Error(), log: err.Error()} }
+	marshals := func(err error) looks {
+		quoted, _ := json.Marshal(err.Error())
+		return looks{value: err, fmt: err.Error(), log: err.Error(), json: string(quoted)}
+	}
+	same := func(v any, s string) looks { return looks{value: v, fmt: s} }
+	return map[string][]looks{
+		"pkb.concealed": {
+			text(pkb.NewSecret("canary-7f3a")), text(pkb.NewPersonal("canary-7f3a")), text(self.ID), text(self.DateOfBirth), text(self.Gender), text(self.HeightCentimetres),
+		},
+		"pkb.Self":       {{value: *self, fmt: "pkb.Self[redacted]", log: redacted, json: `"[redacted]"`}, {value: self, fmt: "pkb.Self[redacted]", log: redacted, json: `"[redacted]"`}},
+		"pkb.Contact":    {text(self.Contacts[0])},
+		"pkb.LocalID":    {text(pkb.LocalID{})},
+		"pkb.NationalID": {text(self.NationalIDs[0])},
+		"pkb.Pending":    {text(pending)},
+		"pkb.Candidate": {{
+			value: pkb.Candidate{AppUserID: user, PublicID: publicID, Self: self}, fmt: "pkb.Candidate[redacted]", log: redacted, json: `"[redacted]"`,
+		}},
+		"pkb.Link": {{
+			value: pkb.Link{AppUserID: user, PublicID: publicID, State: tokenstore.StateRelinkRequired, Cause: pkb.CauseFrozen, LinkedAt: at},
+			fmt:   link + " relink_required (frozen), not verified, linked 2026-01-02T03:04:05Z",
+			log:   "v." + link + " v.state=relink_required v.verified=false v.cause=frozen v.linked_at=2026-01-02T03:04:05.000Z",
+			json:  `{"cause":"frozen","link":"` + link[5:] + `","linked_at":"2026-01-02T03:04:05Z","state":"relink_required","verified":false}`,
+		}},
+		"pkb.Event": {{
+			value: pkb.Event{Kind: pkb.EventLinked, AppUserID: user, Err: &pkb.RelinkError{}},
+			fmt:   "linked " + link, log: "linked " + link, json: `"linked ` + link + `"`,
+		}},
+		"pkb.PublicID":          {{value: pkb.PublicID(publicID), log: redacted, json: `"` + publicID + `"`, plain: true}},
+		"pkb.Config":            {same(pkb.Config{ClientID: "c", ClientSecret: pkb.NewSecret("canary")}, `pkb.Config{Environment: "", ClientID: "c", RedirectURL: ""}`)},
+		"pkb.Client":            {same(client, fmt.Sprintf(`pkb.Client{Environment: %q, ClientID: "c"}`, server.URL()))},
+		"pkb.Keyring":           {same(withKeys.Keys, "pkb.Keyring[redacted]")},
+		"pkb.Web":               {same(client.Web(pkb.WebConfig{User: func(*http.Request) string { return user }, Done: "/account"}), `pkb.Web{Done: "/account"}`)},
+		"pkb.Patient":           {same(client.ForUser(user), "pkb.Patient{"+link+"}")},
+		"pkb.tokenSource":       {same(client.TokenSource(user), "pkb.TokenSource{"+link+"}")},
+		"pkb.bearer":            {same(client.HTTPClient(user).Transport, "pkb.HTTPClient transport")},
+		"pkb.APIError":          {marshals(answer), marshals(&pkb.APIError{Operation: "users/self", Outcome: &outcome})},
+		"pkb.TryLaterError":     {marshals(later)},
+		"pkb.SharedRecordError": {marshals(&pkb.SharedRecordError{AppUserIDs: []string{user}})},
+		"pkb.answerError":       {says(answer.Err)},
+		"pkb.keysError":         {says(sealed)},
+		"pkb.identifyError":     {says(later.Err)},
+		"pkb.storeFailure":      {says(failed)},
+		"pkb.unspoken":          {says(errors.Unwrap(failed))},
+
+		"fhir.OperationOutcome": {{
+			value: outcome, fmt: "OperationOutcome(1 issues, NO_CONSENT)", log: "OperationOutcome(1 issues, NO_CONSENT)", json: `"OperationOutcome(1 issues, NO_CONSENT)"`,
+		}},
+		"fhir.Issue": {{value: outcome.Issues[0], fmt: "Issue[redacted]", log: "Issue[redacted]", json: `"Issue[redacted]"`}},
+
+		"tokenstore.Blob":   {{value: record.Sealed, fmt: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed)), log: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed))}},
+		"tokenstore.Memory": {same(store, "tokenstore.Memory")},
+		"tokenstore.Record": {{
+			value: record, fmt: fmt.Sprintf(`tokenstore.Record{linked, version %d, generation 1, key "", [%d sealed bytes]}`, record.Version, len(record.Sealed)),
+			log: fmt.Sprintf(`tokenstore.Record{linked, version %d, generation 1, key \"\", [%d sealed bytes]}`, record.Version, len(record.Sealed)),
+		}},
+		"sqlstore.Store": {same(&sqlstore.Store{}, "sqlstore.Store")},
+		"sqlstore.Error": {says(&sqlstore.Error{Op: "load", Code: "1"})},
+
+		"pkbtest.Server":  {same(server, "pkbtest.Server at "+server.URL())},
+		"pkbtest.Request": {same(server.Requests()[0], "GET /apiAuthorize.action: 200")},
+
+		"tokenwire.Grant":    {same(tokenwire.Grant{AccessToken: "canary"}, redacted)},
+		"tokenwire.Outcome":  {same(tokenwire.Outcome{Class: tokenwire.OK, Body: []byte("canary")}, "ok")},
+		"tokenwire.Endpoint": {same(&tokenwire.Endpoint{ClientSecret: "canary"}, "tokenwire.Endpoint")},
+		"tokenwire.Failure":  {says(&tokenwire.Failure{What: "it failed", Cause: errors.New("canary")})},
+
+		"custody.Token":     {same(custody.Token{Value: "canary"}, redacted)},
+		"custody.Candidate": {same(custody.Candidate{AccessToken: "canary"}, redacted)},
+	}
+}
+
+const redirect = "https://app.example/pkb/callback"
+
+func newClient(t *testing.T, config pkb.Config) *pkb.Client {
+	t.Helper()
+	client, err := pkb.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func approve(t *testing.T, server *pkbtest.Server, p *pkbtest.Patient, client *pkb.Client) {
+	t.Helper()
+	address, pending, err := client.Authorize(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := server.Approve(t.Context(), address, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Complete(t.Context(), user, pending, back.Query()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// brokenStore is a store that says too much.
+type brokenStore struct{ tokenstore.Store }
+
+func (brokenStore) Volatile() bool { return true }
+
+func (brokenStore) Load(context.Context, string) (tokenstore.Record, error) {
+	return tokenstore.Record{}, rowError{"canary"}
+}
+
+type rowError struct{ Detail string }
+
+func (e rowError) Error() string { return e.Detail }
+
+// Each type prints exactly what it is meant to: a type whose redaction is gone
+// prints something else, also where what it holds is hidden once more.
+func TestTypesPrintWhatTheyAreMeantTo(t *testing.T) {
+	for name, all := range types(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, l := range all {
+				if !strings.HasSuffix(fmt.Sprintf("%T", l.value), name) && name != "pkb.concealed" {
+					t.Fatalf("a %T is tried for %s", l.value, name)
+				}
+				if !l.plain {
+					checkFmt(t, l)
+				}
+				if l.log != "" {
+					checkLog(t, l)
+				}
+				if got, err := json.Marshal(l.value); l.json != "" && (err != nil || string(got) != l.json) {
+					t.Errorf("as JSON: %s, %v, want %s", got, err, l.json)
+				}
+				// What only this module has is in no field of a host's.
+				if strings.HasPrefix(name, "tokenwire.") || strings.HasPrefix(name, "custody.") {
+					continue
+				}
+				if text := canary.PrintHidden(l.value); strings.Contains(text, "canary") {
+					t.Errorf("in a field that is not exported: %s", text)
+				}
+			}
+		})
+	}
+}
+
+func checkFmt(t *testing.T, l looks) {
+	t.Helper()
+	for _, verb := range canary.Verbs {
+		if got := fmt.Sprintf(verb, l.value); got != l.fmt {
+			t.Errorf("%s: %s, want %s", verb, got, l.fmt)
+			break // the others will not do better
+		}
+		if got := fmt.Sprintf(verb, []any{l.value}); !strings.Contains(got, l.fmt) {
+			t.Errorf("%s in a list: %s", verb, got)
+		}
+	}
+	var page bytes.Buffer
+	if err := template.Must(template.New("").Parse("{{.}}")).Execute(&page, l.value); err != nil || page.String() != l.fmt {
+		t.Errorf("in a template: %s, %v, want %s", &page, err, l.fmt)
+	}
+}
+
+func checkLog(t *testing.T, l looks) {
+	t.Helper()
+	var b bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key != "v" {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	logger.Info("m", "v", l.value)
+	got := strings.TrimSpace(b.String())
+	if strings.HasPrefix(l.log, "v.") {
+		if got != l.log {
+			t.Errorf("in a log: %s, want %s", got, l.log)
+		}
+		return
+	}
+	got = strings.TrimPrefix(got, "v=")
+	if unquoted, ok := strings.CutPrefix(got, `"`); ok {
+		got = strings.TrimSuffix(unquoted, `"`)
+	}
+	if got != l.log {
+		t.Errorf("in a log: %s, want %s", got, l.log)
+	}
+}
+
+// tested elsewhere are types that only their own package has.
+var testedElsewhere = map[string]string{
+	"custody.secrets": "TestNothingOfTokensIsPrinted of package custody",
+	"custody.answer":  "TestNothingOfTokensIsPrinted of package custody",
+	"custody.pair":    "TestNothingOfTokensIsPrinted of package custody",
+}
+
+// A type that gets redacting methods gets a test that they do what they are for.
+func TestNoRedactingTypeIsForgotten(t *testing.T) {
+	var all []string
+	for _, dir := range []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody", "internal/seal"} {
+		all = append(all, redacting(t, "../../"+dir)...)
+	}
+	known := types(t)
+	for _, name := range all {
+		if known[name] == nil && testedElsewhere[name] == "" {
+			t.Errorf("%s redacts itself, and no test says how it prints: add it to types", name)
+		}
+	}
+	for name := range known {
+		if !slices.Contains(all, name) {
+			t.Errorf("%s has no redacting method any more", name)
+		}
+	}
+	if len(all) < 35 {
+		t.Errorf("only %d types were found: the search is broken", len(all))
+	}
+}
+
+// redacting returns the types of a package that have methods to print with.
+func redacting(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	paths, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no source in %s: %v", dir, err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv == nil || !slices.Contains([]string{"Format", "GoString", "LogValue", "MarshalJSON", "MarshalText"}, fn.Name.Name) {
+				continue
+			}
+			receiver := fn.Recv.List[0].Type
+			if star, ok := receiver.(*ast.StarExpr); ok {
+				receiver = star.X
+			}
+			if name := file.Name.Name + "." + receiver.(*ast.Ident).Name; !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
