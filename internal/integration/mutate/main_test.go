@@ -1,0 +1,51 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Some of the mutations, one for each way of being caught; the command tries all.
+func TestMutate(t *testing.T) {
+	var list strings.Builder
+	f, err := mutate(t.Context(), &list, regexp.MustCompile(`^(pkb\.Link |fhir\.Issue |custody\.secrets |an answer's request)`), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Mutations != 4 || f.Caught != 4 {
+		t.Errorf("%+v\n%s", f, &list)
+	}
+	for _, test := range []string{"TestTypesPrintWhatTheyAreMeantTo", "TestNothingOfTokensIsPrinted", "TestCanariesDoNotGetOut"} {
+		if !strings.Contains(list.String(), test) {
+			t.Errorf("%s has caught nothing:\n%s", test, &list)
+		}
+	}
+}
+
+// A mutation that is not there must not count as caught, and a list that went
+// empty must not pass.
+func TestMutationsAreFound(t *testing.T) {
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := mutations(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 40 {
+		t.Errorf("only %d mutations", len(all))
+	}
+	for _, m := range all {
+		if len(m.files) == 0 {
+			t.Errorf("%s changes nothing", m.name)
+		}
+	}
+	if _, err := mutate(t.Context(), &strings.Builder{}, regexp.MustCompile("^nothing is called this$"), 1); err == nil {
+		t.Error("no mutation at all is no error")
+	}
+}

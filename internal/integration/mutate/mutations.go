@@ -1,0 +1,208 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// mutation is a change of the source.
+type mutation struct {
+	name string
+	dir  string
+	// files are the changed files, by path from the root.
+	files map[string][]byte
+	// gentler is to be tried if this one does not compile.
+	gentler *mutation
+}
+
+// directories have types that hosts or tokens meet.
+var directories = []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody"}
+
+// redacting are the methods that say how a value prints. String alone does not
+// make a type one that redacts itself.
+var redacting = []string{"Format", "GoString", "LogValue", "MarshalJSON", "MarshalText"}
+
+// lines keep what others say out of errors, logs, requests and excerpts.
+var lines = []struct{ name, file, before, after string }{
+	{"errors of others speak in chains", "pkb/errors.go", "return &unspoken{says: says, cause: func() error { return err }}", "return err"},
+	{"errors of others speak in texts", "pkb/errors.go", "return tokenwire.Explain(err)", "return err.Error()"},
+	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler()})", ""},
+	{"an answer's request has the token", "pkb/token.go", "resp.Request = req", "_ = req"},
+	{"an excerpt has every word", "pkb/excerpt.go", "return left", "return word"},
+	{"an event has the app_user_id", "pkb/events.go", "custody.LinkName(e.AppUserID)", "e.AppUserID + custody.LinkName(\"\")"},
+	{"a log line has the app_user_id", "internal/custody/events.go", "slog.String(\"link\", LinkName(e.User))", "slog.String(\"link\", e.User)"},
+}
+
+func mutations(root string) (all []mutation, err error) {
+	for _, dir := range directories {
+		found, err := withoutRedaction(root, dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	for _, line := range lines {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(line.file)))
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Count(text, []byte(line.before)) != 1 {
+			return nil, fmt.Errorf("%s does not have this line once any more: %s", line.file, line.before)
+		}
+		all = append(all, mutation{name: line.name, dir: path.Dir(line.file), files: map[string][]byte{
+			line.file: bytes.Replace(text, []byte(line.before), []byte(line.after), 1),
+		}})
+	}
+	return all, nil
+}
+
+// method is one that says how a value prints.
+type method struct {
+	file       string
+	name       string
+	start, end int // in the file, with its comment
+}
+
+// withoutRedaction returns a mutation for each type of a package.
+func withoutRedaction(root, dir string) (all []mutation, err error) {
+	paths, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[string][]byte)
+	methods := make(map[string][]method) // by type
+	pkg := ""
+	for _, name := range paths {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		file := path.Join(dir, filepath.Base(name))
+		texts[file] = text
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		pkg = parsed.Name.Name
+		for _, decl := range parsed.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv == nil || fn.Name.Name != "String" && !slices.Contains(redacting, fn.Name.Name) {
+				continue
+			}
+			receiver := fn.Recv.List[0].Type
+			if star, ok := receiver.(*ast.StarExpr); ok {
+				receiver = star.X
+			}
+			of, ok := receiver.(*ast.Ident)
+			if !ok {
+				continue
+			}
+			start := fn.Pos()
+			if fn.Doc != nil {
+				start = fn.Doc.Pos()
+			}
+			methods[of.Name] = append(methods[of.Name], method{file, fn.Name.Name, fset.Position(start).Offset, fset.Position(fn.End()).Offset})
+		}
+	}
+	for _, of := range sortedKeys(methods) {
+		if !slices.ContainsFunc(methods[of], func(m method) bool { return m.name != "String" }) {
+			continue
+		}
+		m := mutation{name: pkg + "." + of + " without its redaction", dir: dir}
+		if m.files, err = without(texts, methods[of], nil); err != nil {
+			return nil, err
+		}
+		// Others may call String themselves.
+		m.gentler = &mutation{name: m.name, dir: dir}
+		if m.gentler.files, err = without(texts, methods[of], []string{"String"}); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// without returns the files that have the methods, without those that are not
+// kept.
+func without(texts map[string][]byte, methods []method, kept []string) (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	for _, m := range methods {
+		if slices.Contains(kept, m.name) {
+			continue
+		}
+		if out[m.file] == nil {
+			out[m.file] = bytes.Clone(texts[m.file])
+		}
+		for i := m.start; i < m.end; i++ { // blanks, so that the others stay where they are
+			if out[m.file][i] != '\n' {
+				out[m.file][i] = ' '
+			}
+		}
+	}
+	for file, text := range out {
+		used, err := withUsedImports(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		out[file] = used
+	}
+	return out, nil
+}
+
+// withUsedImports names the imports that are not used any more "_".
+func withUsedImports(text []byte) ([]byte, error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "", text, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]bool)
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := sel.X.(*ast.Ident); ok {
+				used[x.Name] = true
+			}
+		}
+		return true
+	})
+	for _, spec := range slices.Backward(file.Imports) {
+		importPath, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		name := path.Base(importPath)
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		if !used[name] {
+			start, end := fset.Position(spec.Pos()).Offset, fset.Position(spec.End()).Offset
+			text = slices.Concat(text[:start], []byte("_ "+spec.Path.Value), text[end:])
+		}
+	}
+	return text, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
