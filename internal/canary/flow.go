@@ -191,7 +191,10 @@ func (h *host) open() error {
 		SessionLife: 20 * time.Hour,
 		Logger:      slog.New(&both{printed: h.Printed, where: "log"}),
 		OnEvent: func(e pkb.Event) {
-			h.Add("events", PrintAll(e)+PrintChain(e.Err))
+			h.Add("events", Print(e))
+			if e.Err != nil && !h.knows(e.Err) {
+				h.Add("events", PrintAll(e)+PrintChain(e.Err))
+			}
 		},
 	}
 	if h.flow.Configure != nil {
@@ -229,11 +232,11 @@ func (h *host) knows(err error) bool {
 	if e, ok := errors.AsType[*pkb.TryLaterError](err); ok {
 		h.Add("excerpts", e.Excerpt())
 	}
-	if h.seen[looks] {
-		return true
-	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.seen[looks]
 	h.seen[looks] = true
-	return false
+	return known
 }
 
 // value prints a value and everything in it.
