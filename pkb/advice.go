@@ -74,6 +74,7 @@ type advised struct {
 const (
 	tellLater   = "This does not work just now. Please go back and try again in a while."
 	tellOurs    = "This does not work just now, and it is not your fault. Please try again in a while, or ask the support of this app."
+	tellStale   = "This page has been used already, was open for too long, or was opened in another browser. Please go back and start again."
 	tellRelink  = "Your link to Patients Know Best has ended. Please link your record again."
 	tellSupport = "Patients Know Best does not give access to your record. Please ask the support of this app."
 )
@@ -213,8 +214,8 @@ var advices = []advised{
 	{
 		name: "`ErrState` as `*StateError`: `StateNoPending`", matches: isState(StateNoPending), status: http.StatusBadRequest,
 		Advice: Advice{
-			TurnPatient, "The callback came without the pending value of an approval: the session was lost, or it is another browser or host name.",
-			"This approval was not started in this browser, or too long ago. Please go back and start again.",
+			TurnPatient, "The callback came without the pending value of an approval: it was used, its time was over, the session was lost, or it is another browser or host name.",
+			tellStale,
 			"Nothing for one patient. If it happens to many, look at cookies: host name, path, SameSite, and the same `Config.Keys` on all replicas.",
 		},
 		met: "`Client.Complete` with `pkb.Pending{}`; or `&pkb.StateError{Reason: pkb.StateNoPending}`",
@@ -273,7 +274,7 @@ var advices = []advised{
 		name: "`ErrState`", matches: is(ErrState), status: http.StatusBadRequest,
 		Advice: Advice{
 			TurnPatient, "The callback does not fit the approval that was started.",
-			"This page has been used already, was open for too long, or was opened in another browser. Please go back and start again.", doNothing,
+			tellStale, doNothing,
 		},
 		met: "`pkb.ErrState`; the calls return a `*StateError`",
 	},
