@@ -76,7 +76,8 @@
 // Every error says in its text whose turn it is. Two are worth a branch of
 // their own: after [ErrNotLinked] and [ErrRelinkRequired] the patient has to
 // approve; after any other it is worth trying later, or somebody's turn whom
-// the error names. No error holds a token, an answer's body, or anything about
+// the error names. [Advise] says of any error what happened, what to tell the
+// patient, and what to do; errors.md has it in one table. No error holds a token, an answer's body, or anything about
 // a patient.
 //
 // # Concurrency

@@ -128,10 +128,11 @@ var codesShown = listed(
 	"null", "true", "false", "status", "message", "timestamp", "path", "detail", "title", "type", "instance",
 )
 
-// wordsShown are kept in whatever case, as error pages have them.
+// wordsShown are kept in whatever case, as error pages have them. None is a name
+// or an initial that is at all common.
 var wordsShown = listed(
-	"!doctype", "html", "head", "title", "body", "h1", "h2", "p", "hr", "br", "center", "div", "span", "pre", "style", "script", "meta", "link",
-	"the", "is", "not", "your", "this", "was", "to", "please", "try", "again", "later", "an", "has", "be", "at", "moment", "we", "are", "currently",
+	"!doctype", "html", "head", "title", "body", "h1", "h2", "hr", "br", "center", "div", "span", "pre", "style", "script", "meta",
+	"the", "is", "not", "your", "this", "was", "to", "please", "try", "again", "later", "has", "moment", "are", "currently",
 	"bad", "gateway", "service", "temporarily", "unavailable", "internal", "server", "error", "request", "requests", "found", "forbidden", "unauthorized",
 	"access", "denied", "method", "allowed", "too", "many", "timeout", "timed", "out", "maintenance", "moved", "permanently", "redirect", "redirecting",
 	"limit", "rate", "exceeded", "blocked", "connection", "refused", "upstream", "proxy", "overloaded", "unexpected", "occurred", "resource", "http", "https",
