@@ -30,7 +30,7 @@ func (l Link) Format(f fmt.State, _ rune) {
 		_, _ = io.WriteString(f, ", not verified")
 	}
 	for _, at := range l.times() {
-		if !at.Time.IsZero() {
+		if !at.IsZero() {
 			_, _ = io.WriteString(f, ", "+at.says+" "+at.Time.UTC().Format(time.RFC3339))
 		}
 	}
@@ -57,7 +57,7 @@ func (l Link) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("cause", string(l.Cause)))
 	}
 	for _, at := range l.times() {
-		if !at.Time.IsZero() {
+		if !at.IsZero() {
 			attrs = append(attrs, slog.Time(at.key, at.Time))
 		}
 	}
@@ -72,7 +72,7 @@ func (l Link) MarshalJSON() ([]byte, error) {
 		out["cause"] = l.Cause
 	}
 	for _, at := range l.times() {
-		if !at.Time.IsZero() {
+		if !at.IsZero() {
 			out[at.key] = at.Time
 		}
 	}

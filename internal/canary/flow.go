@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -140,7 +141,9 @@ func (f Flow) Run(ctx context.Context) (*Printed, error) {
 	if err := h.client.Close(ctx); err != nil {
 		failed = append(failed, err)
 	}
-	h.Add("values", PrintFmt(h.server)+PrintFmt(h.server.Requests()))
+	// The fake's own log shows addresses; that of a Patient is its public id.
+	requests := slices.DeleteFunc(h.server.Requests(), func(q pkbtest.Request) bool { return strings.Contains(q.Path, "/fhir/Patient/") })
+	h.Add("values", PrintFmt(h.server)+PrintFmt(requests))
 	return h.Printed, errors.Join(failed...)
 }
 
@@ -188,8 +191,8 @@ func (h *host) open() error {
 	h.config = pkb.Config{
 		Environment: pkb.BaseURL(h.server.URL()), ClientID: clientID, ClientSecret: pkb.NewSecret(clientSecret), RedirectURL: redirectURL, PKCE: true,
 		Store: h.faulty, Keys: ring, HTTPClient: &http.Client{Transport: tap{h}}, Now: h.server.Now, InsecureDebugAnswers: true,
-		SessionLife: 20 * time.Hour,
-		Logger:      slog.New(&both{printed: h.Printed, where: "log"}),
+		SessionLife: 20 * time.Hour, Retries: -1,
+		Logger: slog.New(&both{printed: h.Printed, where: "log"}),
 		OnEvent: func(e pkb.Event) {
 			h.Add("events", Print(e))
 			if e.Err != nil && !h.knows(e.Err) {
@@ -221,21 +224,21 @@ func (h *host) failed(err error) {
 
 // knows reports whether an error like this was printed before.
 func (h *host) knows(err error) bool {
-	looks := ""
+	var b strings.Builder
 	for behind := err; behind != nil; behind = errors.Unwrap(behind) {
-		looks += fmt.Sprintf("%T ", behind) + PrintFmt(behind)
+		fmt.Fprintf(&b, "%T %s", behind, PrintFmt(behind))
 	}
 	if e, ok := errors.AsType[*pkb.APIError](err); ok {
 		h.Add("excerpts", e.Excerpt())
-		looks += PrintFmt(e.Outcome)
+		b.WriteString(PrintFmt(e.Outcome))
 	}
 	if e, ok := errors.AsType[*pkb.TryLaterError](err); ok {
 		h.Add("excerpts", e.Excerpt())
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known := h.seen[looks]
-	h.seen[looks] = true
+	known := h.seen[b.String()]
+	h.seen[b.String()] = true
 	return known
 }
 
@@ -298,6 +301,15 @@ func (h *host) values(ctx context.Context) error {
 	if _, err := patient.Purview(ctx); err != nil {
 		return err
 	}
+	answer, err := patient.Get(ctx, "/json/users/self", nil)
+	if err != nil {
+		return err
+	}
+	number, err := pkb.ParseNHSNumber(nhs.Reveal())
+	if err != nil {
+		return err
+	}
+	known := pkb.Known{NHSNumber: number, DateOfBirth: self.DateOfBirth, FirstName: self.FirstName, LastName: self.LastName}
 	token, err := h.client.Token(ctx, user)
 	if err != nil {
 		return err
@@ -315,17 +327,17 @@ func (h *host) values(ctx context.Context) error {
 		return err
 	}
 	h.Secrets.Plant("state", pending.State().Reveal())
-	resp, err := h.get(ctx, user)
+	headers, err := h.get(ctx, user)
 	if err != nil {
 		return err
 	}
 	for _, v := range []any{
-		h.client, patient, self, nhs, self.ID, self.DateOfBirth, self.Gender, self.HeightCentimetres, self.Contacts, self.NationalIDs, self.OrgLevelIDs,
+		h.client, patient, self, nhs, answer, number, known, self.Compare(known), self.ID, self.DateOfBirth, self.Gender, self.HeightCentimetres, self.Contacts, self.NationalIDs, self.OrgLevelIDs,
 		token, link, past, pending, pending.State(), h.client.Stats(), h.config, h.config.Keys, h.config.Environment, h.client.HTTPClient(user),
 		h.client.HTTPClient(user).Transport, h.client.TokenSource(user), h.client.Web(pkb.WebConfig{User: func(*http.Request) string { return user }}),
 		pkb.Candidate{AppUserID: user, PublicID: id, Linked: id, Self: self},
 		pkb.Event{Kind: pkb.EventLinked, AppUserID: user, Err: errors.New("an error")}, &pkb.SharedRecordError{AppUserIDs: []string{user}},
-		resp.Request.Header, resp.Header,
+		headers,
 	} {
 		h.value(v)
 	}
@@ -334,6 +346,9 @@ func (h *host) values(ctx context.Context) error {
 			return err
 		}
 		h.value(l)
+	}
+	if err := h.record(ctx, patient); err != nil {
+		return err
 	}
 	record, err := h.store.Load(ctx, user)
 	if err != nil {
@@ -346,8 +361,44 @@ func (h *host) values(ctx context.Context) error {
 	return nil
 }
 
-// get calls users/self through the client for one user.
-func (h *host) get(ctx context.Context, user string) (*http.Response, error) {
+// record prints what a host gets of a patient's FHIR resources.
+func (h *host) record(ctx context.Context, patient *pkb.Patient) error {
+	finding := fmt.Sprintf(`{"resourceType":"Observation","id":"finding","status":"unknown","category":[{"coding":[{"system":%q,"code":"LABORATORY"}]}],`+
+		`"code":{"text":%q},"subject":{"reference":"Patient/%s","display":%[2]q},"valueString":%[2]q,"comment":%[2]q}`,
+		fhir.ObservationCategorySystem, h.canaries, h.patients[0].PublicID)
+	if err := h.server.AddResource(h.patients[0], []byte(finding)); err != nil {
+		return err
+	}
+	found := 0
+	for observation, err := range patient.Observations(ctx, pkb.Laboratory) {
+		if err != nil {
+			return err
+		}
+		found++
+		h.value(observation)
+		h.Add("values", PrintFmt(observation.Reveal()))
+	}
+	for resource, err := range patient.Search(ctx, "Observation", url.Values{"category": {fhir.ObservationCategorySystem + "|LABORATORY"}}) {
+		if err != nil {
+			return err
+		}
+		found++
+		h.value(resource)
+	}
+	if found != 2 {
+		return fmt.Errorf("%d resources were read, want one twice", found)
+	}
+	demographics, err := patient.Demographics(ctx)
+	if err != nil {
+		return err
+	}
+	h.value(demographics)
+	return nil
+}
+
+// get calls users/self through the client for one user, and returns the header
+// of the answer's request.
+func (h *host) get(ctx context.Context, user string) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.server.URL()+"/json/users/self", nil)
 	if err != nil {
 		return nil, err
@@ -357,7 +408,7 @@ func (h *host) get(ctx context.Context, user string) (*http.Response, error) {
 		return nil, err
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	return resp, errors.Join(err, resp.Body.Close())
+	return resp.Request.Header, errors.Join(err, resp.Body.Close())
 }
 
 // faults are answers that speak of the patient, in every shape, and none.
@@ -443,10 +494,21 @@ func (h *host) calls(ctx context.Context) error {
 		_, err = patient.Purview(ctx)
 		h.failed(err)
 		h.server.ClearFaults()
+		h.server.Next(pkbtest.Facade, fault, fault)
+		for _, err := range patient.Observations(ctx, pkb.Laboratory) {
+			h.failed(err)
+		}
+		h.server.ClearFaults()
 		h.server.Next(pkbtest.Self, fault, fault)
-		resp, err := h.get(ctx, user)
+		_, err = patient.Get(ctx, "/json/users/self", url.Values{"of": {h.canaries}})
+		h.failed(err)
+		_, err = patient.Get(ctx, "/json/"+h.canaries, nil)
+		h.failed(err)
+		h.server.ClearFaults()
+		h.server.Next(pkbtest.Self, fault, fault)
+		headers, err := h.get(ctx, user)
 		if err == nil {
-			h.Add("values", fmt.Sprintf("%+v", resp.Request.Header))
+			h.Add("values", PrintFmt(headers))
 		} else if found, ok := errors.AsType[*url.Error](err); !ok || found.Err == nil || strings.Contains(found.Err.Error(), "pkb: ") {
 			h.failed(err) // what net/http itself says of a server's header is the host's to print
 		}
@@ -738,6 +800,7 @@ func (h *host) inputs(context.Context) error {
 	parsers := []func(string) error{
 		func(s string) error { _, err := pkb.ParsePending("p1." + s); return err },
 		func(s string) error { _, err := pkb.ParsePublicID(s); return err },
+		func(s string) error { _, err := pkb.ParseNHSNumber("x" + s); return err },
 		func(s string) error { _, err := pkb.ParseDate(s); return err },
 		func(s string) error { _, err := pkb.ParseKeyring("key-9:" + s); return err },
 		func(s string) error { _, err := pkb.ParseKeyring(s); return err },

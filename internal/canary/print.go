@@ -95,7 +95,7 @@ func printLogged(v any) string {
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
 		logger := slog.New(handler)
 		logger.Info("m", "v", v)
-		logger.With("v", v).WithGroup("g").With("v", v).Info("m", slog.Group("h", "v", v, slog.Any("w", []any{v})))
+		logger.With("v", v).WithGroup("g").With("v", v).Info("m", slog.Group("h", "v", v, "w", []any{v}))
 		logger.LogAttrs(context.Background(), slog.LevelError, "m", slog.Attr{Key: "v", Value: slog.AnyValue(v)})
 	}
 	fmt.Fprint(&b, v)
@@ -122,16 +122,17 @@ func PrintChain(err error) string {
 	if err == nil {
 		return ""
 	}
-	text := Print(err) + err.Error() + "\n"
+	var b strings.Builder
+	b.WriteString(Print(err) + err.Error() + "\n")
 	switch err := err.(type) { //nolint:errorlint // each error of the chain has its turn
 	case interface{ Unwrap() error }:
-		text += PrintChain(err.Unwrap())
+		b.WriteString(PrintChain(err.Unwrap()))
 	case interface{ Unwrap() []error }:
 		for _, behind := range err.Unwrap() {
-			text += PrintChain(behind)
+			b.WriteString(PrintChain(behind))
 		}
 	}
-	return text
+	return b.String()
 }
 
 // PrintAll prints a value and every value of a type of this module that can be

@@ -129,8 +129,8 @@ func forms(text string) map[string]string {
 		" in a path":          url.PathEscape(text),
 		" in HTML":            html.EscapeString(text),
 		" quoted":             strings.Trim(fmt.Sprintf("%q", text), `"`),
-		" as bytes":           strings.Trim(fmt.Sprint([]byte(text)), "[]"),
-		" as a list of bytes": strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(text)), " ", ","), "[]"),
+		" as bytes":           strings.Trim(fmt.Sprintf("%d", []byte(text)), "[]"),
+		" as a list of bytes": strings.Trim(strings.ReplaceAll(fmt.Sprintf("%d", []byte(text)), " ", ","), "[]"),
 		" as bytes in Go":     strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(text)), "[]byte{"), "}"),
 	}
 	if quoted, err := json.Marshal(text); err == nil {

@@ -33,7 +33,7 @@ func TestSearchFindsEveryForm(t *testing.T) {
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("m", "v", secret)
 	for name, text := range map[string]string{
 		"plain": "x" + secret + "y", "%x": fmt.Sprintf("%x", secret), "%X": fmt.Sprintf("%X", secret), "% x": fmt.Sprintf("% x", secret), "%q": fmt.Sprintf("%q", secret),
-		"%v of bytes": fmt.Sprint([]byte(secret)), "%#v of bytes": fmt.Sprintf("%#v", []byte("x"+secret+"y")), "JSON": string(marshalled), "log": logged.String(),
+		"%v of bytes": fmt.Sprintf("%v", []byte(secret)), "%#v of bytes": fmt.Sprintf("%#v", []byte("x"+secret+"y")), "JSON": string(marshalled), "log": logged.String(),
 		"query": url.QueryEscape(secret), "path": url.PathEscape(secret), "NHS number": "number " + nhs + ".", "spaced": "999 100 0011",
 	} {
 		if len(s.Find(text)) == 0 {

@@ -76,7 +76,7 @@ func mutate(ctx context.Context, out io.Writer, wanted *regexp.Regexp, together 
 	if err != nil {
 		return figures{}, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	if caught, output, err := try(ctx, root, work, 0, mutation{name: "none", dir: "internal/custody"}); err != nil || caught != "" {
 		return figures{}, fmt.Errorf("the tests do not pass as it is, so a failure shows nothing: %s%w\n%s", caught, err, output)
 	}
@@ -168,7 +168,7 @@ func findRoot() (string, error) {
 		return "", err
 	}
 	for {
-		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(text), "module github.com/betawerk/pkb-go\n") {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(text), "module github.com/betawerk/pkb-go\n") { //nolint:gosec // the clone it runs in
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
