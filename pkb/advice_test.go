@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,13 @@ import (
 // failing is a store whose Save fails after so many have passed.
 type failing struct {
 	tokenstore.Store
-	passes int
+	passes atomic.Int64
+}
+
+func newFailing(passes int64) *failing {
+	f := &failing{Store: tokenstore.NewMemory()}
+	f.passes.Store(passes)
+	return f
 }
 
 var errFull = fmt.Errorf("of a test: %w", sqlstore.ErrFull)
@@ -43,7 +50,7 @@ var errFull = fmt.Errorf("of a test: %w", sqlstore.ErrFull)
 func (f *failing) Volatile() bool { return true }
 
 func (f *failing) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
-	if f.passes--; f.passes < 0 {
+	if f.passes.Add(-1) < 0 {
 		return tokenstore.Record{}, errFull
 	}
 	return f.Store.Save(ctx, r)
@@ -136,13 +143,13 @@ var met = map[string]func(*testing.T) error{
 		return second(r.Token(t.Context(), user))
 	},
 	"`ErrTryLater` as `*TryLaterError`: new tokens are not saved yet": func(t *testing.T) error {
-		store := &failing{Store: tokenstore.NewMemory(), passes: 1 << 20}
+		store := newFailing(1 << 20)
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
 		r.link(t, user, r.patient)
 		r.pkb.Advance(sold)
-		store.passes = 1 // the intent
+		store.passes.Store(1) // the intent
 		err := second(r.Token(t.Context(), user))
-		store.passes = 1 << 20
+		store.passes.Store(1 << 20)
 		time.Sleep(time.Minute) // of the bubble: the flight ends
 		return err
 	},
@@ -286,7 +293,7 @@ var met = map[string]func(*testing.T) error{
 	"`*APIError`: an answer that cannot be read": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
 	"`*APIError`: any other status":              func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
 	"`ErrStore`, of tokens that were just issued": func(t *testing.T) error {
-		store := &failing{Store: tokenstore.NewMemory(), passes: 1} // the reservation
+		store := newFailing(1) // the reservation
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
 		pending, query := r.approve(t, user, r.patient)
 		return second(r.Complete(t.Context(), user, pending, query))
