@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/custody"
@@ -101,6 +103,14 @@ func ending(err error) string {
 		}
 	}
 	return "host's turn: see what is behind it"
+}
+
+// inTime makes "later" a time, if PKB has told one.
+func inTime(ending string, wait time.Duration) string {
+	if before, ok := strings.CutSuffix(ending, " later"); ok && wait > 0 {
+		return before + " in " + wait.String()
+	}
+	return ending
 }
 
 func is(target error) func(error) bool {
@@ -375,7 +385,7 @@ var advices = []advised{
 			TurnPatient, "A renewed approval turned out to be another patient's, after the old link had ended.",
 			tellRelink, "Nothing; the patient approves with the account that was linked first, or the user unlinks.",
 		},
-		met: "approve as another patient while `pkbtest.Drop` keeps Purview silent, then `Server.EndSessions` of the first, and `Server.Advance` past the token's life; or `&pkb.RelinkError{Cause: pkb.CauseWrongPatient}`",
+		met: "approve as another patient with `Config.Retries` of -1, while `pkbtest.Drop` keeps Purview silent, then `Server.EndSessions` of the first, and `Server.Advance` past the token's life; or `&pkb.RelinkError{Cause: pkb.CauseWrongPatient}`",
 	},
 	{
 		name: "`ErrRelinkRequired`", matches: is(ErrRelinkRequired), status: http.StatusConflict,
@@ -401,9 +411,11 @@ var advices = []advised{
 		met:  "`pkbtest.Refuse(\"USER_TYPE_NOT_PERM\")` at `pkbtest.Self`",
 	},
 	{
-		name: "`*APIError` of the code exchange: the code was refused", matches: isAPI(func(e *APIError) bool { return e.Code == "invalid_grant" }), status: http.StatusBadGateway,
+		name: "`*APIError`: the code was refused, or the session is over", matches: isAPI(func(e *APIError) bool {
+			return e.Code == "invalid_grant" || e.Code == fhir.SessionExpired || e.Code == fhir.SessionInvalid
+		}), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnPatient, "PKB rejected the code (invalid_grant): it was used or has expired.",
+			TurnPatient, "PKB rejected the code (invalid_grant): it was used or has expired; or the session ended while the link was made.",
 			"Your record could not be linked. Please go back and start again.",
 			"Nothing for one patient. If it happens to all, compare the redirect URI with what PKB has registered.",
 		},
@@ -444,32 +456,45 @@ var advices = []advised{
 			"Call PKB less often; `APIError.RetryAfter` says how long to wait, if PKB did.",
 		},
 		ends: "the link is kept; nobody's turn: slow down and try again later",
-		met:  "`pkbtest.Respond(429, \"\", \"\")` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 429}`",
+		met:  "`Config.Retries` of -1, and `pkbtest.Respond(429, \"\", \"\")` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 429}`",
 	},
 	{
-		name: "`*APIError`: no answer, or PKB is down", matches: isAPI(func(e *APIError) bool { return e.Status == 0 || e.Status >= 500 }), status: http.StatusBadGateway,
+		name: "`*APIError`: no answer, or PKB is down", matches: isAPI(func(e *APIError) bool { return e.Status == 0 || e.Status >= 500 || e.passes() }), status: http.StatusBadGateway,
 		Advice: Advice{
 			TurnWait, "PKB could not be reached, did not answer in time, or says that it is down. The link is kept.", tellLater,
 			"Nothing, unless it lasts: then see whether PKB can be reached from here.",
 		},
 		ends: "the link is kept; nobody's turn: try again later",
-		met:  "`pkbtest.Drop` or `pkbtest.Respond(503, …)` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 503}`",
+		met:  "`Config.Retries` of -1, and `pkbtest.Drop` or `pkbtest.Respond(503, …)` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 503}`",
+	},
+	{
+		name: "`ErrNotFound` as `*APIError`", matches: is(ErrNotFound), status: http.StatusNotFound,
+		Advice: Advice{
+			TurnWait, "The resource that was asked for by its id is not there, or not for this patient. The link is kept.",
+			"This part of your record could not be found.", doNothing,
+		},
+		ends: "the link is kept; nobody's turn: the resource is not there, or not for this patient",
+		met:  "`Patient.Organization` with an id that was not added with `Server.AddResource`",
 	},
 	{
 		name: "`*APIError`: nothing at this address", matches: isAPI(func(e *APIError) bool {
-			return e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed || e.Status >= 300 && e.Status < 400
+			switch e.Status {
+			case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+				return true
+			}
+			return e.Status >= 300 && e.Status < 400
 		}), status: http.StatusBadGateway,
 		Advice: Advice{
 			TurnHost, "There is nothing at this address, or it sends elsewhere. Redirects are not followed.", tellOurs,
-			"Check the addresses of the environment with PKB.",
+			"Check the path that you gave to `Patient.Get`, and the addresses of the environment with PKB.",
 		},
-		ends: "host's turn: check the addresses of the environment",
+		ends: "host's turn: check the path and the addresses of the environment",
 		met:  "`pkbtest.Respond(404, \"\", \"\")` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 404}`",
 	},
 	{
 		name: "`ErrTokenRefused` as `*APIError`", matches: is(ErrTokenRefused), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnPKB, "PKB answers 401 to a token that it has just issued in place of another one. The link is kept.", tellOurs,
+			TurnPKB, "PKB answers 401, or 403 with a code about the token, to a token that it has just issued in place of another one. The link is kept.", tellOurs,
 			"If it lasts, report it to PKB, and let the patient approve again.",
 		},
 		ends: "the link is kept; PKB's turn: it rejects a token that it has just issued",
@@ -492,6 +517,17 @@ var advices = []advised{
 		},
 		ends: "the link is kept; PKB's turn: the answer is not what its pages describe",
 		met:  "`pkbtest.Respond(200, \"text/html\", \"<html>\")` at `pkbtest.Self`",
+	},
+	{
+		name: "`*APIError`: the request is not accepted", matches: isAPI(func(e *APIError) bool {
+			return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
+		}), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "PKB does not accept the request (400 or 422), and its code, if there is one, says why. The link is kept.", tellOurs,
+			"Check the path and the parameters that you gave to `Patient.Get`.",
+		},
+		ends: "the link is kept; host's turn: PKB does not accept the request; check its path and parameters",
+		met:  "`pkbtest.Respond(400, \"\", \"\")` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 400}`",
 	},
 	{
 		name: "`*APIError`: any other status", matches: isAPI(func(*APIError) bool { return true }), status: http.StatusBadGateway,
@@ -552,6 +588,30 @@ var advices = []advised{
 			"Nothing while a process ends. Otherwise make a new client, and close it last.",
 		},
 		met: "`Client.Close`, then any call; or `pkb.ErrClosed`",
+	},
+	{
+		name: "`ErrPath`", matches: is(ErrPath), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "The path given to `Patient.Get` is not one of PKB's. Nothing was sent.", tellOurs,
+			"Mend the path: it begins with /json/ or /fhir/, and leads nowhere else.",
+		},
+		met: "`Patient.Get` with the path `\"https://elsewhere.example/\"`; or `pkb.ErrPath`",
+	},
+	{
+		name: "`ErrSearch` as `*SearchError`", matches: is(ErrSearch), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "A search or a read asks for what PKB does not offer, or lacks what it requires. Nothing was sent.", tellOurs,
+			"Mend the call: the error names the parameter and says what is wrong with it.",
+		},
+		met: "`Patient.Observations` without a category; or `&pkb.SearchError{}`",
+	},
+	{
+		name: "`ErrPaging` as `*PagingError`", matches: is(ErrPaging), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnPKB, "The pages of a search lead to another server, round in a circle, or to no end. What was read before is right, and not all. No token was sent elsewhere.",
+			"Your record could not be read to its end. Please try again in a while.", "Report it to PKB, and see whether a proxy changes its answers.",
+		},
+		met: "`pkbtest.Rewrite` of the link to the next page, at `pkbtest.Facade`; or `&pkb.PagingError{Reason: pkb.PageCycle}`",
 	},
 	{
 		name: "`ErrNoList`", matches: is(ErrNoList), status: http.StatusBadGateway,

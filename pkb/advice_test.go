@@ -4,6 +4,7 @@
 package pkb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -103,7 +104,7 @@ func refreshMeets(t *testing.T, faults ...pkbtest.Fault) error {
 
 // callMeets links a user and calls Self into a fault.
 func callMeets(t *testing.T, faults ...pkbtest.Fault) error {
-	r := newRig(t)
+	r := newRig(t, withConfig(func(c *pkb.Config) { c.Retries = -1 }))
 	r.link(t, user, r.patient)
 	r.pkb.Next(pkbtest.Self, faults...)
 	return second(r.ForUser(user).Self(t.Context()))
@@ -252,7 +253,7 @@ var met = map[string]func(*testing.T) error{
 		return refreshMeets(t, pkbtest.Respond(403, "application/json", `{"error":"invalid_grant","error_description":"ACCESS_FROZEN_OUTWARD"}`))
 	},
 	"`ErrRelinkRequired` as `*RelinkError`: `CauseWrongPatient`": func(t *testing.T) error {
-		r := newRig(t)
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Retries = -1 }))
 		r.link(t, user, r.patient)
 		r.pkb.Next(pkbtest.Purview, pkbtest.Drop())
 		r.link(t, user, r.pkb.AddPatient(pkbtest.Patient{}))
@@ -270,7 +271,7 @@ var met = map[string]func(*testing.T) error{
 	"`*APIError`: not for this type of user": func(t *testing.T) error {
 		return callMeets(t, pkbtest.Refuse("USER_TYPE_NOT_PERM"))
 	},
-	"`*APIError` of the code exchange: the code was refused": func(t *testing.T) error {
+	"`*APIError`: the code was refused, or the session is over": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(time.Minute) })
 	},
 	"`*APIError` of the code exchange: PKB refuses the application": func(t *testing.T) error {
@@ -291,7 +292,33 @@ var met = map[string]func(*testing.T) error{
 	},
 	"`*APIError`: not permitted":                 func(t *testing.T) error { return callMeets(t, pkbtest.Refuse("NO_CONSENT")) },
 	"`*APIError`: an answer that cannot be read": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
-	"`*APIError`: any other status":              func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
+	"`*APIError`: the request is not accepted":   func(t *testing.T) error { return callMeets(t, pkbtest.Respond(400, "", "")) },
+	"`ErrPath`": func(t *testing.T) error {
+		return second(newRig(t).ForUser(user).Get(t.Context(), "https://elsewhere.example/", nil))
+	},
+	"`ErrNotFound` as `*APIError`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		return second(r.ForUser(user).Organization(t.Context(), "org-1"))
+	},
+	"`ErrSearch` as `*SearchError`": func(t *testing.T) error {
+		for _, err := range newRig(t).ForUser(user).Observations(t.Context(), "") {
+			return err
+		}
+		return nil
+	},
+	"`ErrPaging` as `*PagingError`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.pkb.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+			return bytes.Replace(body, []byte(`"type":"searchset"`), []byte(`"type":"searchset","link":[{"relation":"next","url":"https://elsewhere.example/"}]`), 1)
+		}))
+		for _, err := range r.ForUser(user).Appointments(t.Context()) {
+			return err
+		}
+		return nil
+	},
+	"`*APIError`: any other status": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
 	"`ErrStore`, of tokens that were just issued": func(t *testing.T) error {
 		store := newFailing(1) // the reservation
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
@@ -565,6 +592,7 @@ var below = map[string]string{
 	"sqlstore.ErrReadOnly":    "Point the `*sql.DB` at the primary.",
 	"sqlstore.ErrRefused":     "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
 	"sqlstore.ErrUnavailable": "See to the database. What was sent and may be done is found out by the library.",
+	"fhir.ErrDateTime":        "See what PKB sends in its place; if it is not FHIR, report it to PKB.",
 	"fhir.ErrMalformed":       "See whether a proxy answers in PKB's place; if not, report it to PKB.",
 	"fhir.ErrPurview":         "Report it to PKB: each patient has one record.",
 	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, mend what it was given.",

@@ -46,7 +46,7 @@ func (c *Client) call(ctx context.Context, hc *http.Client, op, method, url, med
 		wait := backOff(n, failed.RetryAfter)
 		if !pause(ctx, wait) {
 			if ctx.Err() != nil { // cancelled meanwhile; what PKB said stays
-				failed.Err = ctx.Err()
+				failed.Err = quiet(ctx.Err())
 			}
 			return nil, failed
 		}
@@ -109,7 +109,7 @@ func (c *Client) once(ctx context.Context, hc *http.Client, op, method, url, med
 	}
 	req, err := http.NewRequestWithContext(ctx, method, url, reader)
 	if err != nil {
-		return nil, &APIError{Operation: op, Err: &answerError{what: "the address is not usable", cause: err}}
+		return nil, &APIError{Operation: op, Err: newAnswerError("the address is not usable", err)}
 	}
 	req.Header.Set("Accept", mediaType)
 	if body != nil {
@@ -123,7 +123,7 @@ func (c *Client) once(ctx context.Context, hc *http.Client, op, method, url, med
 		if sent, ok := errors.AsType[*neturl.Error](err); ok {
 			err = sent.Err // without the address, which can name somebody
 		}
-		return nil, &APIError{Operation: op, Err: err}
+		return nil, &APIError{Operation: op, Err: quiet(err)}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -132,7 +132,7 @@ func (c *Client) once(ctx context.Context, hc *http.Client, op, method, url, med
 		code, outcome := responseCode(data)
 		return nil, &APIError{
 			Operation: op, Status: resp.StatusCode, Code: code, Outcome: outcome, RequestID: requestID(resp.Header),
-			RetryAfter: retryAfter(resp.Header, c.cfg.Now()),
+			RetryAfter: retryAfter(resp.Header, c.cfg.Now()), excerpt: c.debugExcerpt(resp.StatusCode, data),
 		}
 	}
 	data, err := readUpTo(maxAnswer, resp)
@@ -145,7 +145,7 @@ func (c *Client) once(ctx context.Context, hc *http.Client, op, method, url, med
 	default:
 		return data, nil
 	}
-	return nil, &APIError{Operation: op, Status: resp.StatusCode, RequestID: requestID(resp.Header), Err: err}
+	return nil, &APIError{Operation: op, Status: resp.StatusCode, RequestID: requestID(resp.Header), Err: quiet(err)}
 }
 
 // readUpTo reads a body up to one byte more than most.
@@ -160,7 +160,7 @@ func readUpTo(most int64, resp *http.Response) ([]byte, error) {
 func unpackError(err error) error {
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
-		return &answerError{what: "the answer cannot be unpacked", cause: err}
+		return newAnswerError("the answer cannot be unpacked", err)
 	}
 	return err
 }
@@ -178,7 +178,7 @@ func instead(op string, data []byte, what string, cause error) *APIError {
 	if outcome != nil {
 		what = "an operation outcome came instead of the data"
 	}
-	return &APIError{Operation: op, Status: http.StatusOK, Code: code, Outcome: outcome, Err: &answerError{what: what, cause: cause}}
+	return &APIError{Operation: op, Status: http.StatusOK, Code: code, Outcome: outcome, Err: newAnswerError(what, cause)}
 }
 
 // requestID returns the id that a server gave the request, for its support to

@@ -46,7 +46,7 @@ func (q *queue) enter(ctx context.Context, appUserID string) (*turn, error) {
 		return &turn{queue: q, line: l, appUserID: appUserID}, nil
 	case <-ctx.Done():
 		q.goAway(l, appUserID)
-		return nil, &answerError{what: busy, cause: ctx.Err()}
+		return nil, newAnswerError(busy, ctx.Err())
 	}
 }
 

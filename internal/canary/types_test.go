@@ -150,7 +150,8 @@ func types(t *testing.T) map[string][]looks {
 		"fhir.OperationOutcome": {{
 			value: outcome, fmt: "OperationOutcome(1 issues, NO_CONSENT)", log: "OperationOutcome(1 issues, NO_CONSENT)", json: `"OperationOutcome(1 issues, NO_CONSENT)"`,
 		}},
-		"fhir.Issue": {{value: outcome.Issues[0], fmt: "Issue[redacted]", log: "Issue[redacted]", json: `"Issue[redacted]"`}},
+		"fhir.Redacted": {text(fhir.Redacted{}), text(&fhir.Redacted{})},
+		"fhir.Issue":    {{value: outcome.Issues[0], fmt: "Issue[redacted]", log: "Issue[redacted]", json: `"Issue[redacted]"`}},
 
 		"tokenstore.Blob":   {{value: record.Sealed, fmt: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed)), log: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed))}},
 		"tokenstore.Memory": {same(store, "tokenstore.Memory")},
@@ -332,7 +333,7 @@ func redacting(t *testing.T, dir string) (names []string) {
 		}
 		for _, decl := range file.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || fn.Recv == nil || !slices.Contains([]string{"Format", "GoString", "LogValue", "MarshalJSON", "MarshalText"}, fn.Name.Name) {
+			if !ok || fn.Recv == nil || !slices.Contains([]string{"Format", "GoString", "LogValue", "MarshalJSON"}, fn.Name.Name) {
 				continue
 			}
 			receiver := fn.Recv.List[0].Type

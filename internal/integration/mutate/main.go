@@ -6,8 +6,8 @@
 //
 //	go run ./internal/integration/mutate
 //
-// It finds the types by their methods: whatever has Format, GoString, LogValue,
-// MarshalJSON or MarshalText in a package that hosts or tokens meet. Those
+// It finds the types by their methods: whatever has Format, GoString, LogValue or
+// MarshalJSON in a package that hosts or tokens meet. Those
 // methods are taken out of a copy of the source that only the compiler sees (go
 // test -overlay); beside them, the few lines that keep others' words out of
 // errors and logs are changed one by one. Each mutation is printed, with the test

@@ -30,16 +30,19 @@ type mutation struct {
 // directories have types that hosts or tokens meet.
 var directories = []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody"}
 
-// redacting are the methods that say how a value prints. String alone does not
-// make a type one that redacts itself.
-var redacting = []string{"Format", "GoString", "LogValue", "MarshalJSON", "MarshalText"}
+// redacting are the methods that make a type one that redacts itself, and texts
+// those that go with them.
+var (
+	redacting = []string{"Format", "GoString", "LogValue", "MarshalJSON"}
+	texts     = []string{"String", "MarshalText"}
+)
 
 // lines keep what others say out of errors, logs, requests and excerpts.
 var lines = []struct{ name, file, before, after string }{
 	{"errors of others speak in chains", "pkb/errors.go", "return &unspoken{says: says, cause: func() error { return err }}", "return err"},
 	{"errors of others speak in texts", "pkb/errors.go", "return tokenwire.Explain(err)", "return err.Error()"},
 	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler()})", ""},
-	{"an answer's request has the token", "pkb/token.go", "resp.Request = req", "_ = req"},
+	{"an answer's request has the token", "pkb/token.go", "resp.Request = req //", "_ = req //"},
 	{"an excerpt has every word", "pkb/excerpt.go", "return left", "return word"},
 	{"an event has the app_user_id", "pkb/events.go", "custody.LinkName(e.AppUserID)", "e.AppUserID + custody.LinkName(\"\")"},
 	{"a log line has the app_user_id", "internal/custody/events.go", "slog.String(\"link\", LinkName(e.User))", "slog.String(\"link\", e.User)"},
@@ -81,7 +84,7 @@ func withoutRedaction(root, dir string) (all []mutation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := make(map[string][]byte)
+	sources := make(map[string][]byte)
 	methods := make(map[string][]method) // by type
 	pkg := ""
 	for _, name := range paths {
@@ -93,7 +96,7 @@ func withoutRedaction(root, dir string) (all []mutation, err error) {
 			return nil, err
 		}
 		file := path.Join(dir, filepath.Base(name))
-		texts[file] = text
+		sources[file] = text
 		fset := token.NewFileSet()
 		parsed, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
@@ -102,7 +105,7 @@ func withoutRedaction(root, dir string) (all []mutation, err error) {
 		pkg = parsed.Name.Name
 		for _, decl := range parsed.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || fn.Recv == nil || fn.Name.Name != "String" && !slices.Contains(redacting, fn.Name.Name) {
+			if !ok || fn.Recv == nil || !slices.Contains(redacting, fn.Name.Name) && !slices.Contains(texts, fn.Name.Name) {
 				continue
 			}
 			receiver := fn.Recv.List[0].Type
@@ -121,16 +124,16 @@ func withoutRedaction(root, dir string) (all []mutation, err error) {
 		}
 	}
 	for _, of := range sortedKeys(methods) {
-		if !slices.ContainsFunc(methods[of], func(m method) bool { return m.name != "String" }) {
+		if !slices.ContainsFunc(methods[of], func(m method) bool { return slices.Contains(redacting, m.name) }) {
 			continue
 		}
 		m := mutation{name: pkg + "." + of + " without its redaction", dir: dir}
-		if m.files, err = without(texts, methods[of], nil); err != nil {
+		if m.files, err = without(sources, methods[of], nil); err != nil {
 			return nil, err
 		}
 		// Others may call String themselves.
 		m.gentler = &mutation{name: m.name, dir: dir}
-		if m.gentler.files, err = without(texts, methods[of], []string{"String"}); err != nil {
+		if m.gentler.files, err = without(sources, methods[of], []string{"String"}); err != nil {
 			return nil, err
 		}
 		all = append(all, m)
@@ -140,14 +143,14 @@ func withoutRedaction(root, dir string) (all []mutation, err error) {
 
 // without returns the files that have the methods, without those that are not
 // kept.
-func without(texts map[string][]byte, methods []method, kept []string) (map[string][]byte, error) {
+func without(sources map[string][]byte, methods []method, kept []string) (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	for _, m := range methods {
 		if slices.Contains(kept, m.name) {
 			continue
 		}
 		if out[m.file] == nil {
-			out[m.file] = bytes.Clone(texts[m.file])
+			out[m.file] = bytes.Clone(sources[m.file])
 		}
 		for i := m.start; i < m.end; i++ { // blanks, so that the others stay where they are
 			if out[m.file][i] != '\n' {
