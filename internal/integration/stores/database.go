@@ -29,18 +29,18 @@ type database struct {
 	// scratch makes an empty one.
 	scratch func(ctx context.Context) (dsn string, drop func() error, err error)
 	// private starts a server of its own; nil where there is no server.
-	private func(ctx context.Context) (*privateServer, error)
+	private func(ctx context.Context) (*services.Server, error)
 }
 
 var (
 	sqliteDatabase   = database{name: "SQLite", dialect: sqlstore.SQLite, driver: &sqlite.Driver{}, scratch: scratchSQLite}
 	postgresDatabase = database{
 		name: "PostgreSQL", dialect: sqlstore.Postgres, driver: &stdlib.Driver{},
-		scratch: services.ScratchPostgres, private: startPostgres,
+		scratch: services.ScratchPostgres, private: services.StartPostgres,
 	}
 	mariaDatabase = database{
 		name: "MariaDB", dialect: sqlstore.MySQL, driver: &mysql.MySQLDriver{},
-		scratch: services.ScratchMariaDB, private: startMariaDB,
+		scratch: services.ScratchMariaDB, private: services.StartMariaDB,
 	}
 	databases = []database{sqliteDatabase, postgresDatabase, mariaDatabase}
 )

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
+	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/storetest"
 )
@@ -179,7 +180,7 @@ func tryDatabase(ctx context.Context, out io.Writer, d database, s size) (r resu
 	}
 	if s.kill && d.private != nil {
 		switch lost, err := killed(ctx, d); {
-		case errors.Is(err, errNotInstalled):
+		case errors.Is(err, services.ErrNotInstalled):
 			fmt.Fprintln(out, err) // so it is not killed
 		case err != nil:
 			return r, err

@@ -220,7 +220,7 @@ func TestKilledServer(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			d.open(t) // skips the test where there is no server at all
 			lost, err := killed(t.Context(), d.database)
-			if errors.Is(err, errNotInstalled) && os.Getenv("PKB_REQUIRE_SERVICES") != "1" {
+			if errors.Is(err, services.ErrNotInstalled) && os.Getenv("PKB_REQUIRE_SERVICES") != "1" {
 				t.Skipf("%v: a server of our own cannot be killed", err)
 			}
 			if err != nil || lost != 0 {

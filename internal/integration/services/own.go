@@ -1,0 +1,214 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package services
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Server is a database server of our own, which may be stopped and killed as
+// often as one likes. Its settings for durability are those it comes with.
+type Server struct {
+	dir, dsn string
+	command  func() *exec.Cmd
+	answers  func(ctx context.Context) error
+	stop     syscall.Signal
+	running  *exec.Cmd
+	ended    chan struct{} // closed when running is no more
+}
+
+// ErrNotInstalled: a server of our own cannot be started here.
+var ErrNotInstalled = errors.New("is not installed here")
+
+// StartPostgres starts a PostgreSQL in a directory of its own. Close it.
+func StartPostgres(ctx context.Context) (*Server, error) {
+	initdb, err := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
+	if err != nil {
+		return nil, err
+	}
+	return newServer(ctx, "postgres", syscall.SIGINT, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
+		data := filepath.Join(s.dir, "data")
+		s.dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
+		s.command = func() *exec.Cmd {
+			c := exec.CommandContext(ctx, filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
+			c.SysProcAttr, c.Dir = as, s.dir
+			return c
+		}
+		s.answers = answers(PostgresDriver, s.dsn, "SELECT 1")
+		return exec.CommandContext(ctx, initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N")
+	})
+}
+
+// StartMariaDB starts a MariaDB in a directory of its own. Close it.
+func StartMariaDB(ctx context.Context) (*Server, error) {
+	daemon, err := find("mariadbd", "/usr/sbin/mariadbd")
+	if err != nil {
+		return nil, err
+	}
+	install, err := find("mariadb-install-db", "/usr/bin/mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	if err := mysql.SetLogger(log.New(io.Discard, "", 0)); err != nil { // it prints what its errors say as well
+		return nil, err
+	}
+	return newServer(ctx, "mysql", syscall.SIGTERM, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
+		data := filepath.Join(s.dir, "data")
+		s.dsn = "root@tcp(127.0.0.1:" + port + ")/pkb"
+		s.command = func() *exec.Cmd {
+			c := exec.CommandContext(ctx, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
+			c.SysProcAttr, c.Dir = as, s.dir
+			return c
+		}
+		s.answers = answers(MariaDBDriver, "root@tcp(127.0.0.1:"+port+")/", "CREATE DATABASE IF NOT EXISTS pkb")
+		return exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	})
+}
+
+// newServer makes a directory that account owns, if this is root, sets a server
+// up in it, on a free port, and starts it.
+func newServer(ctx context.Context, account string, stop syscall.Signal, describe func(s *Server, as *syscall.SysProcAttr, port string) (setup *exec.Cmd)) (s *Server, err error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err = errors.Join(err, listener.Close()); err != nil {
+		return nil, err
+	}
+	s = &Server{stop: stop}
+	if s.dir, err = os.MkdirTemp("", "pkb-server-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	as := &syscall.SysProcAttr{Setpgid: true}
+	if os.Getuid() == 0 {
+		who, err := user.Lookup(account)
+		if err != nil {
+			return nil, err
+		}
+		uid, _ := strconv.ParseUint(who.Uid, 10, 32)
+		gid, _ := strconv.ParseUint(who.Gid, 10, 32)
+		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
+			return nil, err
+		}
+	}
+	setup := describe(s, as, port)
+	setup.SysProcAttr, setup.Dir = as, s.dir
+	if out, err := setup.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(setup.Path), err, out)
+	}
+	return s, s.Start(ctx)
+}
+
+// DSN names the server's database, for sql.Open with PostgresDriver or
+// MariaDBDriver.
+func (s *Server) DSN() string { return s.dsn }
+
+// Start starts a server that was stopped or killed, and waits until it answers.
+func (s *Server) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if s.ended == nil {
+			running, ended := s.command(), make(chan struct{})
+			if err := running.Start(); err != nil {
+				return err
+			}
+			s.running, s.ended = running, ended
+			go func() {
+				_ = running.Wait() // why it ended does not matter
+				close(ended)
+			}()
+		}
+		err := s.answers(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not answer: %w", err)
+		case <-s.ended: // what it left behind when it was killed is still going away
+			s.ended = nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the server as an operator does it: connections are cut, and what
+// was acknowledged is on disk.
+func (s *Server) Stop(ctx context.Context) error {
+	if err := s.running.Process.Signal(s.stop); err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		s.ended = nil
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the server does not stop: %w", ctx.Err())
+	}
+}
+
+// Kill ends the server and all its processes with SIGKILL, if it runs.
+func (s *Server) Kill() {
+	if s.ended == nil {
+		return
+	}
+	_ = syscall.Kill(-s.running.Process.Pid, syscall.SIGKILL)
+	<-s.ended
+	s.ended = nil
+}
+
+// Close kills the server and removes its directory.
+func (s *Server) Close() error {
+	s.Kill()
+	return os.RemoveAll(s.dir)
+}
+
+// find returns the path of a program, which Debian may keep off the PATH.
+func find(name, elsewhere string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	paths, err := filepath.Glob(elsewhere)
+	if err != nil || len(paths) == 0 {
+		return "", fmt.Errorf("%s %w", name, ErrNotInstalled)
+	}
+	slices.Sort(paths)
+	return paths[len(paths)-1], nil
+}
+
+// answers returns a function that sends a server one statement.
+func answers(driver, dsn, statement string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		db, err := sql.Open(driver, dsn)
+		if err != nil {
+			return err
+		}
+		_, err = db.ExecContext(ctx, statement)
+		return errors.Join(err, db.Close())
+	}
+}
