@@ -116,7 +116,8 @@ type Setup struct {
 type Replica struct {
 	Client *pkb.Client
 	Store  *sqlstore.Store
-	db     *sql.DB
+	// DB is the pool.
+	DB *sql.DB
 }
 
 // Open returns a client with a pool of its own; change may change its
@@ -127,7 +128,7 @@ func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
-	r := &Replica{db: db}
+	r := &Replica{DB: db}
 	if r.Store, err = sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres}); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -150,7 +151,7 @@ func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
 func (r *Replica) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return errors.Join(r.Client.Close(ctx), r.db.Close())
+	return errors.Join(r.Client.Close(ctx), r.DB.Close())
 }
 
 // roleVariable tells a process what it is for.
