@@ -45,6 +45,11 @@ func newLink(r tokenstore.Record) Link {
 	}
 }
 
+// LinkName returns the name under which a user's link appears in logs: a short
+// hash of the app_user_id, which is not logged itself. An operator who knows the
+// user finds the log lines by it, and not the other way round.
+func LinkName(appUserID string) string { return custody.LinkName(appUserID) }
+
 // Link returns what is known about a user's link, from the store; PKB is not
 // asked. It returns ErrNotLinked, ErrStore, ErrAppUserID or
 // ErrOtherEnvironment.

@@ -1,0 +1,480 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+	"github.com/betawerk/pkb-go/tokenstore/storetest"
+)
+
+var doctorCommand = &command{
+	name:    "doctor",
+	summary: "check configuration, database, keys, links and PKB, and say how to mend what is wrong",
+	about: `doctor checks, one after the other, what keeps links from working, and says for
+each thing that is wrong how to mend it:
+
+  database   it can be reached, and the table of links is there
+  clock      the database's clock and PKB's agree with this machine's
+  store      the database keeps the promises that links depend on; with -write only,
+             because that makes a table of its own, writes to it, and drops it
+  config     what pkb.New would say
+  redirect   the redirect URI, if you name it with -redirect
+  keys       every link is sealed with a key of the keyring, and opens
+  links      how many are in which state, and for whom they were issued
+  pkb        PKB's four addresses answer (a GET without credentials, which changes
+             nothing), over TLS that is good, with a certificate that lasts
+
+Nothing real is written to and nothing is sent for a patient: to see that a link
+opens, it is sealed anew in memory and the result is thrown away.
+
+In a pipe it prints one JSON document: {"ok", "checks": [{"check", "status",
+"found", "mend"}]} with status ok, warn, fail or skip. The exit code is 1 if a check
+failed, 3 if the database is the reason, and 0 with warnings.`,
+	examples: []string{
+		"pkbctl doctor -db webapp.db -keys webapp.keys",
+		"pkbctl doctor -env sandbox -client-id ID -redirect https://app.example/pkb/callback",
+		"pkbctl doctor -write | jq '.checks[] | select(.status != \"ok\")'",
+	},
+	define: func(fs *flag.FlagSet) func(context.Context, *call) error {
+		d := &doctor{}
+		fs.BoolVar(&d.write, "write", false, "also try what the database promises, in a table of its own")
+		fs.BoolVar(&d.offline, "offline", false, "send nothing to PKB")
+		fs.DurationVar(&d.expiry, "expiry", 14*24*time.Hour, "warn of a certificate that ends within this `time`")
+		return d.run
+	},
+}
+
+// status is what a check has found.
+type status string
+
+const (
+	statusOK   status = "ok"
+	statusWarn status = "warn"
+	statusFail status = "fail"
+	statusSkip status = "skip"
+)
+
+var statusStyles = map[status]style{statusOK: green, statusWarn: yellow, statusFail: red, statusSkip: dim}
+
+// check is one of the doctor's.
+type check struct {
+	Check  string `json:"check"`
+	Status status `json:"status"`
+	Found  string `json:"found"`
+	Mend   string `json:"mend,omitempty"`
+}
+
+// doctor goes through the checks.
+type doctor struct {
+	write, offline bool
+	expiry         time.Duration
+
+	*call
+	db     *database // nil if there is none to look at
+	checks []check
+	// storeFailed: something failed because the database did.
+	storeFailed bool
+}
+
+// add reports one check, on a terminal at once.
+func (d *doctor) add(name string, s status, mend, format string, args ...any) {
+	one := check{name, s, fmt.Sprintf(format, args...), mend}
+	d.checks = append(d.checks, one)
+	if !d.terminal {
+		return
+	}
+	const indent = 16 // "warn  " and the name
+	fmt.Fprintf(d.out, "%s%s %-9s %s\n", d.paint(string(s), statusStyles[s]), strings.Repeat(" ", 5-len(s)), name, wrap(one.Found, d.width(), indent))
+	if mend != "" {
+		fmt.Fprintf(d.out, "%s%s\n", strings.Repeat(" ", indent), d.paint(wrap("mend: "+mend, d.width(), indent), bold))
+	}
+}
+
+func (d *doctor) ok(name, format string, args ...any) { d.add(name, statusOK, "", format, args...) }
+
+// wrap breaks text into lines of a terminal; all but the first are indented.
+func wrap(text string, width, indent int) string {
+	var b strings.Builder
+	at := indent
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case at+1+n > max(width, indent+20):
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
+}
+
+func (d *doctor) run(ctx context.Context, c *call) error {
+	d.call = c
+	d.lookAtDatabase(ctx)
+	if d.db != nil {
+		defer d.db.close()
+		d.lookAtClock(ctx)
+		d.lookAtStore(ctx)
+	}
+	from := d.lookAtConfig(ctx)
+	d.lookAtRedirect(from)
+	if d.db != nil && ctx.Err() == nil {
+		d.lookAtLinks(ctx, from)
+	}
+	switch {
+	case from.Environment == "":
+	case d.offline:
+		d.add("pkb", statusSkip, "", "-offline: PKB was not asked")
+	default:
+		d.lookAtPKB(ctx, environmentNamed(from.Environment))
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	failures := 0
+	for _, one := range d.checks {
+		if one.Status == statusFail {
+			failures++
+		}
+	}
+	if !d.terminal {
+		if err := d.document(struct {
+			OK     bool    `json:"ok"`
+			Checks []check `json:"checks"`
+		}{failures == 0, d.checks}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case d.storeFailed:
+		return &failure{exitStore, errSaid}
+	case failures > 0:
+		return errSaid
+	}
+	return nil
+}
+
+// lookAtDatabase opens it, and leaves d.db nil if that is in vain.
+func (d *doctor) lookAtDatabase(ctx context.Context) {
+	if d.call.db == "" {
+		d.add("database", statusSkip, "", "no database: name it with -db to have it and its links looked at")
+		return
+	}
+	db, err := d.open()
+	if err != nil {
+		d.storeFailed = true
+		d.add("database", statusFail, "write -db as a file, as postgres://user@host/database or as mysql://user@host/database", "%s", clean(err.Error()))
+		return
+	}
+	n, err := db.Count(ctx)
+	if err != nil {
+		db.close()
+		d.storeFailed = true
+		d.add("database", statusFail, mendOf(err), "%s", clean(err.Error()))
+		return
+	}
+	d.db = db
+	d.ok("database", "%s, %d records in %s", dialectNames[db.dialect], n, d.tableName())
+}
+
+func (d *doctor) tableName() string {
+	name := "pkb_links"
+	if d.table != "" {
+		name = d.table
+	}
+	if d.schema != "" {
+		name = d.schema + "." + name
+	}
+	return name
+}
+
+var dialectNames = map[sqlstore.Dialect]string{sqlstore.Postgres: "PostgreSQL", sqlstore.MySQL: "MySQL or MariaDB", sqlstore.SQLite: "SQLite"}
+
+// mendOf says what to do about an error of the database.
+func mendOf(err error) string {
+	for kind, mend := range map[error]string{
+		sqlstore.ErrNoTable:     "call Store.Migrate once, or run Store.Schema with your own tool; or name the table with -table and -schema",
+		sqlstore.ErrRefused:     "check user and password, and grant SELECT, INSERT, UPDATE and DELETE on the table",
+		sqlstore.ErrReadOnly:    "connect to the primary",
+		sqlstore.ErrFull:        "make room",
+		sqlstore.ErrUnavailable: "start the database, and check address and network",
+	} {
+		if errors.Is(err, kind) {
+			return mend
+		}
+	}
+	return "check the address of -db, and the log of the database"
+}
+
+// lookAtClock compares the database's clock with this machine's.
+func (d *doctor) lookAtClock(ctx context.Context) {
+	query := ""
+	switch d.db.dialect {
+	case sqlstore.SQLite:
+		d.ok("clock", "the database is on this machine")
+		return
+	case sqlstore.Postgres:
+		query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
+	case sqlstore.MySQL:
+		query = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+	}
+	var micros int64
+	before := now()
+	if err := d.db.db.QueryRowContext(ctx, query).Scan(&micros); err != nil {
+		d.add("clock", statusWarn, "ask it by hand", "the database does not tell the time")
+		return
+	}
+	d.judgeClock("the database's", time.UnixMicro(micros), before, now())
+}
+
+// What clocks may differ by: replicas judge each other's leases by their own
+// clocks, and the library allows for a minute.
+const (
+	skewNoticed = 5 * time.Second
+	skewTooMuch = time.Minute
+)
+
+// judgeClock compares a clock that was read between before and after.
+func (d *doctor) judgeClock(whose string, there, before, after time.Time) {
+	skew := there.Sub(before.Add(after.Sub(before) / 2)).Round(10 * time.Millisecond)
+	off := fmt.Sprintf("%s clock is %v ahead of this machine's", whose, skew)
+	if skew < 0 {
+		off = fmt.Sprintf("%s clock is %v behind this machine's", whose, -skew)
+	}
+	const mend = "let all machines keep their clocks with NTP; more than a minute breaks the lease between replicas"
+	switch {
+	case skew.Abs() > skewTooMuch:
+		d.add("clock", statusFail, mend, "%s", off)
+	case skew.Abs() > skewNoticed:
+		d.add("clock", statusWarn, mend, "%s", off)
+	default:
+		d.ok("clock", "%s clock agrees with this machine's, within %v", whose, skewNoticed)
+	}
+}
+
+// lookAtStore runs the contract of a store in a table that is made for it.
+func (d *doctor) lookAtStore(ctx context.Context) {
+	if !d.write {
+		d.add("store", statusSkip, "", "what the database promises was not tried: -write does, in a table of its own")
+		return
+	}
+	cfg := sqlstore.Config{Dialect: d.db.dialect, Schema: d.schema, Table: "pkb_links_check_" + strings.ToLower(rand.Text()[:10])}
+	scratch, err := sqlstore.New(d.db.db, cfg)
+	if err == nil {
+		defer func() {
+			name := cfg.Table
+			if cfg.Schema != "" {
+				name = cfg.Schema + "." + name
+			}
+			if _, err := d.db.db.ExecContext(context.WithoutCancel(ctx), "DROP TABLE IF EXISTS "+name); err != nil {
+				d.add("store", statusWarn, "drop it by hand", "the table %s is left behind", name)
+			}
+		}()
+		err = scratch.Migrate(ctx)
+	}
+	if err != nil {
+		d.add("store", statusFail, mendOf(err), "a table to try could not be made: %s", clean(err.Error()))
+		return
+	}
+	results, err := storetest.Check(ctx, func() (tokenstore.Store, error) { return sqlstore.New(d.db.db, cfg) })
+	if err != nil {
+		d.add("store", statusFail, mendOf(err), "%s", clean(err.Error()))
+		return
+	}
+	broken := 0
+	for _, r := range results {
+		if len(r.Problems) > 0 && ctx.Err() == nil {
+			broken++
+			d.add("store", statusFail, "compare the database's settings with the documentation of sqlstore: "+r.Why, "%s: %s", r.Name, clean(r.Problems[0]))
+		}
+	}
+	if broken == 0 {
+		d.ok("store", "the database keeps all %d promises of a store", len(results))
+	}
+}
+
+// lookAtConfig says what pkb.New says, and returns for whom it is.
+func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
+	from = issuer{d.env, d.clientID}
+	if d.env != "" {
+		from.Environment = environmentNamed(d.env).Name
+	}
+	whence := ""
+	if d.db != nil && (d.env == "" || d.clientID == "") {
+		if found, err := d.issuer(ctx, d.db); err == nil {
+			from, whence = found, " (as the links say)"
+		} else {
+			d.add("config", statusWarn, "name them with -env and -client-id", "%s", err.Error())
+		}
+	}
+	cfg := d.config(from)
+	if from.Environment == "" {
+		cfg.Environment = pkb.Environment{}
+	}
+	cfg.Store = tokenstore.NewMemory() // keys and database have checks of their own
+	_, err := pkb.New(cfg)
+	mistakes := configErrors(err)
+	for _, m := range mistakes {
+		d.add("config", statusFail, mendOfField(m.Field), "%s %s", m.Field, m.Problem)
+	}
+	if len(mistakes) == 0 {
+		d.ok("config", "%s%s", from, whence)
+	}
+	return from
+}
+
+// configErrors returns all of New's complaints.
+func configErrors(err error) (all []*pkb.ConfigError) {
+	var one *pkb.ConfigError
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what New joins is looked at one by one
+	switch {
+	case ok:
+		for _, e := range joined.Unwrap() {
+			all = append(all, configErrors(e)...)
+		}
+	case errors.As(err, &one):
+		all = append(all, one)
+	}
+	return all
+}
+
+func mendOfField(field string) string {
+	name, _, _ := strings.Cut(field, ".")
+	switch name {
+	case "Environment":
+		return "give -env sandbox, production or an address; in your program, Config.Environment"
+	case "ClientID":
+		return "give -client-id, the User Client id that PKB issued to you; in your program, Config.ClientID"
+	case "RedirectURL":
+		return "give -redirect, as registered with PKB; in your program, Config.RedirectURL"
+	}
+	return "set Config." + field
+}
+
+// lookAtRedirect looks at the redirect URI as PKB and a browser will.
+func (d *doctor) lookAtRedirect(from issuer) {
+	if d.redirect == "" {
+		d.add("redirect", statusSkip, "", "no redirect URI: name it with -redirect to have it looked at")
+		return
+	}
+	cfg := d.config(issuer{"sandbox", "client"})
+	cfg.RedirectURL, cfg.Store = d.redirect, tokenstore.NewMemory()
+	_, err := pkb.New(cfg)
+	for _, m := range configErrors(err) {
+		d.add("redirect", statusFail, mendOfField(m.Field), "it %s", m.Problem)
+		return
+	}
+	s, mend, found := judgeRedirect(d.redirect, from.Environment == pkb.Production().Name)
+	d.add("redirect", s, mend, "%s", found)
+}
+
+// lookAtLinks looks at every record once.
+func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
+	byState, byKey, byIssuer := map[tokenstore.State]int{}, map[string]int{}, map[issuer]int{}
+	late := 0
+	at := now()
+	for r, err := range d.db.records(ctx) {
+		if err != nil {
+			d.storeFailed = true
+			d.add("links", statusFail, mendOf(err), "%s", clean(err.Error()))
+			return
+		}
+		byState[r.State]++
+		byIssuer[issuer{r.Environment, r.ClientID}]++
+		if len(r.Sealed) > 0 {
+			byKey[r.KeyID]++
+		}
+		if isLink(r) && r.State != tokenstore.StateRelinkRequired && r.Intent.Attempt > 0 && r.Lease.Owner != "" && at.Sub(r.Lease.ExpiresAt) > time.Hour {
+			late++
+		}
+	}
+	d.lookAtKeys(ctx, from, byKey)
+	var parts []string
+	for _, s := range states {
+		if byState[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", byState[s], s))
+		}
+	}
+	switch {
+	case len(parts) == 0:
+		d.ok("links", "there are none")
+	case byState[tokenstore.StateRelinkRequired] > 0:
+		d.add("links", statusWarn, "the ended ones need their patients: pkbctl links -state relink_required, then pkbctl relink-url", "%s", strings.Join(parts, ", "))
+	default:
+		d.ok("links", "%s", strings.Join(parts, ", "))
+	}
+	if late > 0 {
+		d.add("links", statusWarn, "the next call for each patient, or pkbctl refresh, takes over", "%d have a lease that a process left behind more than an hour ago", late)
+	}
+	for _, other := range slices.SortedFunc(maps.Keys(byIssuer), func(a, b issuer) int { return strings.Compare(a.String(), b.String()) }) {
+		if other != from && from.Environment != "" {
+			d.add("links", statusWarn, "the library refuses them (ErrOtherEnvironment): use the configuration they were made with, or unlink them", "%d were issued for %s", byIssuer[other], other)
+		}
+	}
+}
+
+// lookAtKeys finds out whether every link opens; byKey counts the records that
+// each key sealed.
+func (d *doctor) lookAtKeys(ctx context.Context, from issuer, byKey map[string]int) {
+	keys, err := d.keys()
+	switch {
+	case errors.Is(err, errNoKeys):
+		d.add("keys", statusSkip, "", "no keys: name their file with -keys, or set PKB_KEYS, to see whether the links open")
+		return
+	case err != nil:
+		d.add("keys", statusFail, "a key is id:base64 on one line, as pkb.GenerateKey makes it; several are separated by commas", "%s", clean(err.Error()))
+		return
+	}
+	if info, err := os.Stat(d.keysFile); err == nil && info.Mode().Perm()&0o077 != 0 && info.Mode()&fs.ModeNamedPipe == 0 {
+		d.add("keys", statusWarn, "chmod 600 it, and change the key if somebody may have read it", "others on this machine can read the file with the keys")
+	}
+	missing := false
+	for _, id := range slices.Sorted(maps.Keys(byKey)) {
+		if !slices.Contains(keys.KeyIDs(), id) {
+			missing = true
+			d.add("keys", statusFail, "put that key back on the keyring of every replica, behind the first; without it these patients have to approve again", "%d links are sealed with the key %q, which is not on the keyring", byKey[id], clean(id))
+		}
+	}
+	opened, failed, names, err := d.rehearse(ctx, from)
+	switch {
+	case err != nil:
+		d.add("keys", statusFail, mendOf(err), "the links could not be tried: %s", clean(err.Error()))
+	case failed > 0 && !missing:
+		d.add("keys", statusFail, "see whether the key of that name was replaced by another one, or rows were moved by hand", "%d links do not open with the key they name: %s", failed, strings.Join(names, ", "))
+	case failed == 0:
+		d.ok("keys", "%s; all %d sealed links open", counts(keys.KeyIDs(), byKey), opened)
+	}
+}
+
+// counts says how many records each key sealed.
+func counts(ids []string, byKey map[string]int) string {
+	var parts []string
+	for i, id := range ids {
+		seals := ""
+		if i == 0 {
+			seals = ", which seals"
+		}
+		parts = append(parts, fmt.Sprintf("%q%s (%d)", clean(id), seals, byKey[id]))
+	}
+	return strings.Join(parts, ", ")
+}

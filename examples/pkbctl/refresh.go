@@ -1,0 +1,178 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+var refreshCommand = &command{
+	name: "refresh", args: "USER",
+	summary: "refresh a link that is due; -n says what would happen",
+	about: `refresh does for one link what the next call for its patient would: it asks the
+library for a token, which refreshes it if that is due, once, with the lease that
+the host's replicas respect. A token that is not due is left alone: a refresh
+token works once, and nothing is won by using it early. The token is not printed.
+
+With -n nothing is sent and nothing is written, and no keys are needed: it says
+what would happen. In a pipe both print one JSON document:
+{"app_user_id", "link", "state", "cause", "action", "why", "expires_at", "due_at", "generation"}
+where action is refreshed, none, wait, relink or failed; with -n refresh, none,
+wait or relink.`,
+	examples: []string{
+		"pkbctl refresh -n app-user-1 -db webapp.db",
+		"pkbctl refresh app-user-1 -db webapp.db -keys webapp.keys",
+	},
+	define: func(fs *flag.FlagSet) func(context.Context, *call) error {
+		dry := fs.Bool("n", false, "only say what would happen")
+		return func(ctx context.Context, c *call) error { return refresh(ctx, c, *dry) }
+	},
+}
+
+// outcome is what refresh prints.
+type outcome struct {
+	AppUserID  string           `json:"app_user_id"`
+	Link       string           `json:"link"`
+	State      tokenstore.State `json:"state"`
+	Cause      string           `json:"cause,omitempty"`
+	Action     action           `json:"action"`
+	Why        string           `json:"why"`
+	ExpiresAt  time.Time        `json:"expires_at,omitzero"`
+	DueAt      time.Time        `json:"due_at,omitzero"`
+	Generation uint64           `json:"generation"`
+}
+
+type action string
+
+const (
+	actionRefresh   action = "refresh"
+	actionRefreshed action = "refreshed"
+	actionNone      action = "none"
+	actionWait      action = "wait"
+	actionRelink    action = "relink"
+	actionFailed    action = "failed"
+)
+
+func newOutcome(r tokenstore.Record, a action, format string, args ...any) outcome {
+	return outcome{
+		AppUserID: r.AppUserID, Link: pkb.LinkName(r.AppUserID), State: r.State, Cause: r.Cause,
+		Action: a, Why: fmt.Sprintf(format, args...), ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, Generation: r.Generation,
+	}
+}
+
+func refresh(ctx context.Context, c *call, dry bool) error {
+	db, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer db.close()
+	r, err := db.find(ctx, c.user())
+	if err != nil {
+		return err
+	}
+	if !isLink(r) {
+		return failed(exitNoLink, "%s is not linked: it is %s", clean(r.AppUserID), r.State)
+	}
+	if dry {
+		return c.tell(foresee(r, now()), nil)
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	cfg := c.config(issuer{r.Environment, r.ClientID})
+	cfg.Store, cfg.Keys = db, keys
+	client, err := pkb.New(cfg)
+	if err != nil {
+		return &failure{exitUsage, err}
+	}
+	err = due(ctx, client, r.AppUserID)
+	after, loadErr := db.Load(context.WithoutCancel(ctx), r.AppUserID)
+	if loadErr != nil {
+		return storeFailed(loadErr)
+	}
+	switch {
+	case errors.Is(err, pkb.ErrRelinkRequired):
+		return c.tell(newOutcome(after, actionRelink, "only the patient can mend this: send them to your link route"), err)
+	case errors.Is(err, pkb.ErrTryLater):
+		return c.tell(newOutcome(after, actionWait, "%s", clean(err.Error())), err)
+	case err != nil:
+		return c.tell(newOutcome(after, actionFailed, "%s", clean(err.Error())), err)
+	case after.Generation > r.Generation:
+		return c.tell(newOutcome(after, actionRefreshed, "new tokens came and were saved"), nil)
+	}
+	o := foresee(after, now())
+	if o.Action == actionRefresh {
+		o.Action, o.Why = actionWait, "a refresh was due and did not succeed; the token still serves until "+stamp(after.ExpiresAt)
+		return c.tell(o, pkb.ErrTryLater)
+	}
+	return c.tell(o, nil)
+}
+
+// due asks for a token twice: the first time reads the record, and refreshes a
+// token that is over; the second time sees that one is due that still serves,
+// and Close waits for that refresh.
+func due(ctx context.Context, client *pkb.Client, appUserID string) error {
+	var err error
+	for range 2 {
+		if _, err = client.Token(ctx, appUserID); err != nil {
+			break
+		}
+	}
+	// A refresh that is under way is not cut off, whatever ctx says: its answer
+	// would be lost.
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	return errors.Join(err, client.Close(limited))
+}
+
+// margin is the life that the library wants a token to have left.
+const margin = 30 * time.Second
+
+// foresee says what a refresh would do now.
+func foresee(r tokenstore.Record, at time.Time) outcome {
+	good := r.ExpiresAt.Sub(at) > margin
+	switch {
+	case r.State == tokenstore.StateRelinkRequired:
+		return newOutcome(r, actionRelink, "the link has ended (%s): only the patient can mend it", clean(r.Cause))
+	case r.Lease.Owner != "" && r.Lease.ExpiresAt.After(at):
+		return newOutcome(r, actionWait, "a process holds the lease until %s, and is refreshing or has just ended", stamp(r.Lease.ExpiresAt))
+	case r.Intent.Attempt > 0 && good:
+		return newOutcome(r, actionNone, "a refresh was sent at %s and its answer was lost; the token serves until %s, and nothing is repeated before that", stamp(r.Intent.SentAt), stamp(r.ExpiresAt))
+	case r.Intent.Attempt > 0:
+		return newOutcome(r, actionRefresh, "a refresh was sent at %s and its answer was lost; the token is over, so it would be repeated, with nothing left to lose", stamp(r.Intent.SentAt))
+	case !good:
+		return newOutcome(r, actionRefresh, "the token ended at %s", stamp(r.ExpiresAt))
+	case !r.DueAt.IsZero() && !r.DueAt.After(at):
+		return newOutcome(r, actionRefresh, "it has been due since %s; the token still serves until %s", stamp(r.DueAt), stamp(r.ExpiresAt))
+	}
+	return newOutcome(r, actionNone, "the token is good until %s; a refresh is due at about %s", stamp(r.ExpiresAt), stamp(r.DueAt))
+}
+
+// tell prints an outcome, with err as its exit code.
+func (c *call) tell(o outcome, err error) error {
+	code := codeOf(err)
+	if o.Action == actionRelink {
+		code = exitWrong
+	}
+	if !c.terminal {
+		if err := c.document(o); err != nil {
+			return err
+		}
+	} else {
+		as := map[action]style{actionRefreshed: green, actionNone: green, actionRefresh: yellow, actionWait: yellow, actionRelink: red, actionFailed: red}[o.Action]
+		fmt.Fprintf(c.out, "%s  %s\n%s\n", c.paint(clean(o.AppUserID), bold), c.paint(string(o.Action), as), o.Why)
+	}
+	if code != exitDone {
+		return &failure{code, errSaid}
+	}
+	return nil
+}

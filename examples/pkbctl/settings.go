@@ -1,0 +1,158 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// settings are the flags that every command takes.
+type settings struct {
+	db, table, schema string
+	env, clientID     string
+	redirect          string
+	keysFile          string
+	json              bool
+
+	// keysText and secret come from the environment only: a command line can be
+	// read by others on the machine.
+	keysText, secret string
+}
+
+func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
+	fs.StringVar(&s.db, "db", getenv("PKB_DB"), "the host's `database`: the file of a SQLite, postgres://..., mysql://... (MariaDB\ntoo), or a DSN of go-sql-driver/mysql; PKB_DB")
+	fs.StringVar(&s.table, "table", getenv("PKB_TABLE"), "`name` of the table, if not pkb_links; PKB_TABLE")
+	fs.StringVar(&s.schema, "schema", getenv("PKB_SCHEMA"), "`name` of the table's schema, if not the connection's own; PKB_SCHEMA")
+	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production or an address; PKB_ENV. Without it, that of\nthe links in the database, if it is one")
+	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Without it, that of the links")
+	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor looks at; PKB_REDIRECT_URL")
+	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for pkb.ParseKeyring; PKB_KEYS_FILE. PKB_KEYS\nholds the keys themselves; there is no flag for that")
+	fs.BoolVar(&s.json, "json", false, "print JSON on a terminal too")
+	s.keysText, s.secret = getenv("PKB_KEYS"), getenv("PKB_CLIENT_SECRET")
+}
+
+// errNoKeys: none were given.
+var errNoKeys = errors.New("no keys: name a file with -keys or PKB_KEYS_FILE, or set PKB_KEYS")
+
+// keys reads the keyring.
+func (s *settings) keys() (*pkb.Keyring, error) {
+	text := s.keysText
+	if s.keysFile != "" {
+		b, err := os.ReadFile(s.keysFile)
+		if err != nil {
+			return nil, failed(exitUsage, "the file with the keys: %w", err)
+		}
+		text = string(b)
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, &failure{exitUsage, errNoKeys}
+	}
+	k, err := pkb.ParseKeyring(text)
+	if err != nil {
+		return nil, &failure{exitUsage, err}
+	}
+	return k, nil
+}
+
+// environmentNamed returns the environment that a flag or a record names.
+func environmentNamed(name string) pkb.Environment {
+	switch name {
+	case "sandbox":
+		return pkb.Sandbox()
+	case "production":
+		return pkb.Production()
+	}
+	return pkb.BaseURL(name)
+}
+
+// issuer is for whom tokens were issued.
+type issuer struct {
+	Environment string `json:"environment"`
+	ClientID    string `json:"client_id"`
+}
+
+func (i issuer) String() string { return clean(i.Environment) + ", client id " + clean(i.ClientID) }
+
+// placeholderRedirect stands in a client that starts no approval.
+const placeholderRedirect = "http://localhost/pkbctl"
+
+// config is a client's, without store and keys. Nothing of it is guessed: what
+// no flag says is what the records say.
+func (s *settings) config(from issuer) pkb.Config {
+	cfg := pkb.Config{
+		Environment: environmentNamed(from.Environment), ClientID: from.ClientID,
+		RedirectURL: placeholderRedirect, UserAgent: "pkbctl",
+	}
+	if s.secret != "" {
+		cfg.ClientSecret = pkb.NewSecret(s.secret)
+	}
+	return cfg
+}
+
+// issuer returns the one of the flags, or of all links in the database.
+func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) {
+	named := issuer{environmentNamed(s.env).Name, s.clientID}
+	if s.env != "" && s.clientID != "" {
+		return named, nil
+	}
+	var found []issuer
+	for r, err := range store.records(ctx) {
+		if err != nil {
+			return issuer{}, err
+		}
+		one := issuer{r.Environment, r.ClientID}
+		if s.env != "" && one.Environment != named.Environment || s.clientID != "" && one.ClientID != named.ClientID {
+			continue
+		}
+		if !slices.Contains(found, one) {
+			found = append(found, one)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return issuer{}, failed(exitUsage, "the database holds no link that says for which environment and client id: give -env and -client-id")
+	case 1:
+		return found[0], nil
+	}
+	return issuer{}, failed(exitUsage, "the database holds links of several environments or client ids (%s; %s): say which with -env and -client-id", found[0], found[1])
+}
+
+// codeOf returns the exit code of an error of the library's.
+func codeOf(err error) int {
+	var f *failure
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &f):
+		return f.code
+	case errors.Is(err, pkb.ErrStore), errors.Is(err, errStore):
+		return exitStore
+	case errors.Is(err, pkb.ErrNotLinked), errors.Is(err, tokenstore.ErrNotFound):
+		return exitNoLink
+	case errors.Is(err, pkb.ErrTryLater):
+		return exitLater
+	case errors.Is(err, pkb.ErrAppUserID):
+		return exitUsage
+	}
+	return exitWrong
+}
+
+// errStore marks an error of the database.
+var errStore = errors.New("the database")
+
+func storeFailed(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errStore, err)
+}
