@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // the driver "sqlite"
 
@@ -67,6 +68,9 @@ func open(flagName, address string, cfg sqlstore.Config, create bool) (*database
 func locate(address string, create bool) (driver, dsn string, dialect sqlstore.Dialect, err error) {
 	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
 	case "postgres", "postgresql":
+		if _, err := pgx.ParseConfig(address); err != nil {
+			return "", "", "", failed(exitUsage, "it is no address of PostgreSQL, like postgres://user@host:5432/database?sslmode=require")
+		}
 		return "pgx", address, sqlstore.Postgres, nil
 	case "mysql", "mariadb":
 		dsn, err := mysqlDSN(address)

@@ -1,0 +1,426 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkbctl_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+// program is pkbctl, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "pkbctl-")
+	if err == nil {
+		program = filepath.Join(dir, "pkbctl")
+		build := exec.Command("go", "build", "-o", program, ".")
+		build.Dir, build.Env = filepath.Join("..", "..", "..", "examples", "pkbctl"), append(os.Environ(), "GOWORK=off")
+		build.Stderr = os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pkbctl does not build:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// kind is a kind of database.
+type kind struct {
+	name, driver string
+	dialect      sqlstore.Dialect
+	// dsn makes an empty one, or skips the test.
+	dsn func(t testing.TB) string
+	// address is how an operator writes the DSN.
+	address func(dsn string) string
+}
+
+func same(dsn string) string { return dsn }
+
+var kinds = []kind{
+	{"SQLite", "sqlite", sqlstore.SQLite, func(t testing.TB) string { return filepath.Join(t.TempDir(), "links.db") }, same},
+	{"PostgreSQL", services.PostgresDriver, sqlstore.Postgres, services.PostgresDSN, same},
+	{"MariaDB", services.MariaDBDriver, sqlstore.MySQL, services.MariaDBDSN, mysqlAddress},
+}
+
+// mysqlAddress writes a DSN as an address.
+func mysqlAddress(dsn string) string {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return dsn
+	}
+	user := cfg.User
+	if cfg.Passwd != "" {
+		user += ":" + cfg.Passwd
+	}
+	return "mysql://" + user + "@" + cfg.Addr + "/" + cfg.DBName
+}
+
+// host is an application with a database, at a PKB for tests.
+type host struct {
+	t       testing.TB
+	server  *pkbtest.Server
+	address string // of the database, for -db
+	store   *sqlstore.Store
+	client  *pkb.Client
+	keys    string // as ParseKeyring reads them
+	dir     string
+	env     []string // of pkbctl, beside what it always gets
+
+	mu sync.Mutex
+	// secrets are what must never be printed.
+	secrets []string
+}
+
+func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
+	t.Helper()
+	h := &host{t: t, dir: t.TempDir()}
+	dsn := k.dsn(t)
+	h.address = k.address(dsn)
+	var err error
+	if h.server, err = pkbtest.Start(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.server.Close)
+	if h.keys, err = pkb.GenerateKey("first"); err != nil {
+		t.Fatal(err)
+	}
+	h.keep(h.keys)
+	h.store = openStore(t, k, dsn)
+	h.client = h.open(h.keys)
+	return h
+}
+
+func openStore(t testing.TB, k kind, dsn string) *sqlstore.Store {
+	t.Helper()
+	if k.dialect == sqlstore.SQLite {
+		dsn = (&url.URL{Scheme: "file", Path: dsn, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)"}).String()
+	}
+	db, err := sql.Open(k.driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(2)
+	store, err := sqlstore.New(db, sqlstore.Config{Dialect: k.dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// keep notes the key of a keyring's text as a secret.
+func (h *host) keep(keys string) {
+	for entry := range strings.SplitSeq(keys, ",") {
+		_, key, _ := strings.Cut(entry, ":")
+		h.secrets = append(h.secrets, key)
+	}
+}
+
+// open returns a client with these keys. The tokens that it gets are noted.
+func (h *host) open(keys string) *pkb.Client {
+	h.t.Helper()
+	ring, err := pkb.ParseKeyring(keys)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(h.server.URL()), ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL,
+		Store: h.store, Keys: ring, HTTPClient: &http.Client{Transport: listener{h}},
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return client
+}
+
+// listener notes the tokens that go by.
+type listener struct{ *host }
+
+// RoundTrip implements http.RoundTripper.
+func (l listener) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil || !strings.HasSuffix(req.URL.Path, "/apiToken.action") {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	var pair struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if json.Unmarshal(body, &pair) == nil && pair.AccessToken != "" {
+		l.mu.Lock()
+		l.secrets = append(l.secrets, pair.AccessToken, pair.RefreshToken)
+		l.mu.Unlock()
+	}
+	return resp, nil
+}
+
+// link links a user.
+func (h *host) link(user string) *pkbtest.Patient {
+	h.t.Helper()
+	patient := h.server.AddPatient(pkbtest.Patient{})
+	if err := cluster.Link(h.t.Context(), h.server, patient, h.client, user); err != nil {
+		h.t.Fatal(err)
+	}
+	return patient
+}
+
+// end ends a user's link, as PKB does it.
+func (h *host) end(user string, p *pkbtest.Patient) {
+	h.t.Helper()
+	h.server.InvalidateSessions(p)
+	if _, err := h.client.ForUser(user).Self(h.t.Context()); !errors.Is(err, pkb.ErrRelinkRequired) {
+		h.t.Fatalf("PKB ended the session, and the call says %v", err)
+	}
+}
+
+// change writes a record, as another process of the host's might.
+func (h *host) change(user string, change func(*tokenstore.Record)) {
+	h.t.Helper()
+	r := h.load(user)
+	change(&r)
+	if _, err := h.store.Save(h.t.Context(), r); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) load(user string) tokenstore.Record {
+	h.t.Helper()
+	r, err := h.store.Load(h.t.Context(), user)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return r
+}
+
+// keyFile writes keys to a file of their own.
+func (h *host) keyFile(keys string) string {
+	h.t.Helper()
+	h.keep(keys)
+	file, err := os.CreateTemp(h.dir, "keys-")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := file.WriteString(keys + "\n"); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	return file.Name()
+}
+
+// command returns pkbctl with arguments, in an environment that says nothing
+// else.
+func (h *host) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TERM=xterm", "PKB_DB=" + h.address}
+	cmd.Env = append(cmd.Env, h.env...)
+	cmd.Dir = h.dir
+	return cmd
+}
+
+// said is what pkbctl printed, and its exit code.
+type said struct {
+	out, err string
+	code     int
+}
+
+// silent fails the test if anything secret was printed.
+func (h *host) silent(s said) {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.secrets) == 0 {
+		h.t.Fatal("there is no secret to look for")
+	}
+	for _, secret := range h.secrets {
+		if secret != "" && strings.Contains(s.out+s.err, secret) {
+			h.t.Errorf("a token or a key was printed:\n%s%s", s.out, s.err)
+		}
+	}
+}
+
+// pipe runs pkbctl as a script does.
+func (h *host) pipe(args ...string) said {
+	h.t.Helper()
+	var out, stderr bytes.Buffer
+	cmd := h.command(h.t.Context(), args...)
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		h.t.Fatal(err)
+	}
+	s := said{out.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	h.silent(s)
+	return s
+}
+
+// json is pipe for a command that must end with this code, and print one JSON
+// document.
+func (h *host) json(code int, v any, args ...string) {
+	h.t.Helper()
+	s := h.pipe(args...)
+	if s.code != code {
+		h.t.Fatalf("pkbctl %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), s.code, code, s.out, s.err)
+	}
+	d := json.NewDecoder(strings.NewReader(s.out))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		h.t.Fatalf("pkbctl %s: a script reads JSON of the documented shape: %v\n%s", strings.Join(args, " "), err, s.out)
+	}
+	if d.More() {
+		h.t.Errorf("pkbctl %s: more than one document:\n%s", strings.Join(args, " "), s.out)
+	}
+}
+
+// screen is a terminal in which pkbctl runs.
+type screen struct {
+	h     *host
+	cmd   *exec.Cmd
+	pty   *os.File
+	ended chan struct{} // closed when all was read
+
+	mu  sync.Mutex
+	raw bytes.Buffer
+}
+
+// terminal starts pkbctl in a terminal.
+func (h *host) terminal(args ...string) *screen {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	h.t.Cleanup(cancel)
+	s := &screen{h: h, cmd: h.command(ctx, args...), ended: make(chan struct{})}
+	var err error
+	if s.pty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 40, Cols: 140}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = s.pty.Close() })
+	go func() {
+		defer close(s.ended)
+		b := make([]byte, 4096)
+		for {
+			n, err := s.pty.Read(b)
+			s.mu.Lock()
+			s.raw.Write(b[:n])
+			s.mu.Unlock()
+			if err != nil {
+				return // its other end was closed
+			}
+		}
+	}()
+	return s
+}
+
+var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
+
+// text is what was printed, without colours.
+func (s *screen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.ReplaceAll(escape.ReplaceAllString(s.raw.String(), ""), "\r\n", "\n")
+}
+
+// wait waits until text was printed n times.
+func (s *screen) wait(text string, n int) {
+	s.h.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); strings.Count(s.text(), text) < n; {
+		if time.Now().After(deadline) {
+			s.h.t.Fatalf("%q was not shown %d times:\n%s", text, n, s.text())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// press types at the terminal.
+func (s *screen) press(keys string) {
+	s.h.t.Helper()
+	if _, err := s.pty.WriteString(keys); err != nil {
+		s.h.t.Fatal(err)
+	}
+}
+
+const ctrlC = "\x03"
+
+// end waits for the end of pkbctl.
+func (s *screen) end() said {
+	s.h.t.Helper()
+	<-s.ended
+	err := s.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.h.t.Fatal(err)
+	}
+	said := said{out: s.text(), code: s.cmd.ProcessState.ExitCode()}
+	s.h.silent(said)
+	return said
+}
+
+// shows fails the test unless pkbctl, in a terminal, ends with code and shows
+// lines that match the patterns, in this order.
+func (h *host) shows(code int, args []string, patterns ...string) said {
+	h.t.Helper()
+	s := h.terminal(args...).end()
+	if s.code != code {
+		h.t.Errorf("pkbctl %s: exit code %d, want %d", strings.Join(args, " "), s.code, code)
+	}
+	matches(h.t, s.out, patterns...)
+	return s
+}
+
+// matches fails the test unless lines match the patterns, in this order.
+func matches(t testing.TB, text string, patterns ...string) {
+	t.Helper()
+	lines := strings.Split(text, "\n")
+	i := 0
+	for _, pattern := range patterns {
+		re := regexp.MustCompile(pattern)
+		for i < len(lines) && !re.MatchString(lines[i]) {
+			i++
+		}
+		if i == len(lines) {
+			t.Errorf("no line, at its place, is as %q says:\n%s", pattern, text)
+			return
+		}
+		i++
+	}
+}
