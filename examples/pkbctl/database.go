@@ -86,11 +86,11 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 	if err != nil {
 		return "", "", "", err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create { //nolint:gosec // it is the operator's own file
 		return "", "", "", failed(exitStore, "there is no file %s; is it another directory, or was postgres:// or mysql:// left out?", clean(address))
 	} else if errors.Is(err, fs.ErrNotExist) {
 		// What it will hold is nobody else's to read.
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // it is the operator's own file
 		if err != nil {
 			return "", "", "", &failure{exitStore, err}
 		}

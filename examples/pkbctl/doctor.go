@@ -141,12 +141,13 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	if d.db != nil && ctx.Err() == nil {
 		d.lookAtLinks(ctx, from)
 	}
-	switch {
-	case from.Environment == "":
+	switch env, known := d.environment(from.Environment); {
+	case !known:
+		d.add("pkb", statusSkip, "", "PKB was not asked: it is not known where it is")
 	case d.offline:
-		d.add("pkb", statusSkip, "", "-offline: PKB was not asked")
+		d.add("pkb", statusSkip, "", "PKB was not asked: -offline")
 	default:
-		d.lookAtPKB(ctx, environmentNamed(from.Environment))
+		d.lookAtPKB(ctx, env)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -315,16 +316,17 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 
 // lookAtConfig says what pkb.New says, and returns for whom it is.
 func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
-	from = issuer{d.env, d.clientID}
-	if d.env != "" {
-		from.Environment = environmentNamed(d.env).Name
-	}
+	from = issuer{d.named(), d.clientID}
 	whence := ""
-	if d.db != nil && (d.env == "" || d.clientID == "") {
-		if found, err := d.issuer(ctx, d.db); err == nil {
-			from, whence = found, " (as the links say)"
-		} else {
-			d.add("config", statusWarn, "name them with -env and -client-id", "%s", err.Error())
+	if d.db != nil && (from.Environment == "" || from.ClientID == "") {
+		switch found, err := d.issuer(ctx, d.db); {
+		case err == nil:
+			from, whence = found, ", as the links say"
+		case errors.Is(err, errNoIssuer) && from == issuer{}:
+			d.add("config", statusSkip, "", "%s", err.Error())
+			return from
+		default:
+			d.add("config", statusWarn, "name them with -env and -client-id", "%s", clean(err.Error()))
 		}
 	}
 	cfg := d.config(from)
@@ -340,13 +342,16 @@ func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
 	if len(mistakes) == 0 {
 		d.ok("config", "%s%s", from, whence)
 	}
+	if _, known := d.environment(from.Environment); from.Environment != "" && !known {
+		d.add("config", statusWarn, fmt.Sprintf("say -env %s=ADDRESS; or, if that is no name of yours, sandbox or production", clean(from.Environment)), "where the environment %q is, is not known", clean(from.Environment))
+	}
 	return from
 }
 
 // configErrors returns all of New's complaints.
 func configErrors(err error) (all []*pkb.ConfigError) {
 	var one *pkb.ConfigError
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what New joins is looked at one by one
+	joined, ok := err.(interface{ Unwrap() []error })
 	switch {
 	case ok:
 		for _, e := range joined.Unwrap() {
@@ -362,7 +367,7 @@ func mendOfField(field string) string {
 	name, _, _ := strings.Cut(field, ".")
 	switch name {
 	case "Environment":
-		return "give -env sandbox, production or an address; in your program, Config.Environment"
+		return "give -env sandbox, production, an address or NAME=ADDRESS; in your program, Config.Environment"
 	case "ClientID":
 		return "give -client-id, the User Client id that PKB issued to you; in your program, Config.ClientID"
 	case "RedirectURL":

@@ -188,10 +188,7 @@ func (o *linksOptions) watching(ctx context.Context, c *call, db *database) erro
 // look goes through the table once.
 func (o *linksOptions) look(ctx context.Context, c *call, db *database, at time.Time) (overall, error) {
 	all := overall{States: map[tokenstore.State]int{}, Causes: map[string]int{}, Links: []linkRow{}}
-	wanted := issuer{c.env, c.clientID}
-	if c.env != "" {
-		wanted.Environment = environmentNamed(c.env).Name
-	}
+	wanted := issuer{c.named(), c.clientID}
 	for r, err := range db.records(ctx) {
 		if err != nil {
 			return all, err

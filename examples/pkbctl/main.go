@@ -164,7 +164,7 @@ func (cmd *command) parse(c console, args []string) (func(context.Context, *call
 	fs.SetOutput(io.Discard)
 	called := &call{console: c}
 	do := cmd.define(fs)
-	called.settings.define(fs, c.getenv)
+	called.define(fs, c.getenv)
 	for rest := args; ; {
 		if err := fs.Parse(rest); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
@@ -188,7 +188,7 @@ func (cmd *command) parse(c console, args []string) (func(context.Context, *call
 		}
 		return nil, nil, failed(exitUsage, "it takes one argument, %s, and there are %d", cmd.args, len(called.args))
 	}
-	called.console.terminal = c.terminal && !called.json
+	called.terminal = c.terminal && !called.json
 	return do, called, nil
 }
 

@@ -52,7 +52,7 @@ func (d *doctor) lookAtPKB(ctx context.Context, env pkb.Environment) {
 	told := false
 	for _, e := range endpoints(env) {
 		before := now()
-		resp, err := get(ctx, client, e.url)
+		a, err := get(ctx, client, e.url)
 		if ctx.Err() != nil {
 			return
 		}
@@ -61,31 +61,39 @@ func (d *doctor) lookAtPKB(ctx context.Context, env pkb.Environment) {
 			d.add("pkb", statusFail, mend, "%s: %s", e.name, found)
 			continue
 		}
-		s, mend := judgeAnswer(e.name, resp.StatusCode)
-		d.add("pkb", s, mend, "%s answers (HTTP status %d)", e.name, resp.StatusCode)
+		s, mend := judgeAnswer(e.name, a.status)
+		d.add("pkb", s, mend, "%s answers (HTTP status %d)", e.name, a.status)
 		if told {
 			continue
 		}
 		told = true
-		d.judgeTLS(e.url, resp.TLS)
-		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		d.judgeTLS(e.url, a.tls)
+		if date, err := http.ParseTime(a.date); err == nil {
 			d.judgeClock("PKB's", date.Add(500*time.Millisecond), before, now()) // it tells whole seconds
 		}
 	}
 }
 
-func get(ctx context.Context, client *http.Client, address string) (*http.Response, error) {
+// answer is what is looked at of one.
+type answer struct {
+	status int
+	date   string
+	tls    *tls.ConnectionState
+}
+
+func get(ctx context.Context, client *http.Client, address string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	req.Header.Set("User-Agent", "pkbctl")
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
+	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection serves again
-	return resp, resp.Body.Close()
+	return answer{resp.StatusCode, resp.Header.Get("Date"), resp.TLS}, nil
 }
 
 // judgeAnswer says what an answer to a GET without credentials shows. PKB does

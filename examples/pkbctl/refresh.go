@@ -88,6 +88,9 @@ func refresh(ctx context.Context, c *call, dry bool) error {
 	if err != nil {
 		return err
 	}
+	if _, known := c.environment(r.Environment); !known {
+		return failed(exitUsage, "the link is for the environment %q, and where that is, is not known: say -env %[1]s=ADDRESS", clean(r.Environment))
+	}
 	cfg := c.config(issuer{r.Environment, r.ClientID})
 	cfg.Store, cfg.Keys = db, keys
 	client, err := pkb.New(cfg)

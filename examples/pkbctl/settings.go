@@ -33,7 +33,7 @@ func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
 	fs.StringVar(&s.db, "db", getenv("PKB_DB"), "the host's `database`: the file of a SQLite, postgres://..., mysql://... (MariaDB\ntoo), or a DSN of go-sql-driver/mysql; PKB_DB")
 	fs.StringVar(&s.table, "table", getenv("PKB_TABLE"), "`name` of the table, if not pkb_links; PKB_TABLE")
 	fs.StringVar(&s.schema, "schema", getenv("PKB_SCHEMA"), "`name` of the table's schema, if not the connection's own; PKB_SCHEMA")
-	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production or an address; PKB_ENV. Without it, that of\nthe links in the database, if it is one")
+	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production, an address, or NAME=ADDRESS for one that\nyour program has named itself; PKB_ENV. Without it, that of the links, if it is one")
 	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Without it, that of the links")
 	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor looks at; PKB_REDIRECT_URL")
 	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for pkb.ParseKeyring; PKB_KEYS_FILE. PKB_KEYS\nholds the keys themselves; there is no flag for that")
@@ -48,7 +48,7 @@ var errNoKeys = errors.New("no keys: name a file with -keys or PKB_KEYS_FILE, or
 func (s *settings) keys() (*pkb.Keyring, error) {
 	text := s.keysText
 	if s.keysFile != "" {
-		b, err := os.ReadFile(s.keysFile)
+		b, err := os.ReadFile(s.keysFile) //nolint:gosec // it is the operator's own file
 		if err != nil {
 			return nil, failed(exitUsage, "the file with the keys: %w", err)
 		}
@@ -64,15 +64,37 @@ func (s *settings) keys() (*pkb.Keyring, error) {
 	return k, nil
 }
 
-// environmentNamed returns the environment that a flag or a record names.
-func environmentNamed(name string) pkb.Environment {
-	switch name {
-	case "sandbox":
-		return pkb.Sandbox()
-	case "production":
-		return pkb.Production()
+// environment returns the environment of this name, with its addresses if those
+// are known: a host may have given it a name of its own, and then -env says
+// where it is.
+func (s *settings) environment(name string) (env pkb.Environment, known bool) {
+	given, address, at := strings.Cut(s.env, "=")
+	if at && given == name && !strings.Contains(given, "://") {
+		env = pkb.BaseURL(address)
+		env.Name = name
+		return env, true
 	}
-	return pkb.BaseURL(name)
+	switch {
+	case name == "sandbox":
+		return pkb.Sandbox(), true
+	case name == "production":
+		return pkb.Production(), true
+	case strings.Contains(name, "://"):
+		return pkb.BaseURL(name), true
+	}
+	// For clients that send nothing: there is no such host.
+	env = pkb.BaseURL("https://address-unknown.invalid")
+	env.Name = name
+	return env, false
+}
+
+// named is the name of the environment of -env, "" without one.
+func (s *settings) named() string {
+	if strings.Contains(s.env, "://") && !strings.Contains(s.env, "=") {
+		return pkb.BaseURL(s.env).Name
+	}
+	name, _, _ := strings.Cut(s.env, "=")
+	return name
 }
 
 // issuer is for whom tokens were issued.
@@ -83,14 +105,18 @@ type issuer struct {
 
 func (i issuer) String() string { return clean(i.Environment) + ", client id " + clean(i.ClientID) }
 
+// errNoIssuer: no flag and no link says for whom tokens are issued.
+var errNoIssuer = errors.New("no link says for which environment and client id it is: give -env and -client-id")
+
 // placeholderRedirect stands in a client that starts no approval.
 const placeholderRedirect = "http://localhost/pkbctl"
 
 // config is a client's, without store and keys. Nothing of it is guessed: what
 // no flag says is what the records say.
 func (s *settings) config(from issuer) pkb.Config {
+	env, _ := s.environment(from.Environment)
 	cfg := pkb.Config{
-		Environment: environmentNamed(from.Environment), ClientID: from.ClientID,
+		Environment: env, ClientID: from.ClientID,
 		RedirectURL: placeholderRedirect, UserAgent: "pkbctl",
 	}
 	if s.secret != "" {
@@ -101,7 +127,7 @@ func (s *settings) config(from issuer) pkb.Config {
 
 // issuer returns the one of the flags, or of all links in the database.
 func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) {
-	named := issuer{environmentNamed(s.env).Name, s.clientID}
+	named := issuer{s.named(), s.clientID}
 	if s.env != "" && s.clientID != "" {
 		return named, nil
 	}
@@ -120,7 +146,7 @@ func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) 
 	}
 	switch len(found) {
 	case 0:
-		return issuer{}, failed(exitUsage, "the database holds no link that says for which environment and client id: give -env and -client-id")
+		return issuer{}, &failure{exitUsage, errNoIssuer}
 	case 1:
 		return found[0], nil
 	}

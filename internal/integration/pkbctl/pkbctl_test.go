@@ -625,3 +625,39 @@ func TestDoctorTLS(t *testing.T) {
 	h.shows(0, args(), `^ok    pkb +TLS 1\.3, with a certificate until \d{4}-`)
 	h.shows(0, args("-expiry", "1000000h"), `^warn  pkb +TLS 1\.3, and the certificate ends in \d+d`, `^ +mend: the certificate is PKB's to renew`)
 }
+
+// A host may have given its environment a name of its own. Where that is, an
+// operator has to say when PKB is asked, and not before.
+func TestNamedEnvironment(t *testing.T) {
+	h := newHost(t, kinds[0], pkbtest.Config{})
+	h.place.Name = "tests"
+	h.client = h.open(h.keys)
+	h.link("app-user-1")
+	h.link("app-user-2")
+	keys, here := h.keyFile(h.keys), "tests="+h.server.URL()
+
+	var l list
+	h.json(0, &l, "links", "-env", here)
+	if l.Total != 2 {
+		t.Errorf("links of the environment that is named: %+v", l)
+	}
+	h.shows(0, []string{"show", "app-user-1"}, `^issued for +tests, client id test-client$`, ` linked$`)
+	h.shows(0, []string{"doctor", "-keys", keys}, `^ok    config +tests, client id test-client, as the links say$`,
+		`^warn  config `, `mend: say -env tests=ADDRESS`, `^ok    keys +"first", which seals \(2\); all 2 sealed links open$`, `^skip  pkb `)
+	var d diagnosis
+	h.json(0, &d, "doctor", "-keys", keys, "-env", here)
+	if len(d.of("pkb", "ok")) != 5 || len(d.of("config", "ok")) != 1 {
+		t.Errorf("%+v", d)
+	}
+	if s := h.pipe("refresh", "app-user-1", "-keys", keys); s.code != 2 || !strings.Contains(s.err, "-env tests=ADDRESS") {
+		t.Errorf("exit code %d, want 2\n%s", s.code, s.err)
+	}
+	var o outcome
+	h.json(0, &o, "refresh", "app-user-1", "-keys", keys, "-env", here)
+	if o.Action != "none" {
+		t.Errorf("%+v", o)
+	}
+	if s := h.pipe("unlink", "-yes", "app-user-2"); s.code != 0 || h.load("app-user-2").Environment != "tests" {
+		t.Errorf("exit code %d; the rest of the link is for %q\n%s", s.code, h.load("app-user-2").Environment, s.err)
+	}
+}

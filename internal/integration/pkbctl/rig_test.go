@@ -92,6 +92,7 @@ type host struct {
 	server  *pkbtest.Server
 	address string // of the database, for -db
 	store   *sqlstore.Store
+	place   pkb.Environment
 	client  *pkb.Client
 	keys    string // as ParseKeyring reads them
 	dir     string
@@ -116,7 +117,7 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 		t.Fatal(err)
 	}
 	h.keep(h.keys)
-	h.store = openStore(t, k, dsn)
+	h.store, h.place = openStore(t, k, dsn), pkb.BaseURL(h.server.URL())
 	h.client = h.open(h.keys)
 	return h
 }
@@ -158,7 +159,7 @@ func (h *host) open(keys string) *pkb.Client {
 		h.t.Fatal(err)
 	}
 	client, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(h.server.URL()), ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL,
+		Environment: h.place, ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL,
 		Store: h.store, Keys: ring, HTTPClient: &http.Client{Transport: listener{h}},
 	})
 	if err != nil {

@@ -226,7 +226,7 @@ func (s *server) answered(r *http.Request) (answer *httptest.ResponseRecorder, r
 func send(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
-	_, _ = w.Write(answer.Body.Bytes()) // a client that has gone is noticed by refresh
+	_, _ = w.Write(answer.Body.Bytes()) //nolint:gosec // it is PKB's own answer; a client that has gone is noticed by refresh
 }
 
 // exchange opens a session, in place of the user's present one.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -198,12 +199,10 @@ func (r *replica) count(err error) {
 func (r *replica) sample() *sample {
 	s := &sample{
 		Goroutines: runtime.NumGoroutine(), Sockets: r.sockets(),
-		Refreshes: int(r.Client.Stats().Refreshes), Answers: map[string]int{},
+		Refreshes: int(r.Client.Stats().Refreshes),
 	}
 	r.mu.Lock()
-	for kind, n := range r.answers {
-		s.Answers[kind] = n
-	}
+	s.Answers = maps.Clone(r.answers)
 	r.mu.Unlock()
 	runtime.GC()
 	var m runtime.MemStats

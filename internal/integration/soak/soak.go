@@ -451,7 +451,7 @@ func (k *soak) audit(ctx context.Context) error {
 				return nil
 			case errors.As(err, &relink):
 				k.judge(loss{user, relink.Cause})
-				return nil
+				return nil //nolint:nilerr // the link is judged
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case limited.Err() != nil || !errors.Is(err, pkb.ErrTryLater):
