@@ -451,15 +451,15 @@ func (k *soak) audit(ctx context.Context) error {
 				return nil
 			case errors.As(err, &relink):
 				k.judge(loss{user, relink.Cause})
-				return nil //nolint:nilerr // the link is judged
+				return nil
 			case ctx.Err() != nil:
 				return ctx.Err()
-			case limited.Err() != nil || !errors.Is(err, pkb.ErrTryLater):
+			case limited.Err() != nil || !errors.Is(err, pkb.ErrTryLater) && !errors.Is(err, pkb.ErrStore):
 				k.mu.Lock()
 				k.lost++
 				fmt.Fprintf(k.out, "LOST: %s does not work at the end: %v\n", user, err)
 				k.mu.Unlock()
-				return nil
+				return nil //nolint:nilerr // it is counted
 			}
 			select {
 			case <-time.After(500 * time.Millisecond):
