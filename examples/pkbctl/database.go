@@ -86,6 +86,7 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 	if err != nil {
 		return "", "", "", err
 	}
+	pragmas := "_pragma=busy_timeout(10000)&_pragma=synchronous(full)"
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create { //nolint:gosec // it is the operator's own file
 		return "", "", "", failed(exitStore, "there is no file %s; is it another directory, or was postgres:// or mysql:// left out?", clean(address))
 	} else if errors.Is(err, fs.ErrNotExist) {
@@ -97,8 +98,9 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 		if err := file.Close(); err != nil {
 			return "", "", "", &failure{exitStore, err}
 		}
+		pragmas += "&_pragma=journal_mode(wal)" // it stays with the file, so that of others is left as it is
 	}
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: pragmas}
 	return "sqlite", u.String(), sqlstore.SQLite, nil
 }
 

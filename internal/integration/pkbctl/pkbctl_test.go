@@ -165,7 +165,7 @@ func TestLinks(t *testing.T) {
 		}
 		r := h.load("app-user-1")
 		want := linkRow{
-			AppUserID: "app-user-1", Link: pkb.LinkName("app-user-1"), State: "linked", Environment: h.server.URL(), ClientID: h.server.ClientID(),
+			AppUserID: "app-user-1", Link: pkb.LinkName("app-user-1"), State: "linked", Environment: h.url, ClientID: h.server.ClientID(),
 			Generation: 1, LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, KeyID: "first",
 		}
 		if diff := cmp.Diff(want, l.Links[0]); diff != "" {
@@ -634,7 +634,7 @@ func TestNamedEnvironment(t *testing.T) {
 	h.client = h.open(h.keys)
 	h.link("app-user-1")
 	h.link("app-user-2")
-	keys, here := h.keyFile(h.keys), "tests="+h.server.URL()
+	keys, here := h.keyFile(h.keys), "tests="+h.url
 
 	var l list
 	h.json(0, &l, "links", "-env", here)

@@ -10,8 +10,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -90,6 +91,7 @@ func mysqlAddress(dsn string) string {
 type host struct {
 	t       testing.TB
 	server  *pkbtest.Server
+	url     string // of the server
 	address string // of the database, for -db
 	store   *sqlstore.Store
 	place   pkb.Environment
@@ -108,16 +110,16 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 	h := &host{t: t, dir: t.TempDir()}
 	dsn := k.dsn(t)
 	h.address = k.address(dsn)
+	h.server = pkbtest.New(cfg)
+	front := httptest.NewServer(http.HandlerFunc(h.serve))
+	t.Cleanup(front.Close)
+	h.url = front.URL
 	var err error
-	if h.server, err = pkbtest.Start(cfg); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.server.Close)
 	if h.keys, err = pkb.GenerateKey("first"); err != nil {
 		t.Fatal(err)
 	}
 	h.keep(h.keys)
-	h.store, h.place = openStore(t, k, dsn), pkb.BaseURL(h.server.URL())
+	h.store, h.place = openStore(t, k, dsn), pkb.BaseURL(h.url)
 	h.client = h.open(h.keys)
 	return h
 }
@@ -151,7 +153,29 @@ func (h *host) keep(keys string) {
 	}
 }
 
-// open returns a client with these keys. The tokens that it gets are noted.
+// serve is the server's handler; it notes the tokens that go out.
+func (h *host) serve(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasSuffix(r.URL.Path, "/apiToken.action") {
+		h.server.ServeHTTP(w, r)
+		return
+	}
+	answer := httptest.NewRecorder()
+	h.server.ServeHTTP(answer, r)
+	var pair struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if json.Unmarshal(answer.Body.Bytes(), &pair) == nil && pair.AccessToken != "" {
+		h.mu.Lock()
+		h.secrets = append(h.secrets, pair.AccessToken, pair.RefreshToken)
+		h.mu.Unlock()
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// open returns a client with these keys.
 func (h *host) open(keys string) *pkb.Client {
 	h.t.Helper()
 	ring, err := pkb.ParseKeyring(keys)
@@ -159,39 +183,12 @@ func (h *host) open(keys string) *pkb.Client {
 		h.t.Fatal(err)
 	}
 	client, err := pkb.New(pkb.Config{
-		Environment: h.place, ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL,
-		Store: h.store, Keys: ring, HTTPClient: &http.Client{Transport: listener{h}},
+		Environment: h.place, ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL, Store: h.store, Keys: ring,
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return client
-}
-
-// listener notes the tokens that go by.
-type listener struct{ *host }
-
-// RoundTrip implements http.RoundTripper.
-func (l listener) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil || !strings.HasSuffix(req.URL.Path, "/apiToken.action") {
-		return resp, err
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	var pair struct {
-		AccessToken  string `json:"access_token"`
-		RefreshToken string `json:"refresh_token"`
-	}
-	if json.Unmarshal(body, &pair) == nil && pair.AccessToken != "" {
-		l.mu.Lock()
-		l.secrets = append(l.secrets, pair.AccessToken, pair.RefreshToken)
-		l.mu.Unlock()
-	}
-	return resp, nil
 }
 
 // link links a user.
