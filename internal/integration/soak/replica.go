@@ -185,6 +185,8 @@ func (r *replica) count(err error) {
 		kind = "try later"
 	case errors.Is(err, pkb.ErrStore):
 		kind = "store away"
+	case errors.Is(err, context.DeadlineExceeded):
+		kind = "waited a minute"
 	case errors.As(err, &api) && (api.Status == 0 || api.Status >= 500):
 		kind = "call failed"
 	default:
