@@ -302,9 +302,12 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 		d.add("store", statusFail, mendOf(err), "%s", clean(err.Error()))
 		return
 	}
+	if ctx.Err() != nil {
+		return
+	}
 	broken := 0
 	for _, r := range results {
-		if len(r.Problems) > 0 && ctx.Err() == nil {
+		if len(r.Problems) > 0 {
 			broken++
 			d.add("store", statusFail, "compare the database's settings with the documentation of sqlstore: "+r.Why, "%s: %s", r.Name, clean(r.Problems[0]))
 		}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -161,7 +160,7 @@ func codeOf(err error) int {
 		return exitDone
 	case errors.As(err, &f):
 		return f.code
-	case errors.Is(err, pkb.ErrStore), errors.Is(err, errStore):
+	case errors.Is(err, pkb.ErrStore):
 		return exitStore
 	case errors.Is(err, pkb.ErrNotLinked), errors.Is(err, tokenstore.ErrNotFound):
 		return exitNoLink
@@ -173,12 +172,10 @@ func codeOf(err error) int {
 	return exitWrong
 }
 
-// errStore marks an error of the database.
-var errStore = errors.New("the database")
-
+// storeFailed gives an error of the database its exit code.
 func storeFailed(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errStore, err)
+	return &failure{exitStore, err}
 }
