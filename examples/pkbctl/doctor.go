@@ -141,7 +141,10 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	if d.db != nil && ctx.Err() == nil {
 		d.lookAtLinks(ctx, from)
 	}
+	wrong := slices.ContainsFunc(d.checks, func(c check) bool { return c.Check == "config" && c.Status == statusFail })
 	switch env, known := d.environment(from.Environment); {
+	case wrong:
+		d.add("pkb", statusSkip, "", "PKB was not asked: the configuration is wrong")
 	case !known:
 		d.add("pkb", statusSkip, "", "PKB was not asked: it is not known where it is")
 	case d.offline:
