@@ -82,7 +82,7 @@ var rules = map[string]rule{
 	},
 	"internal/house": {why: "it is made of tests"},
 	"internal/canary": {
-		own:     []string{"pkb", "pkb/pkbtest", "tokenstore"},
+		own:     []string{"pkb", "pkb/pkbtest", "tokenstore", "fhir"},
 		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
 		why:     "it is a host, for tests",
 	},
