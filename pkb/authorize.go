@@ -160,15 +160,14 @@ func AllowShared() AuthorizeOption {
 //
 // Authorize reads the store once, so that one that fails does so before the
 // patient has approved. It returns ErrAppUserID, ErrStore,
-// ErrOtherEnvironment, or an error about the redirect URI of an option.
+// ErrOtherEnvironment, ErrClosed, or an error about the redirect URI of an option.
 //
 // (PKB: Code grant.)
 func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...AuthorizeOption) (authorizeURL string, p Pending, err error) {
-	if err := checkAppUserID(appUserID); err != nil {
+	ctx, end := c.begin(ctx, OpAuthorize)
+	defer func() { end.with(err) }()
+	if err := c.accepts(appUserID); err != nil {
 		return "", Pending{}, err
-	}
-	if c.closed.Load() {
-		return "", Pending{}, ErrClosed
 	}
 	a := authorization{redirectURL: c.cfg.RedirectURL}
 	for _, o := range opts {

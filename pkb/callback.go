@@ -40,7 +40,7 @@ const opExchange = "code exchange"
 //
 // It returns ErrState, ErrCallback, ErrAccessDenied (the patient said no),
 // ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
-// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrNotLinked when the
+// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrClosed, ErrNotLinked when the
 // user was unlinked meanwhile, or an *APIError for what the token endpoint said.
 // After each of them but ErrStore the link, if there was one, is as it was.
 //
@@ -48,7 +48,14 @@ const opExchange = "code exchange"
 // parameters that come back after Deny could not be read and are taken to be
 // those of RFC 6749 section 4.1.2.1.)
 func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, query url.Values) (Link, error) {
-	if err := checkAppUserID(appUserID); err != nil {
+	ctx, end := c.begin(ctx, OpComplete)
+	link, err := c.complete(ctx, appUserID, p, query)
+	end.with(err)
+	return link, err
+}
+
+func (c *Client) complete(ctx context.Context, appUserID string, p Pending, query url.Values) (Link, error) {
+	if err := c.accepts(appUserID); err != nil {
 		return Link{}, err
 	}
 	started := p.get()
@@ -72,6 +79,7 @@ func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, quer
 		done <- result{link, err}
 	})
 	if !begun {
+		c.release(ctx, appUserID, started) // another process can still complete it
 		return Link{}, ErrClosed
 	}
 	select {
@@ -136,20 +144,24 @@ func (e *callbackError) Error() string {
 // Is reports whether target is ErrCallback.
 func (e *callbackError) Is(target error) bool { return target == ErrCallback }
 
+// release gives an approval back whose code was not spent.
+func (c *Client) release(ctx context.Context, appUserID string, p *pending) {
+	if err := c.keeper.Release(ctx, appUserID, p.mark()); err != nil {
+		c.cfg.Logger.Warn("pkb: could not release a reservation", "link", custody.LinkName(appUserID), "error", err)
+	}
+}
+
 // link exchanges a code and makes the link: exchange, save, ask whose it is,
 // fix that.
 func (c *Client) link(ctx context.Context, appUserID string, p *pending, code string) (Link, error) {
 	log := c.cfg.Logger.With("link", custody.LinkName(appUserID))
 	asked := c.cfg.Now()
-	out := c.token.Exchange(ctx, code, p.RedirectURL, p.Verifier)
+	out := c.exchange(ctx, p, code)
 	if out.Class != tokenwire.OK {
 		if out.Class == tokenwire.NotSent || out.Class == tokenwire.AppWide {
-			// The code was not spent: a reload of the callback may yet do it.
-			if err := c.keeper.Release(ctx, appUserID, p.mark()); err != nil {
-				log.Warn("pkb: could not release a reservation", "error", err)
-			}
+			c.release(ctx, appUserID, p) // a reload of the callback may yet do it
 		}
-		log.Warn("pkb: a code could not be exchanged", "outcome", out.String())
+		log.Warn("pkb: a code could not be exchanged", "outcome", out.Class.String(), "status", out.Status, "code", out.Code)
 		return Link{}, &APIError{
 			Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code),
 			RetryAfter: out.RetryAfter, Err: quiet(out.Err),
@@ -176,5 +188,5 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 	} else if err != nil {
 		return Link{}, public(err)
 	}
-	return c.Link(ctx, appUserID)
+	return c.look(ctx, appUserID)
 }

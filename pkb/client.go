@@ -4,7 +4,6 @@
 package pkb
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -36,6 +35,8 @@ type Client struct {
 	// lastDataPointByGET is the same for date-of-last-data-point.
 	lastDataPointByGET atomic.Bool
 	closed             atomic.Bool
+	// checkingKeys has room for one.
+	checkingKeys chan struct{}
 }
 
 // New checks cfg and returns a Client. It makes no request and does not touch
@@ -48,7 +49,7 @@ func New(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	c := &Client{
 		cfg: cfg, http: httpClient(cfg.HTTPClient, max(cfg.RequestTimeout, cfg.TokenTimeout)),
-		queue: queue{most: cfg.MaxCallsPerPatient},
+		queue: queue{most: cfg.MaxCallsPerPatient}, checkingKeys: make(chan struct{}, 1),
 	}
 	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
 		if h := homeOf(address); !slices.Contains(c.homes, h) {
@@ -72,25 +73,15 @@ func New(cfg Config) (*Client, error) {
 	if cfg.SecretInHeader {
 		c.token.Style = tokenwire.InHeader
 	}
-	var onEvent func(custody.Event)
-	if tell := cfg.OnEvent; tell != nil {
-		onEvent = func(e custody.Event) {
-			tell(Event{
-				Kind: EventKind(e.Kind), AppUserID: e.User, Cause: Cause(e.Cause), EndsAt: e.EndsAt,
-				Status: e.Status, Code: e.Code, Err: told(e.Err),
-			})
-		}
-	}
 	c.keeper = custody.New(custody.Config{
-		OnEvent:     onEvent,
-		Store:       cfg.Store,
-		Ring:        cfg.Keys.sealer(),
-		Environment: cfg.Environment.Name,
-		ClientID:    cfg.ClientID,
-		Scope:       scopePatient,
-		Refresh: func(ctx context.Context, refreshToken string) tokenwire.Outcome {
-			return c.token.Refresh(ctx, refreshToken, scopePatient)
-		},
+		OnEvent:       c.cfg.onEvent(),
+		Follow:        c.cfg.follow(),
+		Store:         cfg.Store,
+		Ring:          cfg.Keys.sealer(),
+		Environment:   cfg.Environment.Name,
+		ClientID:      cfg.ClientID,
+		Scope:         scopePatient,
+		Refresh:       c.refresh,
 		Verify:        c.verify,
 		VerifyFirst:   cfg.Identify != nil,
 		Now:           cfg.Now,
@@ -118,15 +109,6 @@ func (c *Client) Format(f fmt.State, _ rune) {
 		return
 	}
 	fmt.Fprintf(f, "pkb.Client{Environment: %q, ClientID: %q}", c.cfg.Environment.Name, c.cfg.ClientID)
-}
-
-// Close stops new approvals and refreshes and waits until those under way have
-// saved what they got, or until ctx ends. Call it when the process is told to
-// stop: a refresh that is cut off between PKB's answer and the save costs the
-// patient a new approval. It does not close the store.
-func (c *Client) Close(ctx context.Context) error {
-	c.closed.Store(true)
-	return c.keeper.Close(ctx)
 }
 
 // httpClient returns a copy of the host's client, or one of our own, that
@@ -159,6 +141,14 @@ func httpClient(host *http.Client, patience time.Duration) *http.Client {
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	hc.Jar = nil
 	return &hc
+}
+
+// accepts returns why nothing can be done for a user, if so.
+func (c *Client) accepts(appUserID string) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	return checkAppUserID(appUserID)
 }
 
 // checkAppUserID refuses ids that no store has to take.

@@ -119,7 +119,7 @@ type Config struct {
 	UserAgent string
 	// Logger gets what an operator should know; nil means silence. No token and
 	// nothing about a patient is logged; a link appears as a short hash of its
-	// app_user_id.
+	// app_user_id. The package comment lists the keys.
 	Logger *slog.Logger
 
 	// ApprovalLife is how long a patient has from the link in your app to the
@@ -178,6 +178,10 @@ type Config struct {
 	// often by several at once: return soon, and call no method of the Client.
 	OnEvent func(Event)
 
+	// Telemetry is told of operations and events, for metrics and traces; nil
+	// means nobody is, and costs nothing. Package pkb/pkbotel has one for
+	// OpenTelemetry.
+	Telemetry Telemetry
 	// InsecureDebugAnswers lets APIError.Excerpt and TryLaterError.Excerpt tell
 	// the beginning of an answer of PKB's that is not a success, so that you can
 	// see who answers in its place. Nothing prints or logs an excerpt by itself,

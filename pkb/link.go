@@ -51,12 +51,16 @@ func newLink(r tokenstore.Record) Link {
 func LinkName(appUserID string) string { return custody.LinkName(appUserID) }
 
 // Link returns what is known about a user's link, from the store; PKB is not
-// asked. It returns ErrNotLinked, ErrStore, ErrAppUserID or
-// ErrOtherEnvironment.
+// asked. It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
+// ErrClosed.
 func (c *Client) Link(ctx context.Context, appUserID string) (Link, error) {
-	if err := checkAppUserID(appUserID); err != nil {
+	if err := c.accepts(appUserID); err != nil {
 		return Link{}, err
 	}
+	return c.look(ctx, appUserID)
+}
+
+func (c *Client) look(ctx context.Context, appUserID string) (Link, error) {
 	r, err := c.keeper.Look(ctx, appUserID)
 	if err != nil {
 		return Link{}, public(err)
@@ -82,9 +86,10 @@ type TimelineEntry struct {
 // end among them. It goes through relinks, and is there for a day after an
 // unlink. Reading a token, and trouble that touched no link, is not in it.
 //
-// It returns ErrNotLinked, ErrStore, ErrAppUserID or ErrOtherEnvironment.
+// It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
+// ErrClosed.
 func (c *Client) Timeline(ctx context.Context, appUserID string) ([]TimelineEntry, error) {
-	if err := checkAppUserID(appUserID); err != nil {
+	if err := c.accepts(appUserID); err != nil {
 		return nil, err
 	}
 	past, err := c.keeper.Past(ctx, appUserID)
@@ -128,10 +133,10 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 //
 // PKB publishes no way to revoke a token: the session at PKB ends by itself.
 //
-// It returns ErrNotLinked when there is nothing to end, ErrStore or
-// ErrAppUserID.
+// It returns ErrNotLinked when there is nothing to end, ErrStore, ErrAppUserID or
+// ErrClosed.
 func (c *Client) Unlink(ctx context.Context, appUserID string) error {
-	if err := checkAppUserID(appUserID); err != nil {
+	if err := c.accepts(appUserID); err != nil {
 		return err
 	}
 	return public(c.keeper.Unlink(ctx, appUserID))

@@ -217,7 +217,7 @@ func TestCallbackGoesOnWithoutTheBrowser(t *testing.T) {
 		if err := r.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if link, err := r.Link(t.Context(), user); err != nil || link.PublicID == "" {
+		if link, err := r.replica(t).Link(t.Context(), user); err != nil || link.PublicID == "" {
 			t.Errorf("Link = %+v, %v", link, err)
 		}
 	})

@@ -102,7 +102,9 @@ func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
 }
 
 // purview asks with whatever token hc adds.
-func (c *Client) purview(ctx context.Context, hc *http.Client) (PublicID, error) {
+func (c *Client) purview(ctx context.Context, hc *http.Client) (_ PublicID, err error) {
+	ctx, end := c.begin(ctx, OpPurview)
+	defer func() { end.call(err) }()
 	env := c.cfg.Environment
 	data, err := c.operation(ctx, hc, opPurview, env.PurviewURL, env.PurviewMethod, &c.purviewByGET)
 	if err != nil {

@@ -22,6 +22,10 @@ const pageSize = 200
 // error ends the sequence.
 func (c *Client) records(ctx context.Context) iter.Seq2[tokenstore.Record, error] {
 	return func(yield func(tokenstore.Record, error) bool) {
+		if c.closed.Load() {
+			yield(tokenstore.Record{}, ErrClosed)
+			return
+		}
 		lister, ok := c.cfg.Store.(tokenstore.Lister)
 		if !ok {
 			yield(tokenstore.Record{}, ErrNoList)
@@ -90,6 +94,10 @@ func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 	return func(yield func(ResealProgress, error) bool) {
 		start := c.cfg.Now()
 		var p ResealProgress
+		if c.closed.Load() {
+			yield(p, ErrClosed)
+			return
+		}
 		if counter, ok := c.cfg.Store.(tokenstore.Counter); ok {
 			var err error
 			if p.Total, err = counter.Count(ctx); err != nil {
@@ -141,6 +149,9 @@ var ErrKeyInUse = errors.New("pkb: the key is in use; host's turn: seal with ano
 //
 // It also returns ErrNoList, ErrStore, or that the key is not on the keyring.
 func (c *Client) RetireKey(ctx context.Context, id string) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
 	ring := c.cfg.Keys.sealer()
 	if ring == nil {
 		return keyring(seal.ErrNoSuchKey)

@@ -23,7 +23,9 @@ func (p *Patient) Self(ctx context.Context) (*Self, error) {
 }
 
 // self asks with whatever token hc adds.
-func (c *Client) self(ctx context.Context, hc *http.Client) (*Self, error) {
+func (c *Client) self(ctx context.Context, hc *http.Client) (_ *Self, err error) {
+	ctx, end := c.begin(ctx, OpSelf)
+	defer func() { end.call(err) }()
 	data, err := c.call(ctx, hc, opSelf, http.MethodGet, c.cfg.Environment.SelfURL, "application/json", nil)
 	if err != nil {
 		return nil, err

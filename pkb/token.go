@@ -49,7 +49,7 @@ func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.T
 	if t := c.keeper.Hot(appUserID); t != nil {
 		return t, nil
 	}
-	if err := checkAppUserID(appUserID); err != nil {
+	if err := c.accepts(appUserID); err != nil {
 		return nil, err
 	}
 	t, err := c.keeper.Token(ctx, appUserID)
@@ -62,7 +62,7 @@ func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.T
 // presentToken returns a token of the link as it is now, and not of one that
 // another process has replaced.
 func (c *Client) presentToken(ctx context.Context, appUserID string) (custody.Token, error) {
-	if err := checkAppUserID(appUserID); err != nil {
+	if err := c.accepts(appUserID); err != nil {
 		return custody.Token{}, err
 	}
 	t, err := c.keeper.Present(ctx, appUserID)
@@ -268,6 +268,7 @@ func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
 	}
+	b.client.sends(out.Context())
 	resp, err := b.client.http.Transport.RoundTrip(out)
 	if resp != nil {
 		resp.Request = req // whoever logs the request of an answer logs no token

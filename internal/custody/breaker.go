@@ -124,3 +124,15 @@ func (b *breaker) refusal(wait time.Duration) *WaitError {
 	}
 	return &WaitError{Reason: WaitAppWide, Status: b.last.Status, Code: b.last.Code, RetryAfter: wait, Err: b.last.Err}
 }
+
+// heldBack is what a caller would get; nil while the breaker is closed. It stays
+// until a refresh has an answer that says otherwise.
+func (b *breaker) heldBack(now time.Time) *WaitError {
+	b.mu.Lock()
+	until := b.until
+	b.mu.Unlock()
+	if until.IsZero() {
+		return nil
+	}
+	return b.refusal(max(0, until.Sub(now)))
+}

@@ -337,6 +337,11 @@ var errSuperseded = errors.New("superseded")
 func (k *Keeper) saveSuccessor(f *flight, held row, successor *answer) (row, error) {
 	ctx, start, user := context.Background(), k.Now(), held.AppUserID
 	base, retried := held, false
+	defer func() {
+		if retried {
+			k.unsaved.Add(-1)
+		}
+	}()
 	if held.secrets.Unverified || !held.belongs() {
 		successor.Terms = held.secrets.Main.Terms // its approval is still to be looked at
 	}
@@ -356,7 +361,10 @@ func (k *Keeper) saveSuccessor(f *flight, held row, successor *answer) (row, err
 			return saved, nil
 		}
 		if !isConflict(err) {
-			retried = true
+			if !retried {
+				retried = true
+				k.unsaved.Add(1)
+			}
 			k.emit(Event{Kind: SaveRetried, User: user, Err: err})
 		}
 		// A conflict, or an error after the store had written: find out.

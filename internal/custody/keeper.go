@@ -32,7 +32,7 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required but Ring, Verify,
-// Scope, Ticks, OnEvent, SessionLife, EndsNotice and Forgive.
+// Scope, Ticks, OnEvent, Follow, SessionLife, EndsNotice and Forgive.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps; nil only for stores that forget.
@@ -58,6 +58,9 @@ type Config struct {
 	Logger *slog.Logger
 	// OnEvent is told what happens, on the goroutine on which it happens.
 	OnEvent func(Event)
+	// Follow returns flight with what is needed to tell who it was first begun
+	// for.
+	Follow func(flight, caller context.Context) context.Context
 
 	// HardMargin is the life a token must have left to be handed out.
 	HardMargin time.Duration
@@ -105,9 +108,11 @@ type Keeper struct {
 	sweepAt atomic.Int64
 	// toldRolledBack is when that was last told, in Unix nanoseconds.
 	toldRolledBack atomic.Int64
-	work           work
-	breaker        breaker
-	counts         counts
+	// unsaved counts the answers that the store has refused so far.
+	unsaved atomic.Int64
+	work    work
+	breaker breaker
+	counts  counts
 }
 
 // New returns a Keeper.
@@ -313,7 +318,7 @@ func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error)
 			e.replacedAt = now
 		}
 		if f == nil {
-			if f = k.launch(e, rejected, false); f == nil {
+			if f = k.launch(ctx, e, rejected, false); f == nil {
 				e.mu.Unlock()
 				return Token{}, ErrClosed
 			}
@@ -341,21 +346,25 @@ func (k *Keeper) refreshEarly(e *entry) {
 	}
 	defer e.mu.Unlock()
 	if e.flight == nil && !e.gone {
-		k.launch(e, "", true)
+		k.launch(context.Background(), e, "", true)
 	}
 }
 
 // launch starts a flight; e.mu is held. It returns nil when the keeper closes.
-func (k *Keeper) launch(e *entry, rejected string, early bool) *flight {
+func (k *Keeper) launch(caller context.Context, e *entry, rejected string, early bool) *flight {
 	if !k.work.begin() {
 		return nil
 	}
 	f := &flight{done: make(chan struct{}), early: early, rejected: rejected, epoch: e.epoch}
 	e.flight = f
+	// Not derived from any caller: the refresh belongs to the link.
+	ctx := context.Background()
+	if k.Follow != nil {
+		ctx = k.Follow(ctx, caller)
+	}
 	go func() {
 		defer k.work.end()
-		// Not derived from any caller: the refresh belongs to the link.
-		ctx, cancel := context.WithTimeout(context.Background(), k.FlightTimeout)
+		ctx, cancel := context.WithTimeout(ctx, k.FlightTimeout)
 		defer cancel()
 		token, err := k.fly(ctx, e, f)
 		if err != nil && early {
@@ -500,10 +509,29 @@ func (k *Keeper) forget(user string) {
 // Forget drops the user's token from memory: the next one comes from the store.
 func (k *Keeper) Forget(user string) { k.forget(user) }
 
-// Close stops new refreshes and waits for those under way, so that what they
-// get is saved; or until ctx ends.
+// Close forgets all tokens, stops new refreshes and waits for those under way,
+// so that what they get is saved; or until ctx ends.
 func (k *Keeper) Close(ctx context.Context) error {
+	k.work.shut()
+	k.entries.clear() // a flight publishes on the entry it has, where nobody looks
 	return k.work.close(ctx)
+}
+
+// Health is what a keeper knows of its own state.
+type Health struct {
+	// Busy counts the approvals and refreshes under way.
+	Busy int
+	// Unsaved counts the refreshes whose answer the store has refused so far, and
+	// that is in this process's memory only.
+	Unsaved int
+	// HeldBack says why refreshes are kept away from the token endpoint; nil if
+	// they are not.
+	HeldBack *WaitError
+}
+
+// Health returns what the keeper knows of its own state.
+func (k *Keeper) Health() Health {
+	return Health{Busy: k.work.count(), Unsaved: int(k.unsaved.Load()), HeldBack: k.breaker.heldBack(k.Now())}
 }
 
 // Go runs f on a goroutine that Close waits for. It reports false, and does not

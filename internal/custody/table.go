@@ -84,6 +84,14 @@ func (t *table) remove(e *entry) {
 	}
 }
 
+// clear takes all entries off the table.
+func (t *table) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buckets.Store(new(make([]atomic.Pointer[entry], minBuckets)))
+	t.count = 0
+}
+
 // fit gives back the room that many removed entries have left.
 func (t *table) fit() {
 	t.mu.Lock()

@@ -35,20 +35,36 @@ func (w *work) end() {
 	}
 }
 
-// close lets nothing new begin and waits for what has begun, or for ctx.
-func (w *work) close(ctx context.Context) error {
+// close lets nothing new begin and waits for what has begun, or for ctx. It
+// returns how much was left then.
+func (w *work) close(ctx context.Context) (left int, err error) {
+	w.shut()
+	select {
+	case <-w.idle:
+		return 0, nil
+	case <-ctx.Done():
+	}
+	if left = w.count(); left == 0 {
+		return 0, nil
+	}
+	return left, ctx.Err()
+}
+
+// shut lets nothing new begin.
+func (w *work) shut() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !w.closed {
 		w.closed, w.idle = true, make(chan struct{})
 		if w.open == 0 {
 			close(w.idle)
 		}
 	}
-	w.mu.Unlock()
-	select {
-	case <-w.idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+}
+
+// count returns how much is under way.
+func (w *work) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open
 }

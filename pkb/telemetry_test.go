@@ -1,0 +1,535 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// step is an operation that began, and what became of it.
+type step struct {
+	Op     pkb.Operation
+	Within pkb.Operation
+	pkb.Result
+}
+
+// listener is a Telemetry that writes everything down.
+type listener struct {
+	mu     sync.Mutex
+	begun  int
+	steps  []step // in the order of their ends
+	events []string
+	// callers are what the refreshes were begun for.
+	callers []context.Context
+}
+
+type within struct{}
+
+func (l *listener) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun++
+	outer, _ := ctx.Value(within{}).(pkb.Operation)
+	return context.WithValue(ctx, within{}, op), func(r pkb.Result) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.steps = append(l.steps, step{op, outer, r})
+	}
+}
+
+func (l *listener) Event(kind pkb.EventKind, cause pkb.Cause) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, strings.TrimSuffix(string(kind)+" "+string(cause), " "))
+}
+
+func (l *listener) Follow(refresh, caller context.Context) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.callers = append(l.callers, caller)
+	return refresh
+}
+
+// take returns what was written down, and forgets it.
+func (l *listener) take() (steps []step, events []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	steps, events = l.steps, l.events
+	l.steps, l.events = nil, nil
+	return steps, events
+}
+
+func listening(t *testing.T, change ...func(*pkbtest.Config, *pkb.Config)) (*rig, *listener) {
+	t.Helper()
+	l := &listener{}
+	r := newRig(t, append(change, func(_ *pkbtest.Config, c *pkb.Config) { c.Telemetry = l })...)
+	return r, l
+}
+
+// What is told of a link's life: each operation once, within the one that it
+// belongs to.
+func TestOperationsOfALife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := listening(t, func(_ *pkbtest.Config, c *pkb.Config) {
+			c.Identify = func(context.Context, pkb.Candidate) error { return nil }
+		})
+		r.pkb.Next(pkbtest.Token, pkbtest.Delay(3*time.Second))
+		pending, query := r.approve(t, user, r.patient)
+		if _, err := r.Complete(t.Context(), user, pending, query); err != nil {
+			t.Fatal(err)
+		}
+		token(t.Context(), t, r.Client, user)
+		token(t.Context(), t, r.Client, user) // in memory: no operation
+		if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.pkb.Advance(11 * time.Minute)
+		if _, err := r.ForUser(user).Purview(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ok := func(status int, d time.Duration) pkb.Result {
+			return pkb.Result{Outcome: pkb.OutcomeOK, Status: status, Duration: d}
+		}
+		wantSteps := []step{
+			{pkb.OpAuthorize, "", ok(0, 0)},
+			{pkb.OpExchange, pkb.OpComplete, ok(200, 0)},
+			{pkb.OpPurview, pkb.OpComplete, ok(200, 0)},
+			{pkb.OpSelf, pkb.OpComplete, ok(200, 0)},
+			{pkb.OpComplete, "", ok(0, 0)},
+			{pkb.OpSelf, "", ok(200, 0)},
+			{pkb.OpRefresh, "", ok(200, 0)},
+			{pkb.OpPurview, "", ok(200, 0)},
+		}
+		steps, events := l.take()
+		for i := range steps {
+			if op := steps[i].Op; (op == pkb.OpExchange || op == pkb.OpComplete) && steps[i].Duration != 3*time.Second {
+				t.Errorf("%s took %v, want the 3s that PKB took", op, steps[i].Duration)
+			}
+			steps[i].Duration = 0
+		}
+		if diff := cmp.Diff(wantSteps, steps); diff != "" {
+			t.Errorf("operations (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"approved", "exchanged", "linked", "refreshed"}, events); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What is told of each trouble: whose turn it is.
+func TestOutcomes(t *testing.T) {
+	// do makes the trouble, and links first where it has to.
+	type result = pkb.Result
+	self := func(t *testing.T, r *rig) error {
+		_, err := r.ForUser(user).Self(t.Context())
+		return err
+	}
+	expired := func(t *testing.T, r *rig) error {
+		r.pkb.Advance(11 * time.Minute)
+		_, err := r.Token(t.Context(), user)
+		return err
+	}
+	complete := func(t *testing.T, r *rig) error {
+		pending, query := r.approve(t, user, r.patient)
+		_, err := r.Complete(t.Context(), user, pending, query)
+		return err
+	}
+	for name, tc := range map[string]struct {
+		op       pkb.Operation
+		endpoint pkbtest.Endpoint
+		fault    pkbtest.Fault
+		prepare  func(t *testing.T, r *rig)
+		do       func(t *testing.T, r *rig) error
+		want     result
+	}{
+		"call: no answer":             {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Drop(), do: self, want: result{Outcome: pkb.OutcomeUnavailable}},
+		"call: 500":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(500, "text/html", "<html>"), do: self, want: result{Outcome: pkb.OutcomeUnavailable, Status: 500}},
+		"call: 404":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(404, "", ""), do: self, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 404}},
+		"call: 403":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(403, "", ""), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
+		"call: frozen":                {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("ACCESS_FROZEN_OUTWARD"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403, Code: "ACCESS_FROZEN_OUTWARD"}},
+		"call: not what PKB says":     {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(200, "application/json", "[]"), do: self, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		"call: a word nobody knows":   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("CANARY_OF_THE_SERVER"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
+		"refresh: invalid_client":     {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: expired, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 401, Code: "invalid_client"}},
+		"refresh: 429":                {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(429, "", ""), do: expired, want: result{Outcome: pkb.OutcomeUnavailable, Status: 429}},
+		"refresh: lost":               {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: expired, want: result{Outcome: pkb.OutcomeUncertain}},
+		"refresh: invalid_grant":      {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`), do: expired, want: result{Outcome: pkb.OutcomeRefused, Status: 400, Code: "invalid_grant"}},
+		"exchange: lost":              {op: pkb.OpExchange, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: complete, want: result{Outcome: pkb.OutcomeUncertain}},
+		"complete: store":             {op: pkb.OpComplete, do: complete, prepare: func(_ *testing.T, r *rig) { r.config.Store.(*moody).set(nil, errDown) }, want: result{Outcome: pkb.OutcomeStore}},
+		"call: no link":               {op: pkb.OpSelf, do: func(t *testing.T, r *rig) error { _, err := r.ForUser("nobody").Self(t.Context()); return err }, want: result{Outcome: pkb.OutcomeNotLinked}},
+		"call: link has ended":        {op: pkb.OpSelf, prepare: func(_ *testing.T, r *rig) { r.pkb.EndSessions(r.patient) }, do: self, want: result{Outcome: pkb.OutcomeNotLinked}},
+		"call: caller left":           {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Delay(time.Minute), do: func(t *testing.T, r *rig) error { return leaving(t, r) }, want: result{Outcome: pkb.OutcomeCanceled}},
+		"call: closed":                {op: pkb.OpSelf, prepare: func(t *testing.T, r *rig) { _ = r.Close(t.Context()) }, do: self, want: result{Outcome: pkb.OutcomeClosed}},
+		"authorize: nobody signed in": {op: pkb.OpAuthorize, do: func(t *testing.T, r *rig) error { _, _, err := r.Authorize(t.Context(), ""); return err }, want: result{Outcome: pkb.OutcomeRefused}},
+		"authorize: redirect": {op: pkb.OpAuthorize, do: func(t *testing.T, r *rig) error {
+			_, _, err := r.Authorize(t.Context(), user, pkb.RedirectTo("x"))
+			return err
+		}, want: result{Outcome: pkb.OutcomeMisconfigured}},
+		"complete: denied": {op: pkb.OpComplete, do: denied, want: result{Outcome: pkb.OutcomeDenied}},
+		"complete: another state": {op: pkb.OpComplete, do: func(t *testing.T, r *rig) error {
+			_, err := r.Complete(t.Context(), user, pkb.Pending{}, url.Values{})
+			return err
+		}, want: result{Outcome: pkb.OutcomeRefused}},
+		"call: refresh elsewhere": {op: pkb.OpSelf, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: func(t *testing.T, r *rig) error { r.pkb.Advance(11 * time.Minute); return self(t, r) }, want: result{Outcome: pkb.OutcomeUnavailable, Status: 401, Code: "invalid_client"}},
+		"call: another environment": {op: pkb.OpSelf, prepare: func(t *testing.T, r *rig) {
+			r.config.Environment.Name = "another"
+			r.Client = r.replica(t)
+		}, do: self, want: result{Outcome: pkb.OutcomeMisconfigured}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, l := listening(t, func(_ *pkbtest.Config, c *pkb.Config) { c.Store = &moody{Memory: c.Store.(*tokenstore.Memory)} })
+				r.link(t, user, r.patient)
+				if tc.prepare != nil {
+					tc.prepare(t, r)
+				}
+				if tc.fault != nil {
+					r.pkb.Next(tc.endpoint, tc.fault)
+				}
+				l.take()
+				if err := tc.do(t, r); err == nil && tc.op != pkb.OpRefresh {
+					t.Fatal("nothing went wrong")
+				}
+				synctest.Wait()
+				steps, _ := l.take()
+				for _, s := range steps {
+					s.Duration = 0
+					if s.Op == tc.op {
+						if diff := cmp.Diff(tc.want, s.Result); diff != "" {
+							t.Errorf("(-want +got):\n%s", diff)
+						}
+						return
+					}
+				}
+				t.Errorf("%s was not told of: %v", tc.op, steps)
+			})
+		})
+	}
+}
+
+func leaving(t *testing.T, r *rig) error {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, cancel)
+	_, err := r.ForUser(user).Self(ctx)
+	return err
+}
+
+func denied(t *testing.T, r *rig) error {
+	_, pending, err := r.Authorize(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Complete(t.Context(), user, pending, url.Values{"state": {pending.State().Reveal()}, "error": {"access_denied"}})
+	return err
+}
+
+// moody is a store that fails when told to.
+type moody struct {
+	*tokenstore.Memory
+	mu         sync.Mutex
+	load, save error
+}
+
+func (m *moody) set(load, save error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load, m.save = load, save
+}
+
+func (m *moody) mood() (load, save error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.load, m.save
+}
+
+// breaking is a fault that lets the request pass, and takes the store away for a
+// while before the answer comes.
+func breaking(store *moody, while time.Duration) pkbtest.Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			store.set(errDown, errDown)
+			time.AfterFunc(while, func() { store.set(nil, nil) })
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+var errDown = errors.New("down: canary")
+
+func (m *moody) Load(ctx context.Context, appUserID string) (tokenstore.Record, error) {
+	if load, _ := m.mood(); load != nil {
+		return tokenstore.Record{}, load
+	}
+	return m.Memory.Load(ctx, appUserID)
+}
+
+func (m *moody) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Record, error) {
+	if _, save := m.mood(); save != nil {
+		return tokenstore.Record{}, save
+	}
+	return m.Memory.Save(ctx, rec)
+}
+
+type callers struct{}
+
+// A refresh outlives the call that needed it, and has nothing of its context: not
+// its end, and not its values, which may be a transaction of the host's. Only
+// Follow sees the caller.
+func TestRefreshIsNobodysRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := listening(t)
+		r.link(t, user, r.patient)
+		l.take()
+		r.pkb.Advance(11 * time.Minute)
+		r.pkb.Next(pkbtest.Token, pkbtest.Delay(5*time.Second))
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), callers{}, "canary"), time.Second)
+		defer cancel()
+		if _, err := r.Token(ctx, user); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		steps, _ := l.take()
+		want := []step{{pkb.OpRefresh, "", pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Duration: 5 * time.Second}}}
+		if diff := cmp.Diff(want, steps); diff != "" {
+			t.Errorf("a refresh was cut short or begun within its caller (-want +got):\n%s", diff)
+		}
+		if n := len(l.callers); n == 0 || l.callers[n-1].Value(callers{}) != "canary" {
+			t.Error("Follow was not shown the caller")
+		}
+	})
+}
+
+// carrier puts something of its own into every context that it gives back.
+type carrier struct{ *listener }
+
+type carried struct{}
+
+func (c carrier) Follow(refresh, caller context.Context) context.Context {
+	return context.WithValue(c.listener.Follow(refresh, caller), carried{}, caller.Value(callers{}))
+}
+
+func (c carrier) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
+	if op == pkb.OpRefresh {
+		c.Event(pkb.EventKind(fmt.Sprintf("%v for %v", ctx.Value(callers{}), ctx.Value(carried{}))), "")
+	}
+	return c.listener.Begin(ctx, op)
+}
+
+func TestFollowReachesTheRefresh(t *testing.T) {
+	l := &listener{}
+	r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.Telemetry = carrier{l} })
+	r.link(t, user, r.patient)
+	l.take()
+	r.pkb.Advance(11 * time.Minute)
+	token(context.WithValue(t.Context(), callers{}, "caller"), t, r.Client, user)
+	if _, events := l.take(); len(events) == 0 || events[0] != "<nil> for caller" {
+		t.Errorf("told %q: the refresh must see what Follow gave it, and no value of its caller's", events)
+	}
+}
+
+// Whatever goes wrong, what is told can be a label: no user, no token, nothing
+// that PKB wrote, and few values.
+func TestTelemetryIsToldNothingPersonal(t *testing.T) {
+	r, l := listening(t)
+	const appUserID = "canary-user@example.com"
+	var secrets []string
+	for range 3 {
+		r.pkb.Next(pkbtest.Self, pkbtest.Respond(400, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[{"code":"canary-code","diagnostics":"canary text"}]}`))
+		pending, query := r.approve(t, appUserID, r.patient)
+		secrets = append(secrets, query.Get("code"), query.Get("state"))
+		if _, err := r.Complete(t.Context(), appUserID, pending, query); err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, token(t.Context(), t, r.Client, appUserID))
+		_, _ = r.ForUser(appUserID).Self(t.Context())
+		for _, fault := range []pkbtest.Fault{
+			pkbtest.Respond(400, "application/json", `{"error":"canary-error"}`), pkbtest.Drop(), pkbtest.Refuse("API_SESSION_EXPIRED"),
+		} {
+			r.pkb.Advance(11 * time.Minute)
+			r.pkb.Next(pkbtest.Token, fault)
+			_, _ = r.Token(t.Context(), appUserID)
+		}
+	}
+	steps, events := l.take()
+	if l.begun != len(steps) || len(steps) == 0 {
+		t.Errorf("%d operations began and %d ended", l.begun, len(steps))
+	}
+	told := fmt.Sprintf("%+v %q", steps, events)
+	for _, secret := range append(secrets, "canary", appUserID, r.patient.NHSNumber, r.patient.PublicID) {
+		if strings.Contains(told, secret) {
+			t.Errorf("telemetry was told %q", secret)
+		}
+	}
+}
+
+// Each kind of event reaches Config.OnEvent, and Telemetry with it.
+func TestEachEventIsTold(t *testing.T) {
+	elsewhere := func(t *testing.T, r *rig) { // another process refreshes
+		token(t.Context(), t, r.Client, user)
+		r.pkb.Advance(11 * time.Minute)
+		other := r.config
+		other.OnEvent, other.Telemetry = nil, nil
+		peer, err := pkb.New(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token(t.Context(), t, peer, user)
+		token(t.Context(), t, r.Client, user)
+	}
+	refresh := func(fault ...pkbtest.Fault) func(*testing.T, *rig) {
+		return func(t *testing.T, r *rig) {
+			for _, f := range append(fault, pkbtest.Pass()) {
+				r.pkb.Advance(11 * time.Minute)
+				r.pkb.Next(pkbtest.Token, f)
+				_, _ = r.Token(t.Context(), user)
+				time.Sleep(time.Minute)
+			}
+		}
+	}
+	for kind, provoke := range map[pkb.EventKind]func(*testing.T, *rig){
+		pkb.EventApproved:  func(*testing.T, *rig) {},
+		pkb.EventExchanged: func(*testing.T, *rig) {},
+		pkb.EventLinked:    func(*testing.T, *rig) {},
+		pkb.EventRefreshed: refresh(),
+		pkb.EventAdopted:   elsewhere,
+		pkb.EventUncertain: refresh(pkbtest.Drop()),
+		pkb.EventRecovered: refresh(pkbtest.Drop()),
+		pkb.EventSaveRetried: func(t *testing.T, r *rig) {
+			store := r.config.Store.(*moody)
+			refresh(breaking(store, 3*time.Second))(t, r)
+		},
+		pkb.EventSaveFailed: func(t *testing.T, r *rig) {
+			store := r.config.Store.(*moody)
+			refresh(breaking(store, 2*time.Minute))(t, r)
+			time.Sleep(5 * time.Minute)
+		},
+		pkb.EventRelinkRequired: func(t *testing.T, r *rig) {
+			r.pkb.EndSessions(r.patient)
+			_, _ = r.ForUser(user).Self(t.Context())
+		},
+		pkb.EventEndsSoon: func(t *testing.T, r *rig) {
+			for range 12 {
+				refresh()(t, r)
+			}
+		},
+		pkb.EventWrongPatient: func(t *testing.T, r *rig) { r.refused(t, user, r.pkb.AddPatient(pkbtest.Patient{})) },
+		pkb.EventSharedRecord: func(t *testing.T, r *rig) { r.refused(t, "user-2", r.patient) },
+		pkb.EventRefused: func(t *testing.T, r *rig) {
+			r.refused(t, "user-2", r.pkb.AddPatient(pkbtest.Patient{Purview: []string{"Practitioner/1d4a8b2d-f885-499f-ba51-50600312f316"}}))
+		},
+		pkb.EventKeyRotated: func(t *testing.T, r *rig) {
+			if err := r.config.Keys.Promote("new"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reseal(t.Context(), r.Client); err != nil {
+				t.Fatal(err)
+			}
+		},
+		pkb.EventScopeChanged: refresh(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+			return bytes.Replace(body, []byte(`"PATIENT"`), []byte(`"CLINICIAN"`), 1)
+		})),
+		pkb.EventUnlinked: func(t *testing.T, r *rig) {
+			if err := r.Unlink(t.Context(), user); err != nil {
+				t.Fatal(err)
+			}
+		},
+		pkb.EventStoreRolledBack: func(t *testing.T, r *rig) {
+			token(t.Context(), t, r.Client, user)
+			old, err := r.store.Load(t.Context(), user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refresh()(t, r)
+			now, err := r.store.Load(t.Context(), user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Version = now.Version
+			if _, err := r.store.Save(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			refresh()(t, r)
+		},
+		pkb.EventMassRejection: func(t *testing.T, r *rig) {
+			for i := range 5 {
+				other := fmt.Sprintf("other-%d", i)
+				r.link(t, other, r.pkb.AddPatient(pkbtest.Patient{}))
+			}
+			r.pkb.Advance(11 * time.Minute)
+			for i := range 5 {
+				r.pkb.Next(pkbtest.Token, pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`))
+				_, _ = r.Token(t.Context(), fmt.Sprintf("other-%d", i))
+			}
+		},
+		pkb.EventAppTrouble: refresh(pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`)),
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d diary
+				keys := &pkb.Keyring{}
+				for i, id := range []string{"old", "new"} {
+					if err := keys.AddKey(id, bytes.Repeat([]byte{byte(i)}, 32)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r, l := listening(t, func(server *pkbtest.Config, c *pkb.Config) {
+					c.OnEvent, c.Keys, c.Store = d.note, keys, &moody{Memory: c.Store.(*tokenstore.Memory)}
+					if kind == pkb.EventEndsSoon {
+						server.SessionLife, c.SessionLife, c.EndsNotice = 3*time.Hour, 3*time.Hour, time.Hour
+					}
+				})
+				r.link(t, user, r.patient)
+				provoke(t, r)
+				synctest.Wait()
+				told := 0
+				for _, e := range d.events {
+					if e.Kind != kind {
+						continue
+					}
+					told++
+					if e.AppUserID == "" {
+						t.Error("the event does not say whose link it is")
+					}
+					if (e.Cause != "") != (kind == pkb.EventRelinkRequired) {
+						t.Errorf("cause %q", e.Cause)
+					}
+				}
+				if told == 0 {
+					t.Errorf("not told; only %v", d.kinds())
+				}
+				_, events := l.take()
+				if len(events) != len(d.events) {
+					t.Errorf("Telemetry was told of %d events, OnEvent of %d", len(events), len(d.events))
+				}
+				if err := r.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// refused approves for user as p, and wants to be refused.
+func (r *rig) refused(t *testing.T, user string, p *pkbtest.Patient) {
+	t.Helper()
+	pending, query := r.approve(t, user, p)
+	if _, err := r.Complete(t.Context(), user, pending, query); err == nil {
+		t.Fatal("the approval was not refused")
+	}
+}
