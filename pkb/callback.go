@@ -161,7 +161,7 @@ func (c *Client) link(ctx context.Context, appUserID string, p *pending, code st
 		if out.Class == tokenwire.NotSent || out.Class == tokenwire.AppWide {
 			c.release(ctx, appUserID, p) // a reload of the callback may yet do it
 		}
-		log.Warn("pkb: a code could not be exchanged", "outcome", out.Class.String(), "status", out.Status, "code", out.Code)
+		log.Warn("pkb: a code could not be exchanged", "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
 		return Link{}, &APIError{
 			Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code),
 			RetryAfter: out.RetryAfter, Err: quiet(out.Err),

@@ -80,6 +80,27 @@
 // patient, and what to do; errors.md has it in one table. No error holds a token, an answer's body, or anything about
 // a patient.
 //
+// # Logs, metrics and traces
+//
+// Config.Logger gets one line for each event of a link, and for what failed
+// beside. The keys are these and no others; they stay, and their meaning does.
+// Texts are for people, and may change.
+//
+//	event    what happened, an EventKind
+//	link     whose link: a short hash of the app_user_id, the same in all processes
+//	cause    why a link has ended, a Cause
+//	outcome  what became of a request, an Outcome
+//	status   the HTTP status of PKB's answer, 0 without one
+//	code     PKB's response code, or that of RFC 6749, if it is a known one
+//	ends_at  when PKB's session ends
+//	error    what went wrong, without anything that PKB, a store or a key said
+//
+// What an operator has to do something about is an error: tokens that the store
+// does not take, a store that has gone back in time. What a patient or somebody
+// may have to do something about is a warning. That a link came, ended or works
+// again is info, the rest is debug. Config.Telemetry has the same events for
+// metrics, and operations for traces; [Client.Health] is for readiness probes.
+//
 // # Concurrency
 //
 // All methods of [Client], [Patient] and [Web] may be called from any goroutine.

@@ -153,26 +153,26 @@ func (e ending) call(err error) {
 
 // posted ends a request to the token endpoint.
 func (e ending) posted(out tokenwire.Outcome) {
-	if e.tell == nil {
-		return
+	if e.tell != nil {
+		e.tell(Result{Outcome: posted(out), Status: out.Status, Code: out.Code})
 	}
-	r := Result{Status: out.Status, Code: out.Code}
+}
+
+// posted says what the outcome of a request to the token endpoint means.
+func posted(out tokenwire.Outcome) Outcome {
 	switch out.Class {
 	case tokenwire.OK:
-		r.Outcome = OutcomeOK
+		return OutcomeOK
 	case tokenwire.Rejected:
-		r.Outcome = OutcomeRefused
+		return OutcomeRefused
 	case tokenwire.Ambiguous:
-		r.Outcome = OutcomeUncertain
+		return OutcomeUncertain
 	case tokenwire.AppWide:
-		r.Outcome = OutcomeMisconfigured
-		if out.Status == http.StatusTooManyRequests || out.Code == "slow_down" {
-			r.Outcome = OutcomeUnavailable
+		if out.Status != http.StatusTooManyRequests && out.Code != "slow_down" {
+			return OutcomeMisconfigured
 		}
-	default:
-		r.Outcome = OutcomeUnavailable // it was not sent
 	}
-	e.tell(r)
+	return OutcomeUnavailable // not sent, or not now
 }
 
 // refresh sends a refresh token.
