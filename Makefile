@@ -1,7 +1,7 @@
 # What a contributor runs. The rules behind it are in CONTRIBUTING.md.
 
 # Every module of this repository; a test in internal/house keeps the list complete.
-MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/testdata/consumer
+MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/telemetry internal/testdata/consumer pkb/pkbotel
 
 # Tools run from the Go module cache, at these versions.
 STATICCHECK   := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -123,7 +123,8 @@ func tryKeys(ring *seal.Ring) error {
 // and some seconds more.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
-	if left, err := c.keeper.Close(ctx); err != nil {
+	err := c.keeper.Close(ctx)
+	if left := c.keeper.Health().Busy; err != nil && left > 0 {
 		return &unfinishedError{left: left, cause: err}
 	}
 	return nil

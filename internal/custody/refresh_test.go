@@ -634,7 +634,7 @@ func TestCloseWaitsForTheSave(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, _ = k.Token(ctx, user)
-		if _, err := k.Close(t.Context()); err != nil {
+		if err := k.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := record(t, store).Generation; got != 2 {
@@ -949,7 +949,7 @@ func TestClosedStoreEndsTheSave(t *testing.T) {
 			return answer()
 		}
 		wantWait(t, k, custody.WaitSave)
-		if _, err := k.Close(t.Context()); err != nil {
+		if err := k.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

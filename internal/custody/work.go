@@ -35,19 +35,15 @@ func (w *work) end() {
 	}
 }
 
-// close lets nothing new begin and waits for what has begun, or for ctx. It
-// returns how much was left then.
-func (w *work) close(ctx context.Context) (left int, err error) {
+// close lets nothing new begin and waits for what has begun, or for ctx.
+func (w *work) close(ctx context.Context) error {
 	w.shut()
 	select {
 	case <-w.idle:
-		return 0, nil
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if left = w.count(); left == 0 {
-		return 0, nil
-	}
-	return left, ctx.Err()
 }
 
 // shut lets nothing new begin.

@@ -354,3 +354,35 @@ func TestConsumerSums(t *testing.T) {
 	}
 	report(t, "every line here is a module that each host has to trust because of us", notAsListed(name, summed(all[name]), hostSums))
 }
+
+// adapterImports are what package pkb/pkbotel may import beside the standard
+// library. It is a module of its own, and a host's all the same.
+var adapterImports = []string{
+	modulePath + "/pkb", modulePath + "/tokenstore",
+	"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes",
+	"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop",
+	"go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
+}
+
+func foreignAdapterImports(sources []source) (problems []string) {
+	for _, s := range sources {
+		for _, spec := range s.Imports {
+			p, _ := strconv.Unquote(spec.Path.Value)
+			first, _, _ := strings.Cut(p, "/")
+			if strings.Contains(first, ".") && !slices.Contains(adapterImports, p) {
+				problems = append(problems, fmt.Sprintf("%s imports %s", s.name, p))
+			}
+		}
+	}
+	return problems
+}
+
+func TestAdapterImports(t *testing.T) {
+	report(t, "the adapter is for the API of OpenTelemetry: its SDK and exporters are the host's choice, and the global providers too",
+		foreignAdapterImports(parse(t, files(t, func(name string) bool {
+			return isGo(name) && !isTest(name) && under(name, "pkb/pkbotel")
+		}))))
+	finds(t, foreignAdapterImports(parse(t, map[string]string{
+		"pkb/pkbotel/a.go": "package pkbotel\nimport (\n\"context\"\n_ \"go.opentelemetry.io/otel\"\n_ \"go.opentelemetry.io/otel/sdk/trace\"\n_ \"go.opentelemetry.io/otel/trace\"\n)",
+	})), "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/sdk/trace")
+}

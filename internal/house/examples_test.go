@@ -13,13 +13,13 @@ import (
 )
 
 // exampled are the packages in which every exported call has an example.
-var exampled = []string{"pkb", "tokenstore", "fhir"}
+var exampled = []string{"pkb", "pkb/pkbotel", "tokenstore", "fhir"}
 
 // plain are methods that explain themselves: they implement an interface of
-// the standard library.
+// the standard library, or pkb.Telemetry, which a Client calls.
 var plain = []string{
 	"String", "GoString", "Format", "LogValue", "MarshalJSON", "MarshalText", "UnmarshalJSON", "UnmarshalText",
-	"Error", "Unwrap", "Is", "As",
+	"Error", "Unwrap", "Is", "As", "Begin", "Event", "Follow",
 }
 
 // call is a function or method, as far as it shows in the source: for a method

@@ -129,12 +129,12 @@ func under(name string, dirs ...string) bool {
 
 // inOtherModule reports whether name belongs to an inner module.
 func inOtherModule(name string) bool {
-	return under(name, "internal/integration", "internal/testdata", "examples/webapp", "examples/pkbctl")
+	return under(name, "internal/integration", "internal/testdata", "examples/webapp", "examples/pkbctl", "pkb/pkbotel")
 }
 
 // isLibrary reports whether name is code that a host links.
 func isLibrary(name string) bool {
-	return isGo(name) && !isTest(name) && !inOtherModule(name) &&
+	return isGo(name) && !isTest(name) && (!inOtherModule(name) || under(name, "pkb/pkbotel")) &&
 		under(name, "pkb", "tokenstore", "fhir", "internal") && !under(name, "internal/house")
 }
 

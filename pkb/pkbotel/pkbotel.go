@@ -1,0 +1,236 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pkbotel reports what a pkb.Client does to OpenTelemetry: a span and a
+// duration for each operation, and counts of what happens to links. Give what
+// [New] returns to pkb.Config.Telemetry.
+//
+// It needs the API of OpenTelemetry and no SDK; exporters are yours. Beside it,
+// in the directory grafana, are a dashboard and alert rules for Prometheus that
+// use these metrics, with the reasons for each threshold.
+//
+// # Metrics
+//
+//	pkb.client.operation.duration  histogram, s   how long operations took; its count is how many there were
+//	pkb.client.link.events         counter        what happened to links, by kind
+//	pkb.client.links.lost          counter        links that ended, by cause
+//	pkb.client.links               gauge          links in the store, by state; see [Telemetry.CountLinks]
+//
+// # Attributes
+//
+//	pkb.operation              authorize, complete, exchange, refresh, purview, users/self, ...   spans, durations
+//	pkb.outcome                a pkb.Outcome: ok, unavailable, uncertain, ...                     spans, durations
+//	http.response.status_code  of PKB's answer; absent without one                                spans, durations
+//	pkb.code                   PKB's response code, or that of RFC 6749; absent without one       spans
+//	error.type                 pkb.outcome, of a span that failed                                 spans
+//	pkb.event                  a pkb.EventKind                                                    events
+//	pkb.cause                  a pkb.Cause                                                        links lost
+//	pkb.link.state             linked, uncertain or relink_required                               links
+//
+// None holds an app_user_id, a token, an address or anything about a patient: a
+// pkb.Telemetry is not told any of it. Counts by kind and by cause begin with 0
+// for each, so that the first one shows in a rate. A new kind or cause of a
+// newer pkb appears when it happens.
+//
+// # Spans
+//
+// Spans are called "pkb refresh" and so on. What belongs to [pkb.Client.Complete]
+// lies within its span; a call's span lies within the one that your context has.
+// A refresh is a trace of its own, because it outlives the call that needed it
+// and serves others too: it links to the span of the first of them. One that
+// began early, in the background, links to none. A span's error is the outcome
+// in a word, never an answer.
+//
+// Nothing of a trace is sent to PKB: no traceparent, no baggage. A transport of
+// yours that adds them (otelhttp, in pkb.Config.HTTPClient) would tell PKB your
+// trace ids; give it propagators that propagate nothing.
+package pkbotel
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	meternoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// scope names this package to OpenTelemetry.
+const scope = "github.com/betawerk/pkb-go/pkb/pkbotel"
+
+// The names of metrics and attributes. They are what dashboards and alerts are
+// made of.
+const (
+	metricDuration = "pkb.client.operation.duration"
+	metricEvents   = "pkb.client.link.events"
+	metricLost     = "pkb.client.links.lost"
+	metricLinks    = "pkb.client.links"
+
+	keyOperation = attribute.Key("pkb.operation")
+	keyOutcome   = attribute.Key("pkb.outcome")
+	keyStatus    = attribute.Key("http.response.status_code")
+	keyCode      = attribute.Key("pkb.code")
+	keyError     = attribute.Key("error.type")
+	keyEvent     = attribute.Key("pkb.event")
+	keyCause     = attribute.Key("pkb.cause")
+	keyState     = attribute.Key("pkb.link.state")
+)
+
+// buckets are the limits of durations in seconds: from an answer of a server
+// nearby to the default of pkb.Config.RequestTimeout.
+var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30}
+
+// kinds, causes and states are counted from the start.
+var (
+	kinds = []pkb.EventKind{
+		pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed, pkb.EventAdopted,
+		pkb.EventUncertain, pkb.EventRecovered, pkb.EventSaveRetried, pkb.EventSaveFailed, pkb.EventRelinkRequired,
+		pkb.EventEndsSoon, pkb.EventWrongPatient, pkb.EventSharedRecord, pkb.EventRefused, pkb.EventKeyRotated,
+		pkb.EventScopeChanged, pkb.EventUnlinked, pkb.EventStoreRolledBack, pkb.EventMassRejection, pkb.EventAppTrouble,
+	}
+	causes = []pkb.Cause{
+		pkb.CauseSessionExpired, pkb.CauseSessionInvalid, pkb.CauseGrantRejected, pkb.CauseFinalTokenExpired,
+		pkb.CauseOutcomeUnknown, pkb.CauseFrozen, pkb.CauseWrongPatient,
+	}
+	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
+)
+
+// Config says where traces and metrics go.
+type Config struct {
+	// TracerProvider takes the spans; nil means none. The global one is
+	// otel.GetTracerProvider().
+	TracerProvider trace.TracerProvider
+	// MeterProvider takes the metrics; nil means none. The global one is
+	// otel.GetMeterProvider().
+	MeterProvider metric.MeterProvider
+}
+
+// Telemetry is a pkb.Telemetry for OpenTelemetry. Make one with New; several
+// clients may share it.
+type Telemetry struct {
+	tracer   trace.Tracer
+	duration metric.Float64Histogram
+	events   metric.Int64Counter
+	lost     metric.Int64Counter
+	links    metric.Int64Gauge
+}
+
+var (
+	_ pkb.Telemetry = (*Telemetry)(nil)
+	_ pkb.Follower  = (*Telemetry)(nil)
+)
+
+// New returns a Telemetry. Its error is that of a MeterProvider that does not
+// take these metrics.
+func New(cfg Config) (*Telemetry, error) {
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = tracenoop.NewTracerProvider()
+	}
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = meternoop.NewMeterProvider()
+	}
+	meter := cfg.MeterProvider.Meter(scope)
+	t := &Telemetry{tracer: cfg.TracerProvider.Tracer(scope)}
+	var errs [4]error
+	t.duration, errs[0] = meter.Float64Histogram(metricDuration, metric.WithUnit("s"),
+		metric.WithDescription("How long operations took."), metric.WithExplicitBucketBoundaries(buckets...))
+	t.events, errs[1] = meter.Int64Counter(metricEvents, metric.WithUnit("{event}"),
+		metric.WithDescription("What happened to links."))
+	t.lost, errs[2] = meter.Int64Counter(metricLost, metric.WithUnit("{link}"),
+		metric.WithDescription("Links that ended and that only the patient can repair."))
+	t.links, errs[3] = meter.Int64Gauge(metricLinks, metric.WithUnit("{link}"),
+		metric.WithDescription("Links in the store."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	for _, kind := range kinds {
+		t.events.Add(ctx, 0, metric.WithAttributes(keyEvent.String(string(kind))))
+	}
+	for _, cause := range causes {
+		t.lost.Add(ctx, 0, metric.WithAttributes(keyCause.String(string(cause))))
+	}
+	return t, nil
+}
+
+// causedBy is the context's key for the span that a refresh links to.
+type causedBy struct{}
+
+// Follow implements pkb.Follower.
+func (t *Telemetry) Follow(refresh, caller context.Context) context.Context {
+	if span := trace.SpanContextFromContext(caller); span.IsValid() {
+		return context.WithValue(refresh, causedBy{}, span)
+	}
+	return refresh
+}
+
+// Begin implements pkb.Telemetry.
+func (t *Telemetry) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
+	options := []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(keyOperation.String(string(op))),
+	}
+	if op == pkb.OpAuthorize || op == pkb.OpComplete {
+		options[0] = trace.WithSpanKind(trace.SpanKindInternal)
+	}
+	cause, follows := ctx.Value(causedBy{}).(trace.SpanContext)
+	if follows && !trace.SpanContextFromContext(ctx).IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: cause}))
+	}
+	ctx, span := t.tracer.Start(ctx, "pkb "+string(op), options...)
+	return ctx, func(r pkb.Result) {
+		attributes := []attribute.KeyValue{keyOutcome.String(string(r.Outcome))}
+		if r.Status != 0 {
+			attributes = append(attributes, keyStatus.Int(r.Status))
+		}
+		span.SetAttributes(attributes...)
+		if r.Code != "" {
+			span.SetAttributes(keyCode.String(r.Code))
+		}
+		if failed(r.Outcome) {
+			span.SetAttributes(keyError.String(string(r.Outcome)))
+			span.SetStatus(codes.Error, string(r.Outcome))
+		}
+		t.duration.Record(ctx, r.Duration.Seconds(),
+			metric.WithAttributes(append(attributes, keyOperation.String(string(op)))...))
+		span.End()
+	}
+}
+
+// failed reports whether an outcome is an error; that the patient said no, or
+// that the caller left, is none.
+func failed(o pkb.Outcome) bool {
+	return o != pkb.OutcomeOK && o != pkb.OutcomeDenied && o != pkb.OutcomeCanceled
+}
+
+// Event implements pkb.Telemetry.
+func (t *Telemetry) Event(kind pkb.EventKind, cause pkb.Cause) {
+	ctx := context.Background()
+	t.events.Add(ctx, 1, metric.WithAttributes(keyEvent.String(string(kind))))
+	if kind == pkb.EventRelinkRequired {
+		t.lost.Add(ctx, 1, metric.WithAttributes(keyCause.String(string(cause))))
+	}
+}
+
+// CountLinks counts the links of client by state, for the gauge
+// pkb.client.links. It reads every record of the store, so call it now and then,
+// such as every quarter of an hour, in one process for all. It returns the
+// errors of pkb.Client.Links; then the gauge stays as it was.
+func (t *Telemetry) CountLinks(ctx context.Context, client *pkb.Client) error {
+	counted := make(map[tokenstore.State]int64)
+	for link, err := range client.Links(ctx) {
+		if err != nil {
+			return err
+		}
+		counted[link.State]++
+	}
+	for _, state := range states {
+		t.links.Record(ctx, counted[state], metric.WithAttributes(keyState.String(string(state))))
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkbotel
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The first save_failed of a process is the one to alert on, and a counter that
+// appears with its first count has no increase: every kind and every cause that
+// pkb has must begin with 0.
+func TestEverythingIsCountedFromTheStart(t *testing.T) {
+	for prefix, n := range map[string]struct {
+		file string
+		have int
+	}{
+		"Event": {"../events.go", len(slices.Compact(slices.Sorted(slices.Values(kinds))))},
+		"Cause": {"../errors.go", len(slices.Compact(slices.Sorted(slices.Values(causes))))},
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), n.file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var declared []string
+		ast.Inspect(f, func(node ast.Node) bool {
+			if spec, ok := node.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, prefix) {
+				declared = append(declared, spec.Names[0].Name)
+			}
+			return true
+		})
+		if len(declared) == 0 || len(declared) != n.have {
+			t.Errorf("%d are counted from the start, and pkb has %d:\n%s", n.have, len(declared), cmp.Diff(nil, declared))
+		}
+	}
+}
