@@ -122,7 +122,7 @@ func (r *rig) metrics(t *testing.T) map[string]int64 {
 				}
 			case metricdata.Histogram[float64]:
 				for _, p := range data.DataPoints {
-					put(m.Name, p.Attributes, int64(p.Count)) //nolint:gosec // a few
+					put(m.Name, p.Attributes, int64(p.Count))
 				}
 			default:
 				t.Errorf("%s is a %T", m.Name, data)

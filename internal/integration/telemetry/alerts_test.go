@@ -90,7 +90,7 @@ func took(op string, fast, slow int) (s string) {
 func firesAt(t *testing.T, r rulefmt.Rule, series string) int {
 	t.Helper()
 	storage := promqltest.LoadedStorage(t, "load 1m\n"+series)
-	defer storage.Close()
+	t.Cleanup(func() { _ = storage.Close() })
 	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute})
 	since := -1
 	for minute := range 480 {

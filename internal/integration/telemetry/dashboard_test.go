@@ -15,12 +15,17 @@ import (
 	grafanaprometheus "github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
+// classic is the form of a dashboard that every Grafana imports.
+//
+//lint:ignore SA1019 the newer form is for newer Grafanas only
+type classic = dashboard.Dashboard //nolint:staticcheck // the newer form is for newer Grafanas only
+
 // load reads a dashboard as Grafana's own library does: once strictly, which
 // finds every field that no panel has, and once to have it, because the strict
 // way leaves things out.
-func load(text []byte) (d dashboard.Dashboard, err error) {
+func load(text []byte) (d classic, err error) {
 	plugins.RegisterDefaultPlugins()
-	if err := problem(new(dashboard.Dashboard).UnmarshalJSONStrict(text)); err != nil {
+	if err := problem(new(classic).UnmarshalJSONStrict(text)); err != nil {
 		return d, err
 	}
 	if err := json.Unmarshal(text, &d); err != nil {

@@ -1,8 +1,8 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package telemetry reads the dashboard and the alert rules of pkb/pkbotel with
-// Grafana's and Prometheus's own code, runs the rules over made-up incidents,
-// and compares both with the metrics that a client really exposes. It is made
-// of tests.
+// Package telemetry reads the dashboard of pkb/pkbotel with Grafana's schema
+// library and its alert rules with Prometheus's own code, runs the rules over
+// made-up incidents, and compares both with the metrics that a client really
+// exposes. It is made of tests.
 package telemetry
