@@ -160,7 +160,8 @@ func AllowShared() AuthorizeOption {
 //
 // Authorize reads the store once, so that one that fails does so before the
 // patient has approved. It returns ErrAppUserID, ErrStore,
-// ErrOtherEnvironment, ErrClosed, or an error about the redirect URI of an option.
+// ErrOtherEnvironment, ErrClosed, or an error about the redirect URI of an
+// option.
 //
 // (PKB: Code grant.)
 func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...AuthorizeOption) (authorizeURL string, p Pending, err error) {

@@ -40,8 +40,9 @@ const opExchange = "code exchange"
 //
 // It returns ErrState, ErrCallback, ErrAccessDenied (the patient said no),
 // ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
-// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrClosed, ErrNotLinked when the
-// user was unlinked meanwhile, or an *APIError for what the token endpoint said.
+// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrClosed, ErrNotLinked
+// when the user was unlinked meanwhile, or an *APIError for what the token
+// endpoint said.
 // After each of them but ErrStore the link, if there was one, is as it was.
 //
 // (PKB: Code grant; Patient Identifier and Demographic Retrieval. The

@@ -88,8 +88,8 @@ func (p ResealProgress) Left() time.Duration {
 // progress every few hundred records and at the end. When it is interrupted,
 // begin again: what is done is passed over.
 //
-// An error ends the sequence: ErrNoList, ErrStore, that of ctx, or, at the end,
-// ErrKeys if records did not open.
+// An error ends the sequence: ErrNoList, ErrStore, ErrClosed, that of ctx, or, at
+// the end, ErrKeys if records did not open.
 func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 	return func(yield func(ResealProgress, error) bool) {
 		start := c.cfg.Now()
@@ -147,7 +147,8 @@ var ErrKeyInUse = errors.New("pkb: the key is in use; host's turn: seal with ano
 // configuration; before, that would cost every patient whose record names it a
 // new approval.
 //
-// It also returns ErrNoList, ErrStore, or that the key is not on the keyring.
+// It also returns ErrNoList, ErrStore, ErrClosed, or that the key is not on the
+// keyring.
 func (c *Client) RetireKey(ctx context.Context, id string) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -180,7 +181,7 @@ func (c *Client) RetireKey(ctx context.Context, id string) error {
 // how many. Call it now and then, such as daily; without it they stay, without
 // tokens.
 //
-// It returns ErrNoList, ErrStore or the error of ctx.
+// It returns ErrNoList, ErrStore, ErrClosed or the error of ctx.
 func (c *Client) Purge(ctx context.Context) (removed int, err error) {
 	for r, err := range c.records(ctx) {
 		if err != nil {

@@ -119,20 +119,24 @@ func (b *breaker) leave(now time.Time, out tokenwire.Outcome, unforeseen bool) (
 func (b *breaker) refusal(wait time.Duration) *WaitError {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.reason(wait)
+}
+
+// heldBack is the same for whoever only wants to know; nil while the breaker is
+// closed. It stays until a refresh has an answer that says otherwise.
+func (b *breaker) heldBack(now time.Time) *WaitError {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.IsZero() {
+		return nil
+	}
+	return b.reason(max(0, b.until.Sub(now)))
+}
+
+// reason says why the breaker is open; b.mu is held.
+func (b *breaker) reason(wait time.Duration) *WaitError {
 	if !b.suspect.IsZero() && b.last.Class == 0 && b.failures == 0 {
 		return &WaitError{Reason: WaitSuspect, RetryAfter: wait}
 	}
 	return &WaitError{Reason: WaitAppWide, Status: b.last.Status, Code: b.last.Code, RetryAfter: wait, Err: b.last.Err}
-}
-
-// heldBack is what a caller would get; nil while the breaker is closed. It stays
-// until a refresh has an answer that says otherwise.
-func (b *breaker) heldBack(now time.Time) *WaitError {
-	b.mu.Lock()
-	until := b.until
-	b.mu.Unlock()
-	if until.IsZero() {
-		return nil
-	}
-	return b.refusal(max(0, until.Sub(now)))
 }
