@@ -285,9 +285,49 @@ func TestClosedClientSaysSo(t *testing.T) {
 	if n := len(r.pkb.Requests()); n != asked {
 		t.Errorf("%d requests after Close", n-asked)
 	}
+	if _, err := r.store.Load(ctx, "user-2"); !errors.Is(err, tokenstore.ErrNotFound) {
+		t.Errorf("something was written after Close: %v", err)
+	}
 	// An approval that came too late is not used up: another replica completes it.
 	if _, err := r.replica(t).Complete(ctx, "user-2", pending, query); err != nil {
 		t.Errorf("the approval, at another replica: %v", err)
+	}
+}
+
+// closing is a store that closes a client at the next save.
+type closing struct {
+	*tokenstore.Memory
+	client *pkb.Client
+}
+
+func (c *closing) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Record, error) {
+	if c.client != nil {
+		if err := c.client.Close(ctx); err != nil {
+			return tokenstore.Record{}, err
+		}
+		c.client = nil
+	}
+	return c.Memory.Save(ctx, rec)
+}
+
+// Close comes after an approval was reserved and before its code was sent: the
+// reservation is given back.
+func TestCloseGivesAnApprovalBack(t *testing.T) {
+	store := &closing{}
+	r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) {
+		store.Memory = c.Store.(*tokenstore.Memory)
+		c.Store = store
+	})
+	pending, query := r.approve(t, user, r.patient)
+	store.client = r.Client
+	if _, err := r.Complete(t.Context(), user, pending, query); !errors.Is(err, pkb.ErrClosed) {
+		t.Fatalf("Complete: %v, want ErrClosed", err)
+	}
+	if n := r.pkb.Exchanges(); n != 0 {
+		t.Errorf("%d codes were sent after Close", n)
+	}
+	if _, err := r.replica(t).Complete(t.Context(), user, pending, query); err != nil {
+		t.Errorf("at another replica: %v", err)
 	}
 }
 
