@@ -32,6 +32,13 @@ const (
 // for a reason that passes is repeated, up to Config.Retries times and within
 // Config.RequestTimeout.
 func (c *Client) call(ctx context.Context, hc *http.Client, op, method, url, mediaType string, body []byte) ([]byte, error) {
+	ctx, end := c.begin(ctx, Operation(op))
+	data, err := c.repeated(ctx, hc, op, method, url, mediaType, body)
+	end.call(err)
+	return data, err
+}
+
+func (c *Client) repeated(ctx context.Context, hc *http.Client, op, method, url, mediaType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	data, err := c.once(ctx, hc, op, method, url, mediaType, body)

@@ -86,14 +86,16 @@
 // beside. The keys are these and no others; they stay, and their meaning does.
 // Texts are for people, and may change.
 //
-//	event    what happened, an EventKind
-//	link     whose link: a short hash of the app_user_id, the same in all processes
-//	cause    why a link has ended, a Cause
-//	outcome  what became of a request, an Outcome
-//	status   the HTTP status of PKB's answer, 0 without one
-//	code     PKB's response code, or that of RFC 6749, if it is a known one
-//	ends_at  when PKB's session ends
-//	error    what went wrong, without anything that PKB, a store or a key said
+//	event      what happened, an EventKind
+//	link       whose link: a short hash of the app_user_id, the same in all processes
+//	cause      why a link has ended, a Cause
+//	operation  what was asked of PKB, an Operation
+//	outcome    what became of it, an Outcome
+//	status     the HTTP status of PKB's answer, 0 without one
+//	code       PKB's response code, or that of RFC 6749, if it is a known one
+//	waited     how long a repetition waited
+//	ends_at    when PKB's session ends
+//	error      what went wrong, without anything that PKB, a store or a key said
 //
 // What an operator has to do something about is an error: tokens that the store
 // does not take, a store that has gone back in time. What a patient or somebody

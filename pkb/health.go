@@ -80,7 +80,7 @@ func (c *Client) checkKeys(ctx context.Context) error {
 	if ring == nil {
 		return nil
 	}
-	hangs := &keysError{cause: &seal.KeyError{KeyID: ring.KeyID(), Err: context.DeadlineExceeded}}
+	hangs := newKeysError(&seal.KeyError{KeyID: ring.KeyID(), Err: context.DeadlineExceeded})
 	select {
 	case c.checkingKeys <- struct{}{}:
 	case <-ctx.Done():
@@ -106,7 +106,7 @@ func tryKeys(ring *seal.Ring) error {
 		_, err = ring.Open(place, sealed)
 	}
 	if err != nil {
-		return &keysError{cause: err}
+		return newKeysError(err)
 	}
 	return nil
 }

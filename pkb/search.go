@@ -196,7 +196,7 @@ func (p *Patient) get(ctx context.Context, op, address string) ([]byte, error) {
 
 // unusable is an answer that came with a good status and cannot be used.
 func unusable(op, what string, cause error) *APIError {
-	return &APIError{Operation: op, Status: http.StatusOK, Err: &answerError{what: what, cause: cause}}
+	return &APIError{Operation: op, Status: http.StatusOK, Err: newAnswerError(what, cause)}
 }
 
 // When narrows a search to a time. Several together all have to be true. Which

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -15,7 +16,8 @@ import (
 )
 
 // Telemetry is told what a Client does, for metrics and traces. Package
-// pkb/pkbotel, a module of its own, is one for OpenTelemetry.
+// pkb/pkbotel, a module of its own, is one for OpenTelemetry. It is not told of
+// requests that a host sends itself through Client.HTTPClient.
 //
 // What it is told holds no app_user_id, no token, no address and nothing about
 // a patient, and of each value there are few: all of it can be a label. Its
@@ -109,38 +111,64 @@ type Result struct {
 	// Code is PKB's response code, or an RFC 6749 code of the token endpoint: one
 	// of those that are known, or empty.
 	Code string
+	// Requests is how many requests were sent to PKB's APIs, repetitions among
+	// them; 0 for the operations of approvals and refreshes.
+	Requests int
 	// Duration is how long it took, by Config.Now.
 	Duration time.Duration
 }
 
-// ending tells Telemetry, if there is one, how an operation ended.
-type ending struct{ tell func(Result) }
+// finish tells Telemetry, if there is one, how an operation ended.
+type finish struct{ tell func(Result) }
 
 // underWay is the context's key for the operation that a call belongs to.
 type underWay struct{}
 
+type operation struct {
+	op       Operation
+	requests atomic.Int32
+}
+
 // begin tells Telemetry of an operation, unless ctx belongs to it already.
-func (c *Client) begin(ctx context.Context, op Operation) (context.Context, ending) {
-	if c.cfg.Telemetry == nil || ctx.Value(underWay{}) == op {
-		return ctx, ending{}
+func (c *Client) begin(ctx context.Context, op Operation) (context.Context, finish) {
+	if c.cfg.Telemetry == nil {
+		return ctx, finish{}
 	}
-	start := c.cfg.Now()
+	if outer := operationIn(ctx); outer != nil && outer.op == op {
+		return ctx, finish{}
+	}
+	start, begun := c.cfg.Now(), &operation{op: op}
 	ctx, end := c.cfg.Telemetry.Begin(ctx, op)
-	return context.WithValue(ctx, underWay{}, op), ending{func(r Result) {
-		r.Duration = c.cfg.Now().Sub(start)
+	return context.WithValue(ctx, underWay{}, begun), finish{func(r Result) {
+		r.Requests, r.Duration = int(begun.requests.Load()), c.cfg.Now().Sub(start)
 		end(r)
 	}}
 }
 
+func operationIn(ctx context.Context) *operation {
+	o, _ := ctx.Value(underWay{}).(*operation)
+	return o
+}
+
+// sends counts a request towards the operation that ctx belongs to.
+func (c *Client) sends(ctx context.Context) {
+	if c.cfg.Telemetry == nil {
+		return
+	}
+	if o := operationIn(ctx); o != nil {
+		o.requests.Add(1)
+	}
+}
+
 // with ends an operation with an error of ours, or nil.
-func (e ending) with(err error) {
+func (e finish) with(err error) {
 	if e.tell != nil {
 		e.tell(resultOf(err))
 	}
 }
 
 // call ends a call, which is good only if PKB answered 200.
-func (e ending) call(err error) {
+func (e finish) call(err error) {
 	if e.tell == nil {
 		return
 	}
@@ -152,7 +180,7 @@ func (e ending) call(err error) {
 }
 
 // posted ends a request to the token endpoint.
-func (e ending) posted(out tokenwire.Outcome) {
+func (e finish) posted(out tokenwire.Outcome) {
 	if e.tell != nil {
 		e.tell(Result{Outcome: posted(out), Status: out.Status, Code: out.Code})
 	}
@@ -203,7 +231,7 @@ func (c *Config) onEvent() func(custody.Event) {
 		if c.OnEvent != nil {
 			c.OnEvent(Event{
 				Kind: EventKind(e.Kind), AppUserID: e.User, Cause: Cause(e.Cause), EndsAt: e.EndsAt,
-				Status: e.Status, Code: e.Code, Err: public(e.Err),
+				Status: e.Status, Code: e.Code, Err: told(e.Err),
 			})
 		}
 	}

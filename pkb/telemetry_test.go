@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -104,18 +105,18 @@ func TestOperationsOfALife(t *testing.T) {
 		if _, err := r.ForUser(user).Purview(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		ok := func(status int, d time.Duration) pkb.Result {
-			return pkb.Result{Outcome: pkb.OutcomeOK, Status: status, Duration: d}
+		ok := func(status, requests int) pkb.Result {
+			return pkb.Result{Outcome: pkb.OutcomeOK, Status: status, Requests: requests}
 		}
 		wantSteps := []step{
 			{pkb.OpAuthorize, "", ok(0, 0)},
 			{pkb.OpExchange, pkb.OpComplete, ok(200, 0)},
-			{pkb.OpPurview, pkb.OpComplete, ok(200, 0)},
-			{pkb.OpSelf, pkb.OpComplete, ok(200, 0)},
+			{pkb.OpPurview, pkb.OpComplete, ok(200, 1)},
+			{pkb.OpSelf, pkb.OpComplete, ok(200, 1)},
 			{pkb.OpComplete, "", ok(0, 0)},
-			{pkb.OpSelf, "", ok(200, 0)},
+			{pkb.OpSelf, "", ok(200, 1)},
 			{pkb.OpRefresh, "", ok(200, 0)},
-			{pkb.OpPurview, "", ok(200, 0)},
+			{pkb.OpPurview, "", ok(200, 1)},
 		}
 		steps, events := l.take()
 		for i := range steps {
@@ -131,6 +132,40 @@ func TestOperationsOfALife(t *testing.T) {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// Repetitions lie within one operation, which says how many there were.
+func TestRepetitionsAreOneOperation(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults []pkbtest.Fault
+		want   pkb.Result
+	}{
+		"busy twice":           {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Requests: 3}},
+		"busy for good":        {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, pkb.Result{Outcome: pkb.OutcomeUnavailable, Status: 503, Requests: 3}},
+		"a token is refused":   {[]pkbtest.Fault{pkbtest.Refuse(string(fhir.AccessTokenExpired))}, pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Requests: 2}},
+		"refused for a reason": {[]pkbtest.Fault{pkbtest.Respond(403, "", "")}, pkb.Result{Outcome: pkb.OutcomeRefused, Status: 403, Requests: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, l := listening(t)
+				r.link(t, user, r.patient)
+				l.take()
+				r.pkb.Next(pkbtest.Self, tc.faults...)
+				_, _ = r.ForUser(user).Self(t.Context())
+				steps, _ := l.take()
+				var got []pkb.Result
+				for _, s := range steps {
+					if s.Op == pkb.OpSelf {
+						s.Duration = 0
+						got = append(got, s.Result)
+					}
+				}
+				if diff := cmp.Diff([]pkb.Result{tc.want}, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 // What is told of each trouble: whose turn it is.
@@ -202,6 +237,9 @@ func TestOutcomes(t *testing.T) {
 				if tc.fault != nil {
 					r.pkb.Next(tc.endpoint, tc.fault)
 				}
+				if tc.endpoint == pkbtest.Self { // a read is repeated
+					r.pkb.Next(tc.endpoint, tc.fault, tc.fault)
+				}
 				l.take()
 				if err := tc.do(t, r); err == nil && tc.op != pkb.OpRefresh {
 					t.Fatal("nothing went wrong")
@@ -209,7 +247,7 @@ func TestOutcomes(t *testing.T) {
 				synctest.Wait()
 				steps, _ := l.take()
 				for _, s := range steps {
-					s.Duration = 0
+					s.Duration, s.Requests = 0, 0
 					if s.Op == tc.op {
 						if diff := cmp.Diff(tc.want, s.Result); diff != "" {
 							t.Errorf("(-want +got):\n%s", diff)

@@ -22,6 +22,7 @@
 //	pkb.outcome                a pkb.Outcome: ok, unavailable, uncertain, ...                     spans, durations
 //	http.response.status_code  of PKB's answer; absent without one                                spans, durations
 //	pkb.code                   PKB's response code, or that of RFC 6749; absent without one       spans
+//	pkb.requests               how many requests a call took, repetitions among them               spans
 //	error.type                 pkb.outcome, of a span that failed                                 spans
 //	pkb.event                  a pkb.EventKind                                                    events
 //	pkb.cause                  a pkb.Cause                                                        links lost
@@ -76,6 +77,7 @@ const (
 	keyOutcome   = attribute.Key("pkb.outcome")
 	keyStatus    = attribute.Key("http.response.status_code")
 	keyCode      = attribute.Key("pkb.code")
+	keyRequests  = attribute.Key("pkb.requests")
 	keyError     = attribute.Key("error.type")
 	keyEvent     = attribute.Key("pkb.event")
 	keyCause     = attribute.Key("pkb.cause")
@@ -191,6 +193,9 @@ func (t *Telemetry) Begin(ctx context.Context, op pkb.Operation) (context.Contex
 		span.SetAttributes(attributes...)
 		if r.Code != "" {
 			span.SetAttributes(keyCode.String(r.Code))
+		}
+		if r.Requests != 0 {
+			span.SetAttributes(keyRequests.Int(r.Requests))
 		}
 		if failed(r.Outcome) {
 			span.SetAttributes(keyError.String(string(r.Outcome)))

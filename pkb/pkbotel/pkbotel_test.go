@@ -315,7 +315,7 @@ func TestSpanOfAFailure(t *testing.T) {
 	}
 	want := map[string]string{
 		"pkb.operation": "users/self", "pkb.outcome": "refused", "http.response.status_code": "403",
-		"pkb.code": "ACCESS_FROZEN_OUTWARD", "error.type": "refused",
+		"pkb.code": "ACCESS_FROZEN_OUTWARD", "pkb.requests": "1", "error.type": "refused",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)
