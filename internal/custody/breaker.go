@@ -107,6 +107,13 @@ func (b *breaker) leave(now time.Time, out tokenwire.Outcome, unforeseen bool) (
 	default:
 		return false // nothing was sent
 	}
+	if asked := now.Add(out.RetryAfter); now.Before(b.until) {
+		// Sent before the breaker opened: the same trouble, and not more of it.
+		if asked.After(b.until) {
+			b.until = asked
+		}
+		return false
+	}
 	b.failures++
 	off := time.Second << min(b.failures-1, 6)
 	off += mathrand.N(off / 4)

@@ -109,6 +109,32 @@ func TestBreakerKeepsEverybodyAway(t *testing.T) {
 	})
 }
 
+// Many requests that were under way when the trouble began are one trouble: the
+// pause after them is as short as after one.
+func TestBreakerCountsATroubleOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuers{}
+		k := newKeeperOfMany(t, i)
+		users := many(t, k, i, 17)
+		i.trouble.Store(&tokenwire.Outcome{Class: tokenwire.AppWide, Status: 503})
+		i.mu.Lock()
+		i.delay = time.Second
+		i.mu.Unlock()
+		var wg sync.WaitGroup
+		for _, u := range users[1:] {
+			wg.Go(func() { _, _ = k.Token(t.Context(), u) })
+		}
+		wg.Wait()
+		if posts, _ := i.count(); posts != 16 {
+			t.Fatalf("%d POSTs were under way, want 16", posts)
+		}
+		var wait *custody.WaitError
+		if _, err := k.Token(t.Context(), users[0]); !errors.As(err, &wait) || wait.RetryAfter > 2*time.Second {
+			t.Errorf("Token: %v, to wait %v", err, wait.RetryAfter)
+		}
+	})
+}
+
 // S38: an outage of hours makes few links uncertain, and loses none.
 func TestBreakerSparesLinksInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
