@@ -117,15 +117,20 @@ func ExampleAllowShared() {
 	// <nil>
 }
 
-// A host that knows its users' NHS numbers, and links nobody else's record.
+// A host that knows its users, and links nobody else's record.
 func ExampleCandidate() {
 	ctx := context.Background()
 	server, ada, _ := demo()
-	known := map[string]string{"app-user-1": "9990000018"} // your database
+	number, err := pkb.ParseNHSNumber("999 000 0018")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	users := map[string]pkb.Known{"app-user-1": {NHSNumber: number, LastName: pkb.NewPersonal("Example")}} // your database
 	client, err := demoClient(server, pkb.Config{
 		Identify: func(_ context.Context, c pkb.Candidate) error {
-			number, ok := c.Self.NHSNumber()
-			if !ok || number.Reveal() != known[c.AppUserID] {
+			match := c.Self.Compare(users[c.AppUserID])
+			if !match.Same() { // match itself may be logged
 				return pkb.ErrIdentityRefused
 			}
 			return nil
