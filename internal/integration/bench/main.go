@@ -11,8 +11,7 @@
 // one user, and against a map of them behind a mutex for 100,000 users.
 // refresh_over_post is how long a caller waits for a refresh, as a multiple of
 // the same POST without us, to a PKB on loopback that answers after 10 ms; the
-// medians. self_over_hand and purview_over_hand are the processor time of those
-// calls beside the same with net/http and encoding/json. bytes_per_user is what a user costs whose token is in memory, with a
+// medians. bytes_per_user is what a user costs whose token is in memory, with a
 // million of them and without the token itself.
 package main
 
@@ -20,7 +19,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"log"
 	"net/http"
@@ -56,18 +54,11 @@ type figures struct {
 	ReadVsXOAuth2      float64 `json:"read_vs_xoauth2_parallel"`
 	ReadVsMutexMap100k float64 `json:"read_vs_mutexmap_100k"`
 	RefreshOverPost    float64 `json:"refresh_over_post"`
-	SelfOverHand       float64 `json:"self_over_hand"`
-	PurviewOverHand    float64 `json:"purview_over_hand"`
 	BytesPerUser       float64 `json:"bytes_per_user"`
 	Cores              int     `json:"cores"`
 }
 
 func main() {
-	answering := flag.Bool("answer", false, "be the process that answers calls")
-	flag.Parse()
-	if *answering {
-		log.Fatal(answer())
-	}
 	f, err := measure()
 	if err != nil {
 		log.Fatal(err)
@@ -115,9 +106,6 @@ func measure() (figures, error) {
 	fmt.Printf("%d users, %d cores: ours %.1f ns, mutex map %.1f ns\n", manyUsers, f.Cores, nanoseconds(ours), nanoseconds(theirs))
 
 	if f.RefreshOverPost, err = refreshOverPost(ctx); err != nil {
-		return figures{}, err
-	}
-	if f.SelfOverHand, f.PurviewOverHand, err = callsOverHand(ctx); err != nil {
 		return figures{}, err
 	}
 	f.BytesPerUser, err = bytesPerUser(ctx)
