@@ -27,6 +27,8 @@ const opLastDataPoint = "date-of-last-data-point"
 // Purview are.)
 func (p *Patient) LastDataPoint(ctx context.Context) (at time.Time, ok bool, err error) {
 	c := p.client
+	ctx, end := c.begin(ctx, opLastDataPoint)
+	defer func() { end.call(err) }()
 	data, err := c.operation(ctx, p.http(), opLastDataPoint, c.facade().operation("Patient", opLastDataPoint), "", &c.lastDataPointByGET)
 	if err != nil {
 		return time.Time{}, false, err

@@ -159,12 +159,14 @@ func (p *Patient) searchAddress(ctx context.Context, resource string, q url.Valu
 	return p.client.facade().search(resource, all), nil
 }
 
-func (p *Patient) page(ctx context.Context, op, address string) (fhir.Bundle, error) {
+func (p *Patient) page(ctx context.Context, op, address string) (page fhir.Bundle, err error) {
+	ctx, end := p.client.begin(ctx, Operation(op))
+	defer func() { end.call(err) }()
 	data, err := p.get(ctx, op, address)
 	if err != nil {
 		return fhir.Bundle{}, err
 	}
-	page, err := fhir.DecodeBundle(data)
+	page, err = fhir.DecodeBundle(data)
 	if err != nil {
 		return fhir.Bundle{}, instead(op, data, "the answer is not a Bundle", err)
 	}
@@ -172,17 +174,18 @@ func (p *Patient) page(ctx context.Context, op, address string) (fhir.Bundle, er
 }
 
 // read reads one resource by its id.
-func read[T any](ctx context.Context, p *Patient, resource, id string) (fhir.Resource[T], error) {
+func read[T any](ctx context.Context, p *Patient, resource, id string) (r fhir.Resource[T], err error) {
 	if _, err := fhir.ParseReference(resource + "/" + id); err != nil {
 		return fhir.Resource[T]{}, &SearchError{Resource: resource, Parameter: "id", Problem: "it is not the id of a resource: at most 64 letters, digits, '-' and '.'"}
 	}
 	op := resource + " read"
+	ctx, end := p.client.begin(ctx, Operation(op))
+	defer func() { end.call(err) }()
 	data, err := p.get(ctx, op, p.client.facade().read(resource, id))
 	if err != nil {
 		return fhir.Resource[T]{}, err
 	}
-	r, err := fhir.Decode[T](data)
-	if err != nil {
+	if r, err = fhir.Decode[T](data); err != nil {
 		return fhir.Resource[T]{}, instead(op, data, "the answer is not a resource of the type asked for", err)
 	}
 	return r, nil

@@ -194,12 +194,22 @@ func TestOutcomes(t *testing.T) {
 		do       func(t *testing.T, r *rig) error
 		want     result
 	}{
-		"call: no answer":             {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Drop(), do: self, want: result{Outcome: pkb.OutcomeUnavailable}},
-		"call: 500":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(500, "text/html", "<html>"), do: self, want: result{Outcome: pkb.OutcomeUnavailable, Status: 500}},
-		"call: 404":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(404, "", ""), do: self, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 404}},
-		"call: 403":                   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(403, "", ""), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
-		"call: frozen":                {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("ACCESS_FROZEN_OUTWARD"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403, Code: "ACCESS_FROZEN_OUTWARD"}},
-		"call: not what PKB says":     {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(200, "application/json", "[]"), do: self, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		"call: no answer":         {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Drop(), do: self, want: result{Outcome: pkb.OutcomeUnavailable}},
+		"call: 500":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(500, "text/html", "<html>"), do: self, want: result{Outcome: pkb.OutcomeUnavailable, Status: 500}},
+		"call: 404":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(404, "", ""), do: self, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 404}},
+		"call: 403":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(403, "", ""), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
+		"call: frozen":            {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("ACCESS_FROZEN_OUTWARD"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403, Code: "ACCESS_FROZEN_OUTWARD"}},
+		"call: not what PKB says": {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(200, "application/json", "[]"), do: self, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		"read: not what PKB says": {op: "Organization read", endpoint: pkbtest.Facade, fault: pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Patient"}`), do: func(t *testing.T, r *rig) error {
+			_, err := r.ForUser(user).Organization(t.Context(), "1")
+			return err
+		}, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		"search: not what PKB says": {op: "Consent search", endpoint: pkbtest.Facade, fault: pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Patient"}`), do: func(t *testing.T, r *rig) error {
+			for _, err := range r.ForUser(user).Consents(t.Context()) {
+				return err
+			}
+			return nil
+		}, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
 		"call: a word nobody knows":   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("CANARY_OF_THE_SERVER"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
 		"refresh: invalid_client":     {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: expired, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 401, Code: "invalid_client"}},
 		"refresh: 429":                {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(429, "", ""), do: expired, want: result{Outcome: pkb.OutcomeUnavailable, Status: 429}},
