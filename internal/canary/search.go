@@ -28,12 +28,14 @@ import (
 // goroutine; the zero Search is empty.
 type Search struct {
 	mu sync.Mutex
-	// forms are what to look for, by how they begin, so that a text is read once.
-	forms map[[shortest]byte]map[string]string // written -> what it is
+	// forms are what to look for: what is written, and what it is.
+	forms map[string]string
+	// lengths are those of the forms, by how they begin, so that a text is read
+	// once, however many of them begin alike.
+	lengths map[[shortest]byte][]int
 	// begins is a bit for each beginning, and for some others: most places in a
 	// text are passed over by it.
 	begins [1 << 16]uint64
-	count  int
 }
 
 // shortest is the length from which on a value can be told from chance.
@@ -48,7 +50,7 @@ func (s *Search) Plant(name, value string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.forms == nil {
-		s.forms = make(map[[shortest]byte]map[string]string)
+		s.forms, s.lengths = make(map[string]string), make(map[[shortest]byte][]int)
 	}
 	parts := map[string]string{"": value}
 	if len(value) >= 24 { // half of a token is too much, too
@@ -61,15 +63,15 @@ func (s *Search) Plant(name, value string) bool {
 			if len(written) < shortest {
 				continue
 			}
-			begin := [shortest]byte([]byte(written))
-			if s.forms[begin] == nil {
-				s.forms[begin] = make(map[string]string)
+			if s.forms[written] != "" {
+				continue
 			}
+			s.forms[written] = name + part + form
 			at := bit(written)
 			s.begins[at/64] |= 1 << (at % 64)
-			if s.forms[begin][written] == "" {
-				s.forms[begin][written] = name + part + form
-				s.count++
+			begin := [shortest]byte([]byte(written))
+			if !slices.Contains(s.lengths[begin], len(written)) {
+				s.lengths[begin] = append(s.lengths[begin], len(written))
 			}
 		}
 	}
@@ -80,7 +82,7 @@ func (s *Search) Plant(name, value string) bool {
 func (s *Search) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count
+	return len(s.forms)
 }
 
 // Find names what of the planted values is in text, and in which form.
@@ -95,8 +97,13 @@ func (s *Search) find(text string) map[string]string {
 		if at := bit(text[i:]); s.begins[at/64]&(1<<(at%64)) == 0 {
 			continue
 		}
-		for written, name := range s.forms[[shortest]byte([]byte(text[i:i+shortest]))] {
-			if _, known := found[name]; !known && strings.HasPrefix(text[i:], written) && !inNumber(text, i, written) {
+		for _, n := range s.lengths[[shortest]byte([]byte(text[i:i+shortest]))] {
+			if i+n > len(text) {
+				continue
+			}
+			written := text[i : i+n]
+			name, planted := s.forms[written]
+			if _, known := found[name]; planted && !known && !inNumber(text, i, written) {
 				found[name] = text[max(0, i-120):i]
 			}
 		}
