@@ -16,16 +16,18 @@
 //   - [github.com/betawerk/pkb-go/tokenstore] is where links are kept: the
 //     Store interface to implement over your database, and a store in memory
 //     for a first look.
+//   - [github.com/betawerk/pkb-go/tokenstore/sqlstore] keeps links in the host's
+//     own database, through database/sql.
 //   - [github.com/betawerk/pkb-go/fhir] reads what PKB's FHIR interface
 //     answers.
+//   - github.com/betawerk/pkb-go/pkb/pkbotel, a module of its own, makes metrics
+//     and traces of it all for OpenTelemetry.
 //
 // What a host's tests import:
 //
 //   - [github.com/betawerk/pkb-go/pkb/pkbtest] is a PKB that runs inside a test:
 //     consent screens, tokens, the patient's data, and faults on request. It is
 //     no PKB, and nothing but tests should use it.
-//   - [github.com/betawerk/pkb-go/tokenstore/sqlstore] keeps links in the host's
-//     own database, through database/sql.
 //   - [github.com/betawerk/pkb-go/tokenstore/storetest] proves a store of the
 //     host's own.
 //
@@ -36,6 +38,9 @@
 // To try an application by hand, run that PKB as a program:
 //
 //	go run github.com/betawerk/pkb-go/examples/sandbox@latest
+//
+// In a clone, examples/webapp is a small application to click through and to
+// copy from, and examples/pkbctl is the operators' command.
 //
 // The one thing to know before building on it: a PKB refresh token works once.
 // Whoever presents it a second time ends the session, and the patient has to
