@@ -318,20 +318,24 @@ func TestContextsDoNotLeakIntoFlights(t *testing.T) {
 		// Now a flight's own time runs out: another process holds the lease and
 		// renews it for longer than that.
 		time.Sleep(life)
-		late := make(chan error, 1)
-		go func() {
-			_, err := k.Token(t.Context(), user)
-			late <- err
-		}()
 		r := record(t, s)
-		for range 16 {
+		renew := func() {
 			now := time.Now()
 			r.Lease = tokenstore.Lease{Owner: "another", Fence: 7, RenewedAt: now, ExpiresAt: now.Add(45 * time.Second)}
 			var err error
 			if r, err = s.Save(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
+		}
+		renew() // before anybody else can take the lease
+		late := make(chan error, 1)
+		go func() {
+			_, err := k.Token(t.Context(), user)
+			late <- err
+		}()
+		for range 16 {
 			time.Sleep(10 * time.Second)
+			renew()
 		}
 		var wait *custody.WaitError
 		if err := <-late; !errors.As(err, &wait) || wait.Reason != custody.WaitElsewhere {
