@@ -238,7 +238,7 @@ func (w *walk) escape() {
 	case 'u':
 		for range 4 {
 			w.at++
-			if c := w.next() | 0x20; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			if !isHex(w.next()) {
 				w.bad = true
 			}
 		}
@@ -246,6 +246,10 @@ func (w *walk) escape() {
 	default:
 		w.bad = true
 	}
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // quoted walks over a string and returns its text.
