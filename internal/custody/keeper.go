@@ -255,8 +255,8 @@ func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
 	defer cancel()
 	now := k.Now()
 	r, err := k.Store.Load(ctx, e.user)
-	works := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
-	if err == nil && r.Generation >= l.Generation && !(works && r.LinkedAt.UnixMicro() == l.linkedAt) {
+	same := (r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain) && r.LinkedAt.UnixMicro() == l.linkedAt
+	if err == nil && r.Generation >= l.Generation && !same {
 		k.forget(e.user)
 		return
 	}
