@@ -260,3 +260,19 @@ func TestNoLeftovers(t *testing.T) {
 		"d.txt": "run /wo" + "rk/x or (/Us" + "ers/me)\n",
 	}), "a.go:1", "b.md:2", "d.txt:1")
 }
+
+// binaries finds what is not text, such as a program that was built here.
+func binaries(all map[string]string) (problems []string) {
+	for _, name := range sortedKeys(all) {
+		if !utf8.ValidString(all[name]) || strings.Contains(all[name], "\x00") {
+			problems = append(problems, name+" is not text: nobody can review it")
+		}
+	}
+	return problems
+}
+
+func TestFilesAreText(t *testing.T) {
+	report(t, "what is committed stays in every clone for ever, and what was built can be built again",
+		binaries(files(t, func(string) bool { return true })))
+	finds(t, binaries(map[string]string{"a.go": "package a // ü\n", "a": "\x7fELF\x00", "b.bin": "\xff"}), "a is", "b.bin")
+}
