@@ -250,8 +250,8 @@ func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
 // lookAgain drops a token in memory whose link was replaced or has ended. A
 // record that is older than the token is left to the next flight, which knows
 // what that means.
-func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
-	ctx, cancel := context.WithTimeout(ctx, lookAgainWithin)
+func (k *Keeper) lookAgain(caller context.Context, e *entry, l *live) {
+	ctx, cancel := context.WithTimeout(caller, lookAgainWithin)
 	defer cancel()
 	now := k.Now()
 	r, err := k.Store.Load(ctx, e.user)
@@ -259,6 +259,9 @@ func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
 	if err == nil && r.Generation >= l.Generation && !same {
 		k.forget(e.user)
 		return
+	}
+	if err != nil && caller.Err() != nil {
+		return // the caller left, which says nothing of the store
 	}
 	e.seenAt.Store(now.UnixNano())
 }

@@ -469,6 +469,13 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 		present(first, 1)
 		store.fail.Store(false)
 
+		// A caller who has left before the look spares nobody else the look.
+		time.Sleep(time.Second)
+		left, leave := context.WithCancel(t.Context())
+		leave()
+		_, _ = k.Present(left, user)
+		present(first, 1)
+
 		// The store goes back to before a refresh: what is in memory goes on.
 		old := record(t, store)
 		time.Sleep(life)
