@@ -283,10 +283,8 @@ func (k *Keeper) markLost(r *row, cause Cause) {
 // promoteUnverified puts the pair of a newer approval in place of the one in
 // use. Nobody gets its tokens before Verify has seen whose they are.
 func (k *Keeper) promoteUnverified(r *row) {
-	spare := r.secrets.Spare
-	r.secrets.Spare, r.secrets.Unverified = nil, true
-	k.setMain(r, spare)
-	r.LinkedAt, r.details.EndsTold = spare.AskedAt, false
+	r.secrets.Unverified = true
+	k.begin(r, r.secrets.Spare)
 }
 
 // lose saves r as lost.

@@ -80,10 +80,9 @@ func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out t
 			if r.belongs() || k.VerifyFirst && IsLink(r.Record) && !r.secrets.Unverified {
 				r.secrets.Spare = got
 			} else {
-				k.setMain(&r, got)
+				k.begin(&r, got)
 				r.PublicID = ""
-				r.secrets.Spare, r.secrets.Claim, r.secrets.Unverified = nil, false, k.VerifyFirst
-				r.LinkedAt, r.details.EndsTold = got.AskedAt, false
+				r.secrets.Claim, r.secrets.Unverified = false, k.VerifyFirst
 			}
 			r.note(Exchanged, k.Now(), "")
 			_, err = k.save(ctx, r)
@@ -100,6 +99,13 @@ func (k *Keeper) Settle(ctx context.Context, user string, asked time.Time, out t
 			return err
 		}
 	}
+}
+
+// begin makes the first pair of an approval the pair in use.
+func (k *Keeper) begin(r *row, a *answer) {
+	r.secrets.Spare = nil
+	k.setMain(r, a)
+	r.LinkedAt, r.details.EndsTold = a.AskedAt, false
 }
 
 // belongs reports whether the link's patient is fixed.
@@ -238,9 +244,7 @@ func (k *Keeper) confirm(ctx context.Context, user, accessToken, publicID string
 // use makes a the pair in use, as publicID's.
 func (k *Keeper) use(r *row, a *answer, publicID string) {
 	if a == r.secrets.Spare {
-		r.secrets.Spare = nil
-		k.setMain(r, a)
-		r.LinkedAt, r.details.EndsTold = a.AskedAt, false
+		k.begin(r, a)
 	}
 	a.Terms = Terms{} // they were this approval's, and are used up
 	r.PublicID, r.secrets.Claim, r.secrets.Unverified = publicID, false, false
