@@ -162,19 +162,8 @@ func (s *Server) facade(w http.ResponseWriter, r *http.Request, path string) {
 			methods = methods[:1]
 		}
 	}
-	refuse := func() {
-		sendProblem(w, r, http.StatusMethodNotAllowed, "this is not offered with this method")
-	}
-	if !allow(w, r, refuse, methods...) {
-		return
-	}
-	if status, problem := checkParameters(r); status != 0 {
-		sendProblem(w, r, status, problem)
-		return
-	}
-	patient, code := s.bearer(r)
-	if code != "" {
-		sendCode(w, r, code)
+	patient := s.caller(w, r, "this is not offered with this method", methods...)
+	if patient == nil {
 		return
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)

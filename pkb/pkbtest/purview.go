@@ -38,19 +38,8 @@ func (s *Server) purview(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.PurviewGETOnly && s.cfg.PurviewPOSTOnly {
 		methods = nil
 	}
-	refuse := func() {
-		sendProblem(w, r, http.StatusMethodNotAllowed, "the operation is not offered with this method")
-	}
-	if !allow(w, r, refuse, methods...) {
-		return
-	}
-	if status, problem := checkParameters(r); status != 0 {
-		sendProblem(w, r, status, problem)
-		return
-	}
-	patient, code := s.bearer(r)
-	if code != "" {
-		sendCode(w, r, code)
+	patient := s.caller(w, r, "the operation is not offered with this method", methods...)
+	if patient == nil {
 		return
 	}
 	references := patient.Purview
@@ -65,6 +54,25 @@ func (s *Server) purview(w http.ResponseWriter, r *http.Request) {
 	_ = json.Indent(&body, mustJSON(answer), "", "    ") // as PKB prints it
 	w.Header().Set("Cache-Control", "no-store")
 	send(w, http.StatusOK, mediaTypeFHIR, body.Bytes())
+}
+
+// caller returns the patient whose token came with a request that is in order;
+// or nil, when it has answered what is wrong.
+func (s *Server) caller(w http.ResponseWriter, r *http.Request, otherMethod string, methods ...string) *Patient {
+	refuse := func() { sendProblem(w, r, http.StatusMethodNotAllowed, otherMethod) }
+	if !allow(w, r, refuse, methods...) {
+		return nil
+	}
+	if status, problem := checkParameters(r); status != 0 {
+		sendProblem(w, r, status, problem)
+		return nil
+	}
+	patient, code := s.bearer(r)
+	if code != "" {
+		sendCode(w, r, code)
+		return nil
+	}
+	return patient
 }
 
 // checkParameters accepts no body without a content type, or a Parameters
