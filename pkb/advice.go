@@ -13,6 +13,7 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
 // Turn says who has to act next.
@@ -124,6 +125,20 @@ func isLater(fits func(*TryLaterError) bool) func(error) bool {
 	}
 }
 
+// refusesApplication reports whether the token endpoint named a code that is about
+// the application.
+func (e *TryLaterError) refusesApplication() bool {
+	switch e.Reason {
+	case custody.WaitUncertain, custody.WaitUnclear, custody.WaitUnread:
+		return false
+	}
+	return e.Code != "" && e.Status != 0 && !e.busy
+}
+
+func isExchange(class tokenwire.Class) func(error) bool {
+	return isAPI(func(e *APIError) bool { return e.exchange == class })
+}
+
 func isState(reason StateReason) func(error) bool {
 	return func(err error) bool {
 		e, ok := errors.AsType[*StateError](err)
@@ -158,10 +173,10 @@ func isStore(op string) func(error) bool {
 // is missing.
 var advices = []advised{
 	{
-		name: "`ErrTryLater` as `*TryLaterError`: PKB refuses the application", matches: isLater(func(e *TryLaterError) bool { return e.Code != "" && e.Status != 0 }), status: http.StatusBadGateway,
+		name: "`ErrTryLater` as `*TryLaterError`: PKB refuses the application", matches: isLater((*TryLaterError).refusesApplication), status: http.StatusBadGateway,
 		Advice: Advice{
 			TurnHost, "The token endpoint refuses this application: a client id, a client secret or an address is not what PKB expects, or the application was blocked. All links are kept.",
-			tellOurs, "Check client id, client secret and token address with PKB. Refreshes keep away meanwhile, and come back by themselves.",
+			tellOurs, "Check client id, client secret and token address with PKB; if refreshes get invalid_scope and codes are exchanged, set `Config.RefreshWithoutScope`. Refreshes keep away meanwhile, and come back by themselves.",
 		},
 		ends: "the link is kept; host's turn: check client id, client secret and token address with PKB",
 		met:  "`pkbtest.Respond(401, \"application/json\", …)` with `{\"error\":\"invalid_client\"}`, at `pkbtest.Token`; or `&pkb.TryLaterError{Status: 401, Code: \"invalid_client\"}`",
@@ -178,13 +193,23 @@ var advices = []advised{
 		met:  "save a copy of the record, `Server.Advance` past the token's life, call once, and put the copy back into the store",
 	},
 	{
-		name: "`ErrTryLater` as `*TryLaterError`: new tokens are not saved yet", matches: isLater(func(e *TryLaterError) bool { return e.Reason == custody.WaitSave }), status: http.StatusBadGateway,
+		name: "`ErrTryLater` as `*TryLaterError`: PKB refuses this link in unknown words", matches: isLater(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnclear }), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnHost, "The store does not take the tokens that just came. They are in this process's memory, which tries on.",
-			tellOurs, "See to the store before this process ends: the new tokens are nowhere else.",
+			TurnWait, "The token endpoint refused this link's refresh token in words that are not known. The link is kept; if it is refused for an hour or longer while others are served, it ends (`CauseRefusedUnclear`).",
+			"This does not work just now. Please try again in a while; if it lasts, link your record again.",
+			"Ask PKB what the response means, and say so in `Config.TokenErrors`. If every link is refused, PKB may not take the parameter scope: set `Config.RefreshWithoutScope`. A new authorization by the patient also helps.",
 		},
-		ends: "the link is kept; host's turn: see to the store before this process ends",
-		met:  "a store whose `Save` fails from the moment of the refresh on",
+		ends: "the link is kept; nobody's turn: try again later; a new authorization also helps",
+		met:  "`Server.Advance` past the token's life, then `pkbtest.Respond(400, \"\", \"\")` at `pkbtest.Token`",
+	},
+	{
+		name: "`ErrTryLater` as `*TryLaterError`: a response cannot be read", matches: isLater(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnread }), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "The response to a refresh was whole and could not be read. It may hold the new tokens, so it is kept, and the refresh token is not presented again.",
+			tellOurs, "Look for a later version of this library that reads it. `Client.Discard` gives the response up; a new authorization by the patient also helps.",
+		},
+		ends: "the link is kept; host's turn: look for a later version of this library, or give the response up",
+		met:  "`Server.Advance` past the token's life, then `pkbtest.Rewrite` at `pkbtest.Token`, with other names for its members",
 	},
 	{
 		name: "`ErrTryLater`", matches: is(ErrTryLater), status: http.StatusBadGateway,
@@ -250,18 +275,18 @@ var advices = []advised{
 	{
 		name: "`ErrState` as `*StateError`: `StateExpired`", matches: isState(StateExpired), status: http.StatusBadRequest,
 		Advice: Advice{
-			TurnPatient, "The patient took longer than `Config.ApprovalLife`.",
+			TurnPatient, "The patient took longer than `Config.ApprovalLife`, and an hour more, by which the clocks of two replicas may differ.",
 			"This page was open for too long. Please go back and start again.", doNothing,
 		},
-		met: "`Server.Advance` by more than ten minutes before the callback; or `&pkb.StateError{Reason: pkb.StateExpired}`",
+		met: "`Server.Advance` by more than seventy minutes before the callback; or `&pkb.StateError{Reason: pkb.StateExpired}`",
 	},
 	{
 		name: "`ErrState` as `*StateError`: `StateUsed`", matches: isState(StateUsed), status: http.StatusBadRequest,
 		Advice: Advice{
-			TurnPatient, "The approval was completed before: the page was loaded again.",
+			TurnPatient, "The approval was completed before, or given up, and is not what the user is linked by now. (One that is leads to the link again.)",
 			"This page has been used already. Please go back, and start again if your record is not linked.", doNothing,
 		},
-		met: "complete an approval twice; or `&pkb.StateError{Reason: pkb.StateUsed}`",
+		met: "complete an approval, then another one, then the first again; or `&pkb.StateError{Reason: pkb.StateUsed}`",
 	},
 	{
 		name: "`ErrState` as `*StateError`: `StateOtherUser`", matches: isState(StateOtherUser), status: http.StatusBadRequest,
@@ -298,6 +323,31 @@ var advices = []advised{
 		met: "take `code` off the callback of `Server.Approve`",
 	},
 	{
+		name: "`ErrUnchecked`", matches: is(ErrUnchecked), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnWait, "A new authorization was saved, and it could not be found out yet whose it is. The link that was there goes on as it is; the calls that follow check again.",
+			"Your new approval was saved and is still being checked. Until then, your link is as it was.",
+			"Nothing, unless it lasts: then see whether PKB's Purview, and what `Config.Identify` asks, can be reached from here.",
+		},
+		met: "link a user, approve with `AllowSwitch` as another patient, and `pkbtest.Respond(503, \"\", \"\")` at `pkbtest.Purview` before the callback, with `Config.Retries` of -1; or `pkb.ErrUnchecked`",
+	},
+	{
+		name: "`ErrOvertaken`", matches: is(ErrOvertaken), status: http.StatusConflict,
+		Advice: Advice{
+			TurnWait, "A later authorization of the same user took the place of this one while it was completed.",
+			"You have approved again in another window. What that one did counts.", doNothing,
+		},
+		met: "complete two approvals at once, with `pkbtest.Delay` at `pkbtest.Purview` for the first; or `pkb.ErrOvertaken`",
+	},
+	{
+		name: "`ErrNewer`", matches: is(ErrNewer), status: http.StatusInternalServerError,
+		Advice: Advice{
+			TurnHost, "The link was written by a later version of this library. Nothing was sent or written.",
+			tellOurs, "Deploy that version everywhere, or go back only after the links that it wrote have been read by it.",
+		},
+		met: "raise the member \"v\" in `tokenstore.Record.Details`; or `pkb.ErrNewer`",
+	},
+	{
 		name: "`ErrWrongPatient`", matches: is(ErrWrongPatient), status: http.StatusConflict,
 		Advice: Advice{
 			TurnPatient, "Another patient's record was approved than the one this user is linked with. It was refused.",
@@ -307,6 +357,14 @@ var advices = []advised{
 		met: "link a user, then `Server.Approve` as another patient",
 	},
 	{
+		name: "`ErrRelinkRequired`, `ErrSharedRecord` as `*RelinkError`: `CauseShared`", matches: isRelink(CauseShared), status: http.StatusConflict,
+		Advice: Advice{
+			TurnHost, "The record of this link turned out to be linked with another of your users. No tokens were deleted.",
+			"This record is linked with another account of this app. Please use that account, or ask the support of this app.",
+			"Find out whose record it is; unlink the other user, or let this one approve again with `AllowShared`.",
+		},
+		met: "approve as a patient whom another user is linked with, with `Config.Retries` of -1 and while `pkbtest.Drop` keeps Purview silent, then `Patient.PublicID`; or `&pkb.RelinkError{Cause: pkb.CauseShared}`",
+	}, {
 		name: "`ErrSharedRecord` as `*SharedRecordError`", matches: is(ErrSharedRecord), status: http.StatusConflict,
 		Advice: Advice{
 			TurnHost, "The record that was approved is linked with another of your users.",
@@ -334,7 +392,7 @@ var advices = []advised{
 	{
 		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseSessionExpired`", matches: isRelink(CauseSessionExpired), status: http.StatusConflict,
 		Advice: Advice{
-			TurnPatient, "PKB's session is over (API_SESSION_EXPIRED).",
+			TurnPatient, "PKB's session has expired (API_SESSION_EXPIRED).",
 			tellRelink, "Nothing; `EventEndsSoon` says it before it happens, if `Config.SessionLife` is set.",
 		},
 		met: "`Server.EndSessions`; or `&pkb.RelinkError{Cause: pkb.CauseSessionExpired}`",
@@ -358,7 +416,7 @@ var advices = []advised{
 	{
 		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseFinalTokenExpired`", matches: isRelink(CauseFinalTokenExpired), status: http.StatusConflict,
 		Advice: Advice{
-			TurnPatient, "The session's last access token, which came without a refresh token, is over.",
+			TurnPatient, "The session's last access token, which came without a refresh token, has expired.",
 			tellRelink, "Nothing; `EventEndsSoon` said it before it happened.",
 		},
 		met: "`pkbtest.Config{SessionLife: 5 * time.Minute}`, then `Server.Advance`; or `&pkb.RelinkError{Cause: pkb.CauseFinalTokenExpired}`",
@@ -366,7 +424,7 @@ var advices = []advised{
 	{
 		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseOutcomeUnknown`", matches: isRelink(CauseOutcomeUnknown), status: http.StatusConflict,
 		Advice: Advice{
-			TurnPatient, "A refresh was sent, its answer was lost, and the one repetition was rejected.",
+			TurnPatient, "A refresh was sent, its response was lost, and the one repetition was rejected.",
 			tellRelink, "Nothing for one patient. Many point to a network, a proxy or a time-out that loses answers.",
 		},
 		met: "`Server.Advance` past the token's life, then `pkbtest.DropAfter` at `pkbtest.Token`; or `&pkb.RelinkError{Cause: pkb.CauseOutcomeUnknown}`",
@@ -382,10 +440,27 @@ var advices = []advised{
 	{
 		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseWrongPatient`", matches: isRelink(CauseWrongPatient), status: http.StatusConflict,
 		Advice: Advice{
-			TurnPatient, "A renewed approval turned out to be another patient's, after the old link had ended.",
+			TurnPatient, "The link's session turned out not to be the right person's. No tokens were deleted.",
 			tellRelink, "Nothing; the patient approves with the account that was linked first, or the user unlinks.",
 		},
-		met: "approve as another patient with `Config.Retries` of -1, while `pkbtest.Drop` keeps Purview silent, then `Server.EndSessions` of the first, and `Server.Advance` past the token's life; or `&pkb.RelinkError{Cause: pkb.CauseWrongPatient}`",
+		met: "approve with `Config.Retries` of -1 as `pkbtest.Patient{Purview: []string{\"Practitioner/1\"}}`, while `pkbtest.Drop` keeps Purview silent, then `Patient.PublicID`; or `&pkb.RelinkError{Cause: pkb.CauseWrongPatient}`",
+	},
+
+	{
+		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseRefusedUnclear`", matches: isRelink(CauseRefusedUnclear), status: http.StatusConflict,
+		Advice: Advice{
+			TurnPatient, "PKB refused this link's refresh token in words that are not known, for an hour or longer, while it served other links.",
+			tellRelink, "Ask PKB what the response means, and say so in `Config.TokenErrors`: `pkbctl show` names its status. The token is presented once more every six hours, and a success restores the link.",
+		},
+		met: "`pkbtest.Respond(400, \"\", \"\")` at `pkbtest.Token` for each refresh of one link and for none of another's, while `Server.Advance` lets some hours pass; or `&pkb.RelinkError{Cause: pkb.CauseRefusedUnclear}`",
+	},
+	{
+		name: "`ErrRelinkRequired` as `*RelinkError`: `CauseAnswerUnreadable`", matches: isRelink(CauseAnswerUnreadable), status: http.StatusConflict,
+		Advice: Advice{
+			TurnPatient, "The response to a refresh could not be read, and the access token has expired. The response is kept.",
+			tellRelink, "Look for a later version of this library that reads the response: the link then comes back. `Client.Discard` gives it up.",
+		},
+		met: "`Server.Advance` past the token's life, `pkbtest.Rewrite` at `pkbtest.Token`, and two calls; or `&pkb.RelinkError{Cause: pkb.CauseAnswerUnreadable}`",
 	},
 	{
 		name: "`ErrRelinkRequired`", matches: is(ErrRelinkRequired), status: http.StatusConflict,
@@ -412,7 +487,7 @@ var advices = []advised{
 	},
 	{
 		name: "`*APIError`: the code was refused, or the session is over", matches: isAPI(func(e *APIError) bool {
-			return e.Code == "invalid_grant" || e.Code == fhir.SessionExpired || e.Code == fhir.SessionInvalid
+			return e.Code == "invalid_grant" || e.Code == fhir.SessionExpired || e.Code == fhir.SessionInvalid || e.exchange == tokenwire.Rejected
 		}), status: http.StatusBadGateway,
 		Advice: Advice{
 			TurnPatient, "PKB rejected the code (invalid_grant): it was used or has expired; or the session ended while the link was made.",
@@ -428,14 +503,44 @@ var advices = []advised{
 			case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
 				return true
 			}
-			return false
+			return e.exchange == tokenwire.AppWide && !e.busy
 		}), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnHost, "The token endpoint refuses this application.", tellOurs,
+			TurnHost, "The token endpoint refuses this application. The code was not spent: once that is fixed, the same callback may be loaded again.", tellOurs,
 			"Check client id, client secret and redirect URI with PKB.",
 		},
 		ends: "host's turn: check client id, client secret and redirect URI with PKB",
 		met:  "`pkbtest.Config{ClientSecret: …}` and a `Config` without it",
+	},
+	{
+		name: "`*APIError` of the code exchange: nothing was sent", matches: isExchange(tokenwire.NotSent), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "PKB could not be reached from here, so the code was not spent. The same callback may be loaded again.",
+			"Patients Know Best cannot be reached just now. Please wait a moment and load this page again.",
+			"See whether PKB's token address can be reached from here: DNS, proxy, firewall, TLS.",
+		},
+		ends: "nothing was spent; host's turn: see whether PKB's token address can be reached from here, and load the callback again",
+		met:  "a `Config.HTTPClient` whose transport cannot connect",
+	},
+	{
+		name: "`*APIError` of the code exchange: PKB takes no requests", matches: isExchange(tokenwire.AppWide), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnWait, "The token endpoint serves nobody just now (429, slow_down, temporarily_unavailable, or `MeansBusy`). The code was not spent: the same callback may be loaded again.",
+			"Patients Know Best cannot be reached just now. Please wait a moment and load this page again.",
+			"Nothing, unless it lasts: then ask PKB.",
+		},
+		ends: "nothing was spent; nobody's turn: load the callback again later",
+		met:  "`pkbtest.Respond(429, \"\", \"\")` at `pkbtest.Token`, before the callback",
+	},
+	{
+		name: "`*APIError` of the code exchange: refused in unknown words", matches: isExchange(tokenwire.Unclear), status: http.StatusBadGateway,
+		Advice: Advice{
+			TurnHost, "The token endpoint refused the code in words that are not known. The code may be spent.",
+			"Your record could not be linked. Please go back and start again. If that does not help, ask the support of this app.",
+			"Nothing for one patient. If it happens to all, compare client id, client secret and redirect URI with what PKB has registered; ask PKB what the response means, and say so in `Config.TokenErrors`.",
+		},
+		ends: "host's turn: let the patient approve again; if it happens to all, ask PKB what the response means",
+		met:  "`pkbtest.Respond(400, \"\", \"\")` at `pkbtest.Token`, before the callback",
 	},
 	{
 		name: "`*APIError` of the code exchange: no answer, or none that can be used", matches: isAPI(func(e *APIError) bool {
@@ -539,18 +644,18 @@ var advices = []advised{
 		met:  "`pkbtest.Respond(418, \"\", \"\")` at `pkbtest.Self`; or `&pkb.APIError{Operation: \"users/self\", Status: 418}`",
 	},
 	{
-		name: "`ErrStore`, of tokens that were just issued", matches: isStore(opExchange), status: http.StatusBadGateway,
+		name: "`ErrStore`: new tokens are not saved yet", matches: isStore(opUnsaved), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnHost, "The patient approved, PKB issued tokens, and the store did not take them.", tellOurs,
-			"See to the store; the patient approves again afterwards.",
+			TurnHost, "PKB issued tokens, for an authorization or a refresh, and they cannot be saved: the store fails, or what holds the keys. They are in this process's memory, which tries on. A callback that is loaded again waits for them.", tellOurs,
+			"Fix the store, or what holds the keys, before this process ends: the new tokens are nowhere else. `Health.Unsaved` counts them.",
 		},
-		met: "a store whose `Save` fails from the second time on, counted from `Client.Complete`",
+		met: "a store whose `Save` fails from the moment of the refresh on, or from the second time on in `Client.Complete`",
 	},
 	{
 		name: "`ErrStore`", matches: is(ErrStore), status: http.StatusBadGateway,
 		Advice: Advice{
 			TurnHost, "The token store failed; `errors.Is` finds its own error too, such as `sqlstore.ErrReadOnly`. The link is kept.", tellOurs,
-			"See to the store.",
+			"Fix the store. After a failover, waiting is enough.",
 		},
 		met: "a store whose `Load` returns an error, such as a closed `tokenstore.Memory`; or `pkb.ErrStore`",
 	},
@@ -568,8 +673,8 @@ var advices = []advised{
 	{
 		name: "`ErrKeys`", matches: is(ErrKeys), status: http.StatusBadGateway,
 		Advice: Advice{
-			TurnHost, "The stored tokens do not open with the keys given. Nothing was sent, and the link is kept.", tellOurs,
-			"Give the keyring the key that sealed them; `tokenstore.Record.KeyID` names it. Do not unlink.",
+			TurnHost, "The stored tokens do not open with the keys given, or the record is damaged: its columns are not what its sealed part says. Nothing was sent or written, and the link is kept.", tellOurs,
+			"Give the keyring the key that sealed them; `tokenstore.Record.KeyID` names it. If the error speaks of damage, put the columns back as they were. Do not unlink.",
 		},
 		met: "open a link with a client that has other `Config.Keys`; or `pkb.ErrKeys`",
 	},

@@ -13,6 +13,7 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -143,7 +144,13 @@ var met = map[string]func(*testing.T) error{
 		r.pkb.Advance(sold)
 		return second(r.Token(t.Context(), user))
 	},
-	"`ErrTryLater` as `*TryLaterError`: new tokens are not saved yet": func(t *testing.T) error {
+	"`ErrTryLater` as `*TryLaterError`: PKB refuses this link in unknown words": func(t *testing.T) error {
+		return refreshMeets(t, pkbtest.Respond(400, "", ""))
+	},
+	"`ErrTryLater` as `*TryLaterError`: a response cannot be read": func(t *testing.T) error {
+		return refreshMeets(t, unreadable())
+	},
+	"`ErrStore`: new tokens are not saved yet": func(t *testing.T) error {
 		store := newFailing(1 << 20)
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
 		r.link(t, user, r.patient)
@@ -185,13 +192,14 @@ var met = map[string]func(*testing.T) error{
 		return callbackMeets(t, func(r *rig, p *pkb.Pending, _ map[string][]string) { *p, _ = r.approve(t, user, r.patient) })
 	},
 	"`ErrState` as `*StateError`: `StateExpired`": func(t *testing.T) error {
-		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(sold) })
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(71 * time.Minute) })
 	},
 	"`ErrState` as `*StateError`: `StateUsed`": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, p *pkb.Pending, q map[string][]string) {
 			if _, err := r.Complete(t.Context(), user, *p, q); err != nil {
 				t.Fatal(err)
 			}
+			r.link(t, user, r.patient)
 		})
 	},
 	"`ErrState` as `*StateError`: `StateOtherUser`": func(t *testing.T) error {
@@ -206,6 +214,39 @@ var met = map[string]func(*testing.T) error{
 	"`ErrState`": func(*testing.T) error { return pkb.ErrState },
 	"`ErrCallback`": func(t *testing.T) error {
 		return callbackMeets(t, func(_ *rig, _ *pkb.Pending, q map[string][]string) { delete(q, "code") })
+	},
+	"`ErrUnchecked`": func(t *testing.T) error {
+		r := newRig(t, askOnce)
+		r.link(t, user, r.patient)
+		pending, query := r.approve(t, user, r.pkb.AddPatient(pkbtest.Patient{}), pkb.AllowSwitch())
+		r.pkb.Next(pkbtest.Purview, pkbtest.Respond(503, "", ""))
+		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`ErrOvertaken`": func(t *testing.T) error {
+		r := newRig(t)
+		first, query := r.approve(t, user, r.patient)
+		r.pkb.Next(pkbtest.Purview, pkbtest.Delay(10*time.Second))
+		done := make(chan error)
+		go func() { done <- second(r.Complete(t.Context(), user, first, query)) }()
+		synctest.Wait()
+		r.link(t, user, r.patient)
+		return <-done
+	},
+	"`ErrNewer`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		now, err := r.store.Load(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := string(now.Details)
+		if now.Details = []byte(strings.Replace(was, `"v":1`, `"v":2`, 1)); string(now.Details) == was {
+			t.Fatalf("the details hold no version: %s", was)
+		}
+		if _, err := r.store.Save(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		return second(r.replica(t).Token(t.Context(), user))
 	},
 	"`ErrWrongPatient`": func(t *testing.T) error {
 		r := newRig(t)
@@ -253,12 +294,40 @@ var met = map[string]func(*testing.T) error{
 		return refreshMeets(t, pkbtest.Respond(403, "application/json", `{"error":"invalid_grant","error_description":"ACCESS_FROZEN_OUTWARD"}`))
 	},
 	"`ErrRelinkRequired` as `*RelinkError`: `CauseWrongPatient`": func(t *testing.T) error {
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Retries = -1 }))
-		r.link(t, user, r.patient)
+		r := newRig(t, askOnce)
 		r.pkb.Next(pkbtest.Purview, pkbtest.Drop())
-		r.link(t, user, r.pkb.AddPatient(pkbtest.Patient{}))
-		r.pkb.EndSessions(r.patient)
+		r.link(t, user, r.pkb.AddPatient(pkbtest.Patient{Purview: []string{"Practitioner/1"}}))
+		return second(r.ForUser(user).PublicID(t.Context()))
+	},
+	"`ErrRelinkRequired`, `ErrSharedRecord` as `*RelinkError`: `CauseShared`": func(t *testing.T) error {
+		r := newRig(t, askOnce)
+		r.link(t, "user-2", r.patient)
+		r.pkb.Next(pkbtest.Purview, pkbtest.Drop())
+		r.link(t, user, r.patient)
+		return second(r.ForUser(user).PublicID(t.Context()))
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseRefusedUnclear`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
+		r.link(t, "user-2", r.pkb.AddPatient(pkbtest.Patient{}))
+		for range 10 {
+			r.pkb.Advance(time.Hour)
+			r.pkb.Next(pkbtest.Token, pkbtest.Respond(400, "", ""))
+			if err := second(r.Token(t.Context(), user)); !errors.Is(err, pkb.ErrTryLater) {
+				return err
+			}
+			token(t.Context(), t, r.Client, "user-2") // PKB serves others
+		}
+		return nil
+	},
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseAnswerUnreadable`": func(t *testing.T) error {
+		r := newRig(t)
+		r.link(t, user, r.patient)
 		r.pkb.Advance(sold)
+		r.pkb.Next(pkbtest.Token, unreadable())
+		if err := second(r.Token(t.Context(), user)); !errors.Is(err, pkb.ErrTryLater) {
+			t.Errorf("the first call: %v, want ErrTryLater", err)
+		}
 		return second(r.Token(t.Context(), user))
 	},
 	"`ErrRelinkRequired`": func(*testing.T) error { return pkb.ErrRelinkRequired },
@@ -278,6 +347,24 @@ var met = map[string]func(*testing.T) error{
 		r := newRig(t, func(p *pkbtest.Config, _ *pkb.Config) { p.ClientSecret = "secret" })
 		pending, query := r.approve(t, user, r.patient)
 		return second(r.Complete(t.Context(), user, pending, query))
+	},
+	"`*APIError` of the code exchange: nothing was sent": func(t *testing.T) error {
+		r := newRig(t)
+		pending, query := r.approve(t, user, r.patient)
+		r.config.HTTPClient = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+		})}
+		return second(r.replica(t).Complete(t.Context(), user, pending, query))
+	},
+	"`*APIError` of the code exchange: PKB takes no requests": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
+			r.pkb.Next(pkbtest.Token, pkbtest.Respond(429, "", ""))
+		})
+	},
+	"`*APIError` of the code exchange: refused in unknown words": func(t *testing.T) error {
+		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
+			r.pkb.Next(pkbtest.Token, pkbtest.Respond(400, "", ""))
+		})
 	},
 	"`*APIError` of the code exchange: no answer, or none that can be used": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
@@ -319,12 +406,6 @@ var met = map[string]func(*testing.T) error{
 		return nil
 	},
 	"`*APIError`: any other status": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
-	"`ErrStore`, of tokens that were just issued": func(t *testing.T) error {
-		store := newFailing(1) // the reservation
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
-		pending, query := r.approve(t, user, r.patient)
-		return second(r.Complete(t.Context(), user, pending, query))
-	},
 	"`ErrStore`": func(t *testing.T) error {
 		r := newRig(t)
 		if err := r.store.Close(); err != nil {
@@ -681,5 +762,31 @@ func TestFailurePagesComeFromAdvice(t *testing.T) {
 	row := pkb.RowOf(pkb.ErrAppUserID)
 	if failed.Text != row.Advice.Patient || failed.Status != row.Status {
 		t.Errorf("the page says %q with status %d, the table %q with %d", failed.Text, failed.Status, row.Advice.Patient, row.Status)
+	}
+}
+
+// Who is on call finds every event and every cause in the guide.
+func TestIncidentsNameEveryEvent(t *testing.T) {
+	guide, err := os.ReadFile("incidents.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range kindsOfEvents(t) {
+		if n := strings.Count(string(guide), "\n| `"+string(kind)+"` |"); n != 1 {
+			t.Errorf("incidents.md has %d rows for the event %s, want 1", n, kind)
+		}
+	}
+	source, err := os.ReadFile("errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	causes := regexp.MustCompile(`(?m)^\tCause\w+ Cause = "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(causes) < 10 {
+		t.Fatalf("only %d causes found: the search is broken", len(causes))
+	}
+	for _, cause := range causes {
+		if cause[1] != string(pkb.CauseGrantRejected) && cause[1] != string(pkb.CauseFinalTokenExpired) && cause[1] != string(pkb.CauseFrozen) && !strings.Contains(string(guide), "`"+cause[1]+"`") {
+			t.Errorf("incidents.md does not speak of the cause %s", cause[1])
+		}
 	}
 }

@@ -47,6 +47,9 @@ type pending struct {
 	ExpiresAt   time.Time `json:"exp"`
 	Switch      bool      `json:"switch,omitempty"`
 	Share       bool      `json:"share,omitempty"`
+	// Unlinks is how often the user had been unlinked: an authorization that is
+	// older than an unlink must not bring the link back.
+	Unlinks uint64 `json:"unlinks,omitempty"`
 }
 
 func newPending(p *pending) Pending { return Pending{open: func() *pending { return p }} }
@@ -177,7 +180,8 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 	if problem := checkRedirectURL(a.redirectURL); problem != "" {
 		return "", Pending{}, &ConfigError{Field: "RedirectURL", Problem: "(of RedirectTo) " + problem}
 	}
-	if _, err := c.keeper.Look(ctx, appUserID); err != nil && !errors.Is(err, custody.ErrNoLink) {
+	record, err := c.keeper.Look(ctx, appUserID)
+	if err != nil && !errors.Is(err, custody.ErrNoLink) {
 		return "", Pending{}, public(err)
 	}
 
@@ -190,6 +194,7 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 		ExpiresAt:   c.cfg.Now().Add(c.cfg.ApprovalLife).UTC().Truncate(time.Millisecond),
 		Switch:      a.another,
 		Share:       a.share,
+		Unlinks:     custody.Unlinks(record),
 	}
 	flow := oauth2.Config{
 		ClientID:    c.cfg.ClientID,

@@ -28,21 +28,30 @@ const opExchange = "code exchange"
 // completed before, exchanges the code at apiToken.action, saves the pair, asks
 // Purview for the patient's public id, and Config.Identify, if there is one,
 // whether that is the right person; then the public id is fixed on the link.
-// When that cannot be found out just then, the link stands all the same, and it
-// is tried again at the next call; with Config.Identify no call succeeds before.
-// Once the code is on its way, the work goes on when ctx ends: the patient may
-// have closed the browser, and the approval still counts.
+// When that cannot be found out just then, the link stands all the same
+// (Link.Unchecked where it waits for that), and the calls that follow find out; with
+// Config.Identify no call succeeds before. Once the code is on its way, the work goes
+// on when ctx ends: the patient may have closed the browser, and the approval still
+// counts.
+//
+// The code is sent once, whoever comes with the callback, at once or later, to this
+// process or another: a second visit waits for the first, within its ctx, and is
+// told the same; one that comes later, by a reload or by Back, gets the link as long
+// as it is that approval's. If the code was not spent, because nothing was sent or
+// PKB takes no requests, the same callback may come again.
 //
 // A user who is linked already keeps that link until the new pair has proved to
 // be the same patient's. Another patient's is refused, unless AllowSwitch was
 // given to Authorize; so is a record that another user is linked with, unless
 // AllowShared was, if the store can tell (tokenstore.Finder).
 //
-// It returns ErrState, ErrCallback, ErrAccessDenied (the patient said no),
-// ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
-// ErrStore, ErrAppUserID, ErrKeys, ErrOtherEnvironment, ErrClosed, ErrNotLinked
-// when the user was unlinked meanwhile, or an *APIError for what the token
-// endpoint said.
+// A nil error means that the approval is the link, or waits to be checked where
+// there is no other. ErrUnchecked comes with the link that goes on meanwhile.
+// Otherwise it returns ErrState, ErrCallback, ErrAccessDenied (the patient said
+// no), ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
+// ErrOvertaken, ErrStore, ErrAppUserID, ErrKeys, ErrNewer, ErrOtherEnvironment,
+// ErrClosed, ErrNotLinked when the user was unlinked since Authorize, or an *APIError
+// for what the token endpoint said.
 // After each of them but ErrStore the link, if there was one, is as it was.
 //
 // (PKB: Code grant; Patient Identifier and Demographic Retrieval. The
@@ -64,32 +73,61 @@ func (c *Client) complete(ctx context.Context, appUserID string, p Pending, quer
 	if err != nil {
 		return Link{}, err
 	}
-	if err := c.keeper.Reserve(ctx, appUserID, started.mark(), started.ExpiresAt); err != nil {
+	r, err := c.keeper.Approve(ctx, custody.Approval{
+		User: appUserID, Session: started.mark(), Terms: custody.Terms{Switch: started.Switch, Share: started.Share}, Unlinks: started.Unlinks,
+		Exchange: func(ctx context.Context) tokenwire.Outcome { return c.exchange(ctx, started, code) },
+		Fits:     fits,
+	})
+	var (
+		unchecked *custody.UncheckedError
+		exchanged *custody.ExchangeError
+	)
+	switch {
+	case errors.As(err, &unchecked):
+		return newLink(r), &uncheckedError{cause: quiet(unchecked.Err)}
+	case errors.As(err, &exchanged):
+		return Link{}, c.exchangeError(appUserID, exchanged)
+	case err != nil:
 		return Link{}, public(err)
 	}
+	return newLink(r), nil
+}
 
-	type result struct {
-		link Link
-		err  error
+// fits says why a pair is of no use: it must be a patient's.
+func fits(g tokenwire.Grant) error {
+	if g.Scope == "" || slices.ContainsFunc(strings.Fields(g.Scope), func(s string) bool { return strings.EqualFold(s, scopePatient) }) {
+		return nil
 	}
-	done := make(chan result, 1)
-	begun := c.keeper.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.TokenTimeout+2*c.cfg.RequestTimeout+time.Minute)
-		defer cancel()
-		link, err := c.link(ctx, appUserID, started, code)
-		done <- result{link, err}
-	})
-	if !begun {
-		c.release(ctx, appUserID, started) // another process can still complete it
-		return Link{}, ErrClosed
-	}
-	select {
-	case r := <-done:
-		return r.link, r.err
-	case <-ctx.Done():
-		return Link{}, ctx.Err()
+	return &custody.RefusedError{Err: ErrNotAPatient}
+}
+
+// exchangeError is what is told of a code that brought no tokens.
+func (c *Client) exchangeError(appUserID string, e *custody.ExchangeError) error {
+	out := e.Outcome
+	c.cfg.Logger.Warn("pkb: a code could not be exchanged", "link", custody.LinkName(appUserID), "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
+	return &APIError{
+		Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code), RetryAfter: out.RetryAfter, Err: quiet(out.Err), exchange: out.Class, busy: isBusy(out.Status, out.Code, out.Cause),
 	}
 }
+
+// uncheckedError is ErrUnchecked with why.
+type uncheckedError struct{ cause error }
+
+func (e *uncheckedError) Error() string {
+	why := ""
+	if api, ok := errors.AsType[*APIError](e.cause); ok {
+		why = " (" + api.what() + ")"
+	} else if e.cause != nil {
+		why = " (" + safeText(e.cause) + ")"
+	}
+	return "pkb: the authorization is saved, and could not be checked yet" + why + "; the link is unchanged; nobody's turn: it is checked again at the next call"
+}
+
+// Is reports whether target is ErrUnchecked.
+func (e *uncheckedError) Is(target error) bool { return target == ErrUnchecked }
+
+// Unwrap returns why, unspoken.
+func (e *uncheckedError) Unwrap() error { return e.cause }
 
 // checkCallback returns the code of a callback that fits.
 func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (code string, err error) {
@@ -105,7 +143,7 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 		return "", &StateError{Reason: StateMissing}
 	case p.State == "" || subtle.ConstantTimeCompare([]byte(states[0]), []byte(p.State)) != 1:
 		return "", &StateError{Reason: StateMismatch}
-	case !c.cfg.Now().Before(p.ExpiresAt):
+	case c.cfg.Now().After(p.ExpiresAt.Add(expirySlack)):
 		return "", &StateError{Reason: StateExpired}
 	}
 
@@ -124,6 +162,10 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 	}
 	return codes[0], nil
 }
+
+// expirySlack is how far the clocks of two replicas may differ. What makes an
+// authorization good for one completion is its mark in the record.
+const expirySlack = time.Hour
 
 // authorizeError repeats an error code of RFC 6749 section 4.1.2.1 and nothing
 // else that came with a callback.
@@ -144,50 +186,3 @@ func (e *callbackError) Error() string {
 
 // Is reports whether target is ErrCallback.
 func (e *callbackError) Is(target error) bool { return target == ErrCallback }
-
-// release gives an approval back whose code was not spent.
-func (c *Client) release(ctx context.Context, appUserID string, p *pending) {
-	if err := c.keeper.Release(ctx, appUserID, p.mark()); err != nil {
-		c.cfg.Logger.Warn("pkb: could not release a reservation", "link", custody.LinkName(appUserID), "error", err)
-	}
-}
-
-// link exchanges a code and makes the link: exchange, save, ask whose it is,
-// fix that.
-func (c *Client) link(ctx context.Context, appUserID string, p *pending, code string) (Link, error) {
-	log := c.cfg.Logger.With("link", custody.LinkName(appUserID))
-	asked := c.cfg.Now()
-	out := c.exchange(ctx, p, code)
-	if out.Class != tokenwire.OK {
-		if out.Class == tokenwire.NotSent || out.Class == tokenwire.AppWide {
-			c.release(ctx, appUserID, p) // a reload of the callback may yet do it
-		}
-		log.Warn("pkb: a code could not be exchanged", "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
-		return Link{}, &APIError{
-			Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code),
-			RetryAfter: out.RetryAfter, Err: quiet(out.Err),
-		}
-	}
-	if scope := out.Grant.Scope; scope != "" && !slices.ContainsFunc(strings.Fields(scope), func(s string) bool {
-		return strings.EqualFold(s, scopePatient)
-	}) {
-		return Link{}, ErrNotAPatient
-	}
-
-	terms := custody.Terms{Switch: p.Switch, Share: p.Share}
-	if err := c.keeper.Settle(ctx, appUserID, asked, out, terms); err != nil {
-		log.Error("pkb: the tokens of a new approval could not be saved", "error", err)
-		if failed, ok := errors.AsType[*custody.StoreError](err); ok {
-			return Link{}, newStoreFailure(opExchange, failed.Err)
-		}
-		return Link{}, public(err)
-	}
-
-	err := c.keeper.Admit(ctx, appUserID, out.Grant.AccessToken)
-	if unchecked, ok := errors.AsType[*custody.UncheckedError](err); ok {
-		log.Warn("pkb: linked; whose record it is will be asked at the next call", "error", unchecked.Err)
-	} else if err != nil {
-		return Link{}, public(err)
-	}
-	return c.look(ctx, appUserID)
-}

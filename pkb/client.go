@@ -14,7 +14,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -40,7 +39,8 @@ type Client struct {
 }
 
 // New checks cfg and returns a Client. It makes no request and does not touch
-// the store. Its error names every mistake at once, each as a *ConfigError.
+// the store. Its error names every mistake at once, each as a *ConfigError. What
+// the store cannot do, and what is lost by that, is logged once.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func New(cfg Config) (*Client, error) {
 	machine := cfg.Now == nil
 	cfg = cfg.withDefaults()
 	c := &Client{
-		cfg: cfg, http: httpClient(cfg.HTTPClient, max(cfg.RequestTimeout, cfg.TokenTimeout)),
+		cfg: cfg, http: httpClient(cfg.HTTPClient, cfg.RequestTimeout),
 		queue: queue{most: cfg.MaxCallsPerPatient}, checkingKeys: make(chan struct{}, 1),
 	}
 	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
@@ -63,9 +63,7 @@ func New(cfg Config) (*Client, error) {
 		UserAgent:    cfg.UserAgent,
 		HTTP:         c.http,
 		Timeout:      cfg.TokenTimeout,
-		SessionCodes: []string{
-			string(fhir.SessionExpired), string(fhir.SessionInvalid), string(fhir.AccessFrozenOutward),
-		},
+		Rules:        append(tokenRules(cfg.TokenErrors), ours...),
 	}
 	if cfg.InsecureDebugAnswers {
 		c.token.Excerpt = excerpt
@@ -84,20 +82,25 @@ func New(cfg Config) (*Client, error) {
 		Refresh:       c.refresh,
 		Verify:        c.verify,
 		VerifyFirst:   cfg.Identify != nil,
+		Foreseen:      []custody.Cause{custody.Cause(CauseSessionExpired), custody.Cause(CauseFrozen)},
 		Now:           cfg.Now,
 		Ticks:         machine,
 		Logger:        cfg.Logger,
 		HardMargin:    cfg.HardMargin,
 		AssumedLife:   cfg.AssumedTokenLife,
 		PostTimeout:   cfg.TokenTimeout,
-		LeaseTTL:      2*cfg.TokenTimeout + 5*time.Second,
+		Hanging:       c.token.Abandoned,
+		VerifyTimeout: 2*cfg.RequestTimeout + time.Second,
 		SessionLife:   cfg.SessionLife,
 		EndsNotice:    cfg.EndsNotice,
 		Forgive:       cfg.Rotation.window,
-		MaxSkew:       time.Minute,
-		FlightTimeout: 6*cfg.TokenTimeout + 90*time.Second,
-		SaveTimeout:   time.Minute,
 	})
+	if _, ok := cfg.Store.(tokenstore.Finder); !ok {
+		cfg.Logger.Warn("pkb: the store cannot find a record by its public id (tokenstore.Finder): a record that another user is linked with is not refused (ErrSharedRecord)")
+	}
+	if _, ok := cfg.Store.(tokenstore.Lister); !ok {
+		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return ErrNoList")
+	}
 	return c, nil
 }
 

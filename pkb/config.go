@@ -113,7 +113,11 @@ type Config struct {
 	// HTTPClient sends all requests; nil means one of our own. Without a
 	// Transport it gets ours, with time-outs and TLS 1.2 or better. Its
 	// CheckRedirect and Jar are not used: tokens follow no redirect and meet no
-	// cookies.
+	// cookies. Requests to the token endpoint use a copy: without Timeout, and of a
+	// *http.Transport without ResponseHeaderTimeout and kept connections. Any other
+	// RoundTripper is used as it is, and must not repeat requests by itself: that
+	// presents a refresh token twice, which ends the session. One that does is
+	// reported as EventTransportRepeats.
 	HTTPClient *http.Client
 	// UserAgent is sent with all requests; empty means "pkb-go".
 	UserAgent string
@@ -123,7 +127,9 @@ type Config struct {
 	Logger *slog.Logger
 
 	// ApprovalLife is how long a patient has from the link in your app to the
-	// callback; 0 means 10 minutes, which is also the most.
+	// callback; 0 means 10 minutes, which is also the most. A callback is taken for an
+	// hour longer, by which the clocks of two replicas may differ: that it is good for
+	// one completion is kept in the record.
 	ApprovalLife time.Duration
 	// RequestTimeout bounds one call for a patient with all its repetitions,
 	// whatever the caller's context says; 0 means 30 seconds.
@@ -139,12 +145,23 @@ type Config struct {
 	// a page of PKB's describes as its way to read a patient's record, not as a
 	// quota; PKB publishes none.
 	MaxCallsPerPatient int
-	// TokenTimeout bounds one request to the token endpoint; 0 means 20
-	// seconds. An answer that comes later is lost, and with a refresh token
-	// that works once, so may be the link: do not make it short.
+	// TokenTimeout bounds one request to the token endpoint; 0 means 3 minutes,
+	// and 5 are the most. A response that arrives later is lost, and with a refresh
+	// token that works once, so may be the link: do not make it short. Nobody waits
+	// for it longer than their own context. It is the only bound: neither
+	// HTTPClient.Timeout nor a Transport's ResponseHeaderTimeout applies to these
+	// requests.
 	TokenTimeout time.Duration
+	// TokenErrors say what error responses of the token endpoint mean. PKB
+	// publishes none; without an entry, RFC 6749 and PKB's response codes decide,
+	// and what neither knows concerns one link only: it ends when the token
+	// endpoint refuses it for an hour or longer while it serves others.
+	TokenErrors []TokenError
+	// RefreshWithoutScope leaves the parameter scope out of refreshes. By default
+	// it is sent; PKB's pages say neither (RFC 6749 section 6 allows both).
+	RefreshWithoutScope bool
 	// HardMargin is the life an access token must have left to be used; 0 means
-	// 30 seconds.
+	// 30 seconds. Of a token that lives for less than eight times that, it is an eighth.
 	HardMargin time.Duration
 	// AssumedTokenLife is the life of an access token whose answer does not say
 	// (expires_in); 0 means 10 minutes, the shorter of the two figures in PKB's
@@ -156,9 +173,9 @@ type Config struct {
 	// this user. It returns nil for yes, and ErrIdentityRefused, or an error
 	// that wraps it, for no: then nothing is left of the approval, and a link
 	// that worked works on. Any other error means that it could not be found
-	// out; the link then waits, no call succeeds on it, and Identify is asked
-	// again at the next one. It may be called by several goroutines and
-	// replicas at once, and twice for one approval; ctx has a deadline. Call
+	// out, as does a panic; the session then waits, no call gets its tokens, and
+	// Identify is asked again by the calls that follow. It may be called by several
+	// goroutines and replicas at once, and twice for one approval; ctx has a deadline. Call
 	// PKB for this user with nothing but what c holds: the user's other calls
 	// wait for the verdict.
 	Identify func(ctx context.Context, c Candidate) error
@@ -174,8 +191,10 @@ type Config struct {
 	// the zero Rotation is Strict(), which is PKB's.
 	Rotation Rotation
 	// OnEvent is told what happens to links in this process, such as
-	// EventRelinkRequired. It is called on the goroutine on which it happens,
-	// often by several at once: return soon, and call no method of the Client.
+	// EventRelinkRequired: in order, one event at a time, on a goroutine of its own,
+	// so that nothing waits for it. Of a host that falls more than 4,096 events
+	// behind, the rest are dropped, which is logged. Close waits a second for it; do
+	// not call Close from it.
 	OnEvent func(Event)
 
 	// Telemetry is told of operations and events, for metrics and traces; nil
@@ -189,8 +208,8 @@ type Config struct {
 	// for a moment, and for no production.
 	InsecureDebugAnswers bool
 
-	// Now is the clock; nil means time.Now. Tests pass the clock of a
-	// pkbtest.Server, which they can move.
+	// Now is the clock; nil means time.Now, which also stands in for a call that
+	// panics. Tests pass the clock of a pkbtest.Server, which they can move.
 	Now func() time.Time
 }
 
@@ -278,7 +297,7 @@ func (c *Config) check() error {
 	}{
 		{"ApprovalLife", c.ApprovalLife, 10 * time.Minute},
 		{"RequestTimeout", c.RequestTimeout, 10 * time.Minute},
-		{"TokenTimeout", c.TokenTimeout, 2 * time.Minute},
+		{"TokenTimeout", c.TokenTimeout, 5 * time.Minute},
 		{"HardMargin", c.HardMargin, 5 * time.Minute},
 		{"AssumedTokenLife", c.AssumedTokenLife, time.Hour},
 		{"SessionLife", c.SessionLife, 10 * 365 * 24 * time.Hour},
@@ -294,6 +313,11 @@ func (c *Config) check() error {
 	}
 	if c.MaxCallsPerPatient < 0 || c.MaxCallsPerPatient > 1000 {
 		bad("MaxCallsPerPatient", "is %d: it can be up to 1000; 0 means the default", c.MaxCallsPerPatient)
+	}
+	for i, e := range c.TokenErrors {
+		if problem := e.problem(); problem != "" {
+			bad(fmt.Sprintf("TokenErrors[%d]", i), "%s", problem)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -319,16 +343,14 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Logger = slog.New(quietLog{c.Logger.Handler()})
-	if c.Now == nil {
-		c.Now = time.Now
-	}
+	c.Now = orMachine(c.Now)
 	for _, d := range []struct {
 		value *time.Duration
 		unset time.Duration
 	}{
 		{&c.ApprovalLife, 10 * time.Minute},
 		{&c.RequestTimeout, 30 * time.Second},
-		{&c.TokenTimeout, 20 * time.Second},
+		{&c.TokenTimeout, 3 * time.Minute},
 		{&c.HardMargin, 30 * time.Second},
 		{&c.AssumedTokenLife, 10 * time.Minute},
 		{&c.EndsNotice, 24 * time.Hour},
@@ -338,6 +360,23 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	return c
+}
+
+// orMachine returns the host's clock; the machine's, where there is none or it
+// panics.
+func orMachine(host func() time.Time) func() time.Time {
+	machine := time.Now
+	if host == nil {
+		return machine
+	}
+	return func() (t time.Time) {
+		defer func() {
+			if recover() != nil {
+				t = machine()
+			}
+		}()
+		return host()
+	}
 }
 
 // checkServerURL says what is wrong with an address of PKB's; "" if nothing.

@@ -54,6 +54,44 @@ func TestNewNamesEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
+// What TokenErrors cannot mean is found at once, and not when PKB says it.
+func TestTokenErrorsAccepted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		e  pkb.TokenError
+		ok bool
+	}{
+		"code":               {pkb.TokenError{Code: "SESSION_GONE", Means: pkb.MeansSessionOver}, true},
+		"body":               {pkb.TokenError{Body: "Bad refresh token", Means: pkb.MeansFrozen}, true},
+		"all":                {pkb.TokenError{Status: 499, Code: "X", Body: `{"error":"X"}`, Means: pkb.MeansUnclear}, true},
+		"a code of RFC 6749": {pkb.TokenError{Code: "invalid_grant", Means: pkb.MeansUnclear}, true},
+		"nothing":            {pkb.TokenError{}, false},
+		"status only":        {pkb.TokenError{Status: 401, Means: pkb.MeansSessionOver}, false},
+		"blank body":         {pkb.TokenError{Status: 401, Body: " \n", Means: pkb.MeansSessionOver}, false},
+		"no meaning":         {pkb.TokenError{Code: "X"}, false},
+		"another meaning":    {pkb.TokenError{Code: "X", Means: "ok"}, false},
+		"success":            {pkb.TokenError{Status: 200, Code: "X", Means: pkb.MeansSessionOver}, false},
+		"redirect":           {pkb.TokenError{Status: 302, Code: "X", Means: pkb.MeansSessionOver}, false},
+		"server error":       {pkb.TokenError{Status: 500, Code: "X", Means: pkb.MeansSessionOver}, false},
+		"408":                {pkb.TokenError{Status: 408, Code: "X", Means: pkb.MeansSessionOver}, false},
+		"425":                {pkb.TokenError{Status: 425, Code: "X", Means: pkb.MeansSessionOver}, false},
+		"code with a break":  {pkb.TokenError{Code: "X\nY", Means: pkb.MeansSessionOver}, false},
+		"endless code":       {pkb.TokenError{Code: strings.Repeat("X", 65), Means: pkb.MeansSessionOver}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := pkb.New(pkb.Config{
+				Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: "https://app.example/cb", Store: tokenstore.NewMemory(),
+				TokenErrors: []pkb.TokenError{{Code: "FIRST", Means: pkb.MeansBusy}, tc.e},
+			})
+			if (err == nil) != tc.ok {
+				t.Fatalf("New: %v", err)
+			}
+			if diff := cmp.Diff([]string{"TokenErrors[1]"}, fields(err)); err != nil && diff != "" {
+				t.Errorf("fields (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // durable is a store that does not say that it forgets.
 type durable struct{ tokenstore.Store }
 

@@ -55,6 +55,15 @@ var (
 	// ErrNotAPatient: the account that approved is not a patient's.
 	ErrNotAPatient = errors.New("pkb: the PKB account that approved is not a patient's; patient's turn: approve with a patient's account")
 
+	// ErrUnchecked: the authorization was saved, and it could not be found out yet
+	// whose it is; the link that was there goes on as it is. It is checked again by
+	// the calls that follow; Link.Unchecked says whether it still waits.
+	ErrUnchecked = errors.New("pkb: the authorization is saved, and could not be checked yet; the link is unchanged; nobody's turn: it is checked again at the next call")
+
+	// ErrOvertaken: while this authorization was being completed, a later one took
+	// its place. The link is what that one made of it.
+	ErrOvertaken = errors.New("pkb: a later authorization has taken the place of this one; nobody's turn: look at the link")
+
 	// ErrTryLater: there is no usable token now, and the link is kept.
 	// errors.As with *TryLaterError tells more.
 	ErrTryLater = errors.New("pkb: no token can be had just now; the link is kept; nobody's turn: try again later")
@@ -83,16 +92,22 @@ var (
 	ErrNotFound = errors.New("pkb: there is no such resource for this patient; nobody's turn: it is not there, or not for this patient")
 
 	// ErrStore: the token store failed. errors.Is finds the store's own error
-	// too.
+	// too. If what it does not take are tokens that PKB has just issued, its text
+	// says so: they are in this process's memory, which tries on.
 	ErrStore = errors.New("pkb: the token store failed; host's turn: see to the store")
 
-	// ErrKeys: the stored tokens do not open with the keys given. Nothing was
-	// sent, and the link is kept.
+	// ErrKeys: the stored tokens do not open with the keys given, or the record is
+	// damaged: its columns are not what its sealed part says. Nothing was sent or
+	// written, and the link is kept.
 	ErrKeys = errors.New("pkb: the stored tokens do not open; the link is kept; host's turn: give the keyring the key that sealed them")
 
 	// ErrOtherEnvironment: the stored link was made in another environment or
 	// with another client id. Nothing was sent, and the link is kept.
 	ErrOtherEnvironment = errors.New("pkb: the stored link was made in another environment or for another client id; host's turn: use the configuration it was made with, or unlink the user first")
+
+	// ErrNewer: the stored link was written by a later version of this library.
+	// Nothing was sent or written, and the link is kept.
+	ErrNewer = errors.New("pkb: the stored link was written by a later version of this library; the link is kept; host's turn: deploy that version everywhere")
 
 	// ErrAppUserID: the app_user_id cannot be one. "" means that nobody is
 	// signed in.
@@ -108,37 +123,55 @@ type Cause string
 // The causes of ErrRelinkRequired.
 const (
 	// CauseSessionExpired: PKB's session is over (API_SESSION_EXPIRED).
-	CauseSessionExpired = Cause(custody.SessionExpired)
+	CauseSessionExpired Cause = "session_expired"
 	// CauseSessionInvalid: PKB ended the session (API_SESSION_INVALID), for
 	// example because a refresh token was presented twice.
-	CauseSessionInvalid = Cause(custody.SessionInvalid)
+	CauseSessionInvalid Cause = "session_invalid"
 	// CauseGrantRejected: PKB rejected the refresh token (invalid_grant).
-	CauseGrantRejected = Cause(custody.GrantRejected)
+	CauseGrantRejected Cause = "grant_rejected"
 	// CauseFinalTokenExpired: the session's last access token, which came
-	// without a refresh token, is over.
-	CauseFinalTokenExpired = Cause(custody.FinalTokenExpired)
-	// CauseOutcomeUnknown: a refresh was sent, its answer was lost, and the one
+	// without a refresh token, has expired.
+	CauseFinalTokenExpired Cause = "final_token_expired"
+	// CauseOutcomeUnknown: a refresh was sent, its response was lost, and the one
 	// repetition was rejected.
-	CauseOutcomeUnknown = Cause(custody.OutcomeUnknown)
+	CauseOutcomeUnknown Cause = "outcome_unknown"
 	// CauseFrozen: PKB has frozen the patient's access.
-	CauseFrozen = Cause(custody.Frozen)
-	// CauseWrongPatient: a renewed approval turned out to be another patient's.
-	CauseWrongPatient = Cause(custody.WrongPatient)
+	CauseFrozen Cause = "frozen"
+	// CauseWrongPatient: the account that had approved turned out not to be a
+	// patient's, or not to be the person whom Config.Identify accepts, after its
+	// link had begun to work without that being known.
+	CauseWrongPatient Cause = "wrong_patient"
+	// CauseShared: the record turned out to be linked with another of the host's
+	// users.
+	CauseShared Cause = "shared"
+	// CauseRefusedUnclear: the token endpoint refused this link in words that are
+	// not known, six times or more over an hour or more, while it served others.
+	// The verdict is provisional: a call presents the refresh token once more every
+	// six hours, and a success restores the link.
+	CauseRefusedUnclear Cause = "refused_unclear"
+	// CauseAnswerUnreadable: the whole response to a refresh, which may hold the
+	// new tokens, could not be read. It is kept: a later version may read it, and
+	// then the link comes back. Client.Discard gives it up.
+	CauseAnswerUnreadable Cause = "answer_unreadable"
 )
 
 // RelinkError is ErrRelinkRequired with its cause.
 type RelinkError struct{ Cause Cause }
 
 func (e *RelinkError) Error() string {
-	if e.Cause == CauseFrozen {
+	switch e.Cause {
+	case CauseShared:
+		return "pkb: the link to PKB has ended (" + string(e.Cause) + "); host's turn: another user is linked with this record; find out whose it is"
+	case CauseFrozen:
 		return "pkb: the link to PKB has ended (" + string(e.Cause) + "); PKB's turn: the patient's access is frozen, tell your support; then the patient's: approve again"
 	}
 	return "pkb: the link to PKB has ended (" + string(e.Cause) + "); patient's turn: send the user to your link route to approve again"
 }
 
-// Is reports whether target is ErrRelinkRequired, or ErrFrozen for that cause.
+// Is reports whether target is ErrRelinkRequired, or what its cause stands for:
+// ErrFrozen or ErrSharedRecord.
 func (e *RelinkError) Is(target error) bool {
-	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == CauseFrozen
+	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == CauseFrozen || target == ErrSharedRecord && e.Cause == CauseShared
 }
 
 // SharedRecordError is ErrSharedRecord with the other users. It prints without
@@ -167,9 +200,11 @@ const (
 	// StateMismatch: the callback's state is another approval's: a second tab,
 	// or a forged callback.
 	StateMismatch StateReason = "the callback's state is not the one that was sent"
-	// StateExpired: the patient took longer than Config.ApprovalLife.
+	// StateExpired: the patient took longer than Config.ApprovalLife, and an hour
+	// more, by which the clocks of two replicas may differ.
 	StateExpired StateReason = "the approval has expired"
-	// StateUsed: this approval was completed before: the page was reloaded.
+	// StateUsed: this approval was completed before, or given up, and is not what
+	// the user is linked by now. One that is leads to the link again.
 	StateUsed StateReason = "the approval was completed before"
 	// StateOtherUser: another user is signed in than the one who started.
 	StateOtherUser StateReason = "another user started the approval"
@@ -199,6 +234,9 @@ type TryLaterError struct {
 	RetryAfter time.Duration
 	// Err is the error behind it, or nil.
 	Err error
+
+	// busy: the response means that nobody is served just now.
+	busy bool
 }
 
 func (e *TryLaterError) Error() string {
@@ -223,17 +261,20 @@ func (e *TryLaterError) Unwrap() error { return e.Err }
 // storeFailure is ErrStore with the store's own error beside it, which is not
 // printed: a driver's message can hold addresses and values.
 type storeFailure struct {
-	op    string // "load", "save", or opExchange for tokens that were just issued
+	op    string // "load", "save", "find", ...; opUnsaved for tokens that were just issued
 	cause error  // unspoken
 }
+
+// opUnsaved: the store does not take tokens that were just issued.
+const opUnsaved = "take"
 
 func newStoreFailure(op string, cause error) *storeFailure {
 	return &storeFailure{op: op, cause: hush(cause, "an error of the store's own")}
 }
 
 func (e *storeFailure) Error() string {
-	if e.op == opExchange {
-		return "pkb: PKB issued tokens, and the token store did not take them; host's turn: see to the store; then the patient's: approve again"
+	if e.op == opUnsaved {
+		return "pkb: PKB issued tokens that cannot be saved; they are in this process's memory, which tries on; host's turn: fix the store before this process ends"
 	}
 	return "pkb: the token store failed to " + e.op + " a record; host's turn: see to the store"
 }
@@ -319,11 +360,18 @@ type APIError struct {
 
 	// excerpt is for debugging: see Excerpt.
 	excerpt concealed
+	// exchange is what is known of a code that was to be exchanged; busy, that
+	// nobody is served just now.
+	exchange tokenwire.Class
+	busy     bool
 }
 
-func (e *APIError) Error() string {
+func (e *APIError) Error() string { return "pkb: " + e.what() + "; " + inTime(ending(e), e.RetryAfter) }
+
+// what says what happened.
+func (e *APIError) what() string {
 	var b strings.Builder
-	b.WriteString("pkb: " + e.Operation + ": ")
+	b.WriteString(e.Operation + ": ")
 	if e.Status == 0 {
 		b.WriteString("no answer from PKB")
 	} else {
@@ -338,7 +386,7 @@ func (e *APIError) Error() string {
 	if e.Err != nil {
 		b.WriteString(": " + safeText(e.Err))
 	}
-	return b.String() + "; " + inTime(ending(e), e.RetryAfter)
+	return b.String()
 }
 
 // Unwrap returns the error behind it.
@@ -419,7 +467,7 @@ func quiet(err error) error { return hush(err, "") }
 // hush is quiet with a description.
 func hush(err error, says string) error {
 	switch err.(type) { //nolint:errorlint // what is inside may speak: only an error that is ours itself is quiet
-	case nil, *unspoken, *APIError, *answerError, *identifyError, *storeFailure, *keysError:
+	case nil, *unspoken, *APIError, *answerError, *identifyError, *storeFailure, *keysError, *uncheckedError:
 		return err
 	}
 	if says == "" {
@@ -442,6 +490,7 @@ func public(err error) error {
 		lost   *custody.LostError
 		store  *custody.StoreError
 		wait   *custody.WaitError
+		check  *custody.UncheckedError
 		sealed *custody.SealError
 		shared *custody.SharedError
 		no     *custody.RefusedError
@@ -453,20 +502,31 @@ func public(err error) error {
 		return &SharedRecordError{AppUserIDs: shared.Users}
 	case errors.As(err, &no):
 		return no.Err
+	case errors.As(err, &check):
+		if api, ok := errors.AsType[*APIError](check.Err); ok {
+			return api
+		}
+		return &TryLaterError{Reason: custody.WaitVerify, Err: quiet(check.Err)}
 	case errors.Is(err, custody.ErrNoLink):
 		return ErrNotLinked
 	case errors.Is(err, custody.ErrForeign):
 		return ErrOtherEnvironment
 	case errors.Is(err, custody.ErrOtherPatient):
 		return ErrWrongPatient
-	case errors.Is(err, custody.ErrUsed):
+	case errors.Is(err, custody.ErrUsed), errors.Is(err, custody.ErrStalled):
 		return &StateError{Reason: StateUsed}
+	case errors.Is(err, custody.ErrOvertaken):
+		return ErrOvertaken
+	case errors.Is(err, custody.ErrNewer):
+		return ErrNewer
 	case errors.Is(err, custody.ErrClosed):
 		return ErrClosed
 	case errors.As(err, &lost):
 		return &RelinkError{Cause: Cause(lost.Cause)}
 	case errors.As(err, &wait):
-		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: quiet(wait.Err)}
+		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: quiet(wait.Err), busy: isBusy(wait.Status, wait.Code, wait.Cause)}
+	case errors.As(err, &store) && store.Unsaved:
+		return newStoreFailure(opUnsaved, public(store.Err))
 	case errors.As(err, &sealed):
 		return newKeysError(sealed.Cause)
 	case errors.As(err, &store):
@@ -486,8 +546,11 @@ type keysError struct {
 
 func newKeysError(cause error) *keysError {
 	e := &keysError{what: cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"}
-	if _, ok := errors.AsType[*seal.KeyError](cause); ok {
+	switch _, ok := errors.AsType[*seal.KeyError](cause); {
+	case ok:
 		e.what = cause.Error() + "; the link is kept; host's turn: see to what holds the key"
+	case errors.Is(cause, custody.ErrDamaged):
+		e.what = cause.Error() + "; the link is kept; host's turn: put the columns back as they were"
 	}
 	e.cause = hush(cause, "an error of the keyring's")
 	return e

@@ -22,7 +22,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// diary is a Config.OnEvent that writes everything down.
+// diary is a Config.OnEvent that writes everything down. Events are delivered in
+// order, on a goroutine of their own: whoever reads them is in a bubble, and lets
+// it come to rest first.
 type diary struct {
 	mu     sync.Mutex
 	events []pkb.Event
@@ -34,13 +36,29 @@ func (d *diary) note(e pkb.Event) {
 	d.events = append(d.events, e)
 }
 
-func (d *diary) kinds() (got []pkb.EventKind) {
+// all returns the events so far.
+func (d *diary) all() []pkb.Event {
+	synctest.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, e := range d.events {
+	return slices.Clone(d.events)
+}
+
+// kinds returns the kinds of the events so far.
+func (d *diary) kinds() (got []pkb.EventKind) {
+	for _, e := range d.all() {
 		got = append(got, e.Kind)
 	}
 	return got
+}
+
+// tear returns the events so far, and forgets them.
+func (d *diary) tear() []pkb.Event {
+	events := d.all()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events = d.events[len(events):]
+	return events
 }
 
 // What an operator hears of a link's life, in order.
@@ -78,7 +96,8 @@ func TestEventsOfALife(t *testing.T) {
 		if diff := cmp.Diff(want, d.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		lost := d.events[len(d.events)-2]
+		events := d.all()
+		lost := events[len(events)-2]
 		if lost.Cause != pkb.CauseOutcomeUnknown || lost.AppUserID != user {
 			t.Errorf("lost: %v of %q", lost, lost.AppUserID)
 		}
@@ -115,12 +134,11 @@ func TestEndOfSessionIsForecast(t *testing.T) {
 			for _, c := range []*pkb.Client{r.Client, other} {
 				token(t.Context(), t, c, user)
 			}
-			for _, e := range d.events {
+			for _, e := range d.tear() {
 				if e.Kind == pkb.EventEndsSoon {
 					told = append(told, r.pkb.Now().Sub(link.LinkedAt))
 				}
 			}
-			d.events = nil
 		}
 		if len(told) != 1 || told[0] < time.Hour || told[0] > 80*time.Minute {
 			t.Errorf("told after %v", told)
@@ -162,7 +180,7 @@ func TestScopeChangeIsTold(t *testing.T) {
 			r.pkb.Next(pkbtest.Token, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
 				return []byte(strings.Replace(string(body), `"scope":"PATIENT"`, scope, 1))
 			}))
-			d.events = nil
+			d.tear()
 			token(t.Context(), t, r.Client, user)
 			told := slices.Contains(d.kinds(), pkb.EventScopeChanged)
 			if want := strings.Contains(scope, "CLINICIAN"); told != want {
@@ -222,6 +240,7 @@ func ExampleClient_Stats() {
 	demoLink(ctx, server, patient, client)
 	server.EndSessions(patient)
 	_, _ = client.ForUser("app-user-1").Self(ctx)
+	_ = client.Close(ctx) // events come on a goroutine of their own; Close waits for them
 
 	stats := client.Stats()
 	fmt.Println(stats.Lost[pkb.CauseSessionExpired], stats.Refreshes, stats.LostPerMillion(pkb.CauseSessionExpired))

@@ -397,7 +397,7 @@ func ExampleClient_Reseal() {
 	// <nil> [2027-01]
 }
 
-// What Unlink leaves is removed a day later.
+// What Unlink leaves is removed two days later.
 func ExampleClient_Purge() {
 	ctx := context.Background()
 	server, ada, client := demo()
@@ -406,8 +406,19 @@ func ExampleClient_Purge() {
 		fmt.Println(err)
 		return
 	}
-	server.Advance(25 * time.Hour)
+	server.Advance(49 * time.Hour)
 	removed, err := client.Purge(ctx)
 	fmt.Println(removed, err)
 	// Output: 1 <nil>
+}
+
+// What an operator's tool shows of a row that it read from the store itself: it has
+// no keys, and asks nobody.
+func ExampleLinkOf() {
+	link := pkb.LinkOf(tokenstore.Record{
+		AppUserID: "app-user-1", State: tokenstore.StateUncertain, PublicID: "b39921df-9e78-4924-b8ce-6d5e696752dc",
+		Pair: "5f3a/7", Tried: 1,
+	})
+	fmt.Println(link.State, link.Verified, link.Tried, link.Unread)
+	// Output: uncertain true 1 false
 }

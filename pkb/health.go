@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/seal"
-	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // Health is how a Client is, in this process. It prints without anything secret.
@@ -24,10 +22,17 @@ type Health struct {
 	// token after the other. Tokens at hand go on serving, and other replicas
 	// find the same: no reason to take this one out of rotation.
 	HeldBack error
-	// Unsaved is how many refreshed links have their tokens in the memory of this
-	// process only, because the store does not take them. They are tried on. End
-	// the process, and those patients have to approve again.
+	// Unsaved is how many links have new tokens in the memory of this process only,
+	// because the store, or the keys, do not take them. They are tried on. End the
+	// process, and those patients have to approve again.
 	Unsaved int
+	// Abandoned is how many calls of the store, of Config.HTTPClient's transport or
+	// of Config.Identify did not return in time and still run. With 64 of them no
+	// refresh begins.
+	Abandoned int
+	// KeyIDs are the keys that this process can open, the one that seals first.
+	// Promote a key only when every process has it.
+	KeyIDs []string
 	// Busy is how many approvals and refreshes are under way.
 	Busy int
 }
@@ -52,7 +57,7 @@ const (
 // takes five seconds at most, or as long as ctx allows.
 func (c *Client) Health(ctx context.Context) Health {
 	k := c.keeper.Health()
-	h := Health{Unsaved: k.Unsaved, Busy: k.Busy}
+	h := Health{Unsaved: k.Unsaved, Busy: k.Busy, Abandoned: k.Abandoned, KeyIDs: c.cfg.Keys.sealer().KeyIDs()}
 	if k.HeldBack != nil {
 		h.HeldBack = public(k.HeldBack)
 	}
@@ -67,10 +72,7 @@ func (c *Client) Health(ctx context.Context) Health {
 }
 
 func (c *Client) checkStore(ctx context.Context) error {
-	if _, err := c.cfg.Store.Load(ctx, nobody); err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
-		return public(&custody.StoreError{Op: "load", Err: err})
-	}
-	return nil
+	return public(c.keeper.Answers(ctx, nobody))
 }
 
 // checkKeys seals something and opens it. An AEAD knows no context, so one that
@@ -99,7 +101,12 @@ func (c *Client) checkKeys(ctx context.Context) error {
 	}
 }
 
-func tryKeys(ring *seal.Ring) error {
+func tryKeys(ring *seal.Ring) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = newKeysError(&seal.KeyError{KeyID: ring.KeyID(), Err: errKeyPanicked})
+		}
+	}()
 	place := seal.Place{Purpose: "health", AppUserID: nobody}
 	sealed, _, err := ring.Seal(place, []byte(nobody))
 	if err == nil {
@@ -110,6 +117,8 @@ func tryKeys(ring *seal.Ring) error {
 	}
 	return nil
 }
+
+var errKeyPanicked = errors.New("the AEAD panicked")
 
 // Close ends the Client, before the process ends: every call that comes from now
 // on gets ErrClosed. It waits until the approvals and refreshes under way have

@@ -42,15 +42,24 @@ func TestHealth(t *testing.T) {
 			}
 		}, errs: []error{pkb.ErrClosed}, says: []string{"host's turn"}},
 		"PKB is down": {trouble: func(t *testing.T, r *rig, _ *remote) {
+			// Three different links: one that has trouble of its own holds nobody back.
+			for i := range 3 {
+				r.link(t, fmt.Sprintf("other-%d", i), r.pkb.AddPatient(pkbtest.Patient{}))
+			}
+			r.pkb.Advance(11 * time.Minute)
+			for i := range 3 {
+				r.pkb.Next(pkbtest.Token, pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", ""))
+				_, _ = r.Token(t.Context(), fmt.Sprintf("other-%d", i))
+			}
+		}, held: true},
+		"PKB fails for one link": {trouble: func(t *testing.T, r *rig, _ *remote) {
 			r.pkb.Advance(11 * time.Minute)
 			for range 3 {
 				r.pkb.Next(pkbtest.Token, pkbtest.Respond(503, "", ""))
-			}
-			for range 2 {
 				_, _ = r.Token(t.Context(), user)
 				r.pkb.Advance(time.Minute)
 			}
-		}, held: true},
+		}},
 		"PKB refuses the application": {trouble: func(t *testing.T, r *rig, _ *remote) {
 			r.pkb.Next(pkbtest.Token, pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`))
 			r.pkb.Advance(11 * time.Minute)
@@ -122,7 +131,7 @@ func TestHealthRecovers(t *testing.T) {
 	}
 	r.pkb.Advance(time.Minute)
 	token(t.Context(), t, r.Client, user)
-	if h := r.Health(t.Context()); h != (pkb.Health{}) {
+	if h := r.Health(t.Context()); h.Err != nil || h.HeldBack != nil || h.Unsaved+h.Abandoned+h.Busy != 0 {
 		t.Errorf("afterwards: %+v", h)
 	}
 }
@@ -141,7 +150,7 @@ func TestHealthCountsWhatIsUnsaved(t *testing.T) {
 			t.Errorf("while the store is down: %+v, want one unsaved and ErrStore", h)
 		}
 		time.Sleep(time.Minute)
-		if h := r.Health(t.Context()); h != (pkb.Health{}) {
+		if h := r.Health(t.Context()); h.Err != nil || h.HeldBack != nil || h.Unsaved+h.Abandoned+h.Busy != 0 {
 			t.Errorf("afterwards: %+v", h)
 		}
 	})
@@ -294,7 +303,7 @@ func TestClosedClientSaysSo(t *testing.T) {
 	}
 }
 
-// closing is a store that closes a client at the next save.
+// closing is a store whose client is closed at the next save.
 type closing struct {
 	*tokenstore.Memory
 	client *pkb.Client
@@ -302,9 +311,9 @@ type closing struct {
 
 func (c *closing) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Record, error) {
 	if c.client != nil {
-		if err := c.client.Close(ctx); err != nil {
-			return tokenstore.Record{}, err
-		}
+		over, cancel := context.WithCancel(ctx)
+		cancel() // Close waits for this very save
+		_ = c.client.Close(over)
 		c.client = nil
 	}
 	return c.Memory.Save(ctx, rec)

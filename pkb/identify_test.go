@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,8 +80,9 @@ func TestRefusedIdentityLeavesNothing(t *testing.T) {
 	if err != nil || len(rec.Sealed) != 0 || rec.PublicID != "" {
 		t.Errorf("the store keeps %d bytes of tokens, public id %q, %v", len(rec.Sealed), rec.PublicID, err)
 	}
-	// And the row itself goes.
-	r.pkb.Advance(25 * time.Hour)
+	// And the row itself goes, once it has outlived whatever was begun before it
+	// was left, two days.
+	r.pkb.Advance(49 * time.Hour)
 	if n, err := r.Purge(t.Context()); n != 1 || err != nil {
 		t.Errorf("Purge = %d, %v", n, err)
 	}
@@ -107,7 +109,8 @@ func TestRefusedRelinkKeepsTheLink(t *testing.T) {
 }
 
 // PKB does not answer, or the host cannot tell: nobody gets a token, nothing is
-// lost, and the next call asks again.
+// lost, and a call asks again: one that is about this, at once, and any other after
+// a wait of a second that doubles up to a minute.
 func TestIdentifyIsAskedAgain(t *testing.T) {
 	for name, hinder := range map[string]func(*judge, *rig){
 		"host cannot tell": func(j *judge, _ *rig) { j.verdict = errors.New("no database: canary") },
@@ -137,6 +140,7 @@ func TestIdentifyIsAskedAgain(t *testing.T) {
 			}
 			j.verdict = nil
 			r.pkb.ClearFaults()
+			r.pkb.Advance(5 * time.Second)
 			if _, err := r.ForUser(user).Self(t.Context()); err != nil {
 				t.Errorf("Self, later: %v", err)
 			}
@@ -167,7 +171,9 @@ func TestSwitchToAnotherPatient(t *testing.T) {
 
 // S46: a record that two users link is refused, told, and allowed where the
 // host says so.
-func TestSharedRecord(t *testing.T) {
+func TestSharedRecord(t *testing.T) { synctest.Test(t, testSharedRecord) }
+
+func testSharedRecord(t *testing.T) {
 	var d diary
 	r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.OnEvent = d.note })
 	r.link(t, user, r.patient)
@@ -180,7 +186,8 @@ func TestSharedRecord(t *testing.T) {
 	if s := fmt.Sprintf("%v %+v %#v %s", err, err, err, err); strings.Contains(s, user) {
 		t.Errorf("the error prints the other user: %s", s)
 	}
-	if last := d.events[len(d.events)-1]; last.Kind != pkb.EventSharedRecord || last.AppUserID != "user-2" {
+	events := d.all()
+	if last := events[len(events)-1]; last.Kind != pkb.EventSharedRecord || last.AppUserID != "user-2" {
 		t.Errorf("told: %v", last)
 	}
 	if _, err := r.Link(t.Context(), "user-2"); !errors.Is(err, pkb.ErrNotLinked) {

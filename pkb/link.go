@@ -18,7 +18,8 @@ import (
 type Link struct {
 	AppUserID string
 	// State is tokenstore.StateLinked, StateUncertain (a refresh is open; the
-	// link works) or StateRelinkRequired (Cause says why).
+	// link works), StateRelinkRequired (Cause says why), or StatePending (the first
+	// authorization waits to be checked: see Unchecked).
 	State tokenstore.State
 	Cause Cause
 	// PublicID is the patient's PKB public id; empty until Purview has told it.
@@ -26,6 +27,16 @@ type Link struct {
 	// Verified says that the public id is known, and that Config.Identify, if
 	// there is one, has accepted this patient.
 	Verified bool
+	// Unchecked says that an authorization waits, of which it could not be found out
+	// yet whose it is: one that was approved later than this link, or, where State is
+	// tokenstore.StatePending, the only one. The calls that follow check it.
+	Unchecked bool
+	// Tried is how often the present refresh token was presented with an outcome
+	// that is not known; Refusals, how often it was refused in unknown words while
+	// others were served. Unread says that a response is kept that may hold the next
+	// tokens and cannot be read.
+	Tried, Refusals int
+	Unread          bool
 	// LinkedAt is when the patient approved, RefreshedAt when the present
 	// tokens came, ExpiresAt when the present access token ends.
 	LinkedAt, RefreshedAt, ExpiresAt time.Time
@@ -37,10 +48,17 @@ type Link struct {
 	DueAt time.Time
 }
 
+// LinkOf returns what the columns of a stored record say of a link, for those who
+// read the store themselves. Nothing is opened: whoever can edit the columns
+// decides what they say, so show it to operators, and use [Client.Link] for
+// anything that matters to a patient.
+func LinkOf(r tokenstore.Record) Link { return newLink(r) }
+
 func newLink(r tokenstore.Record) Link {
 	return Link{
 		AppUserID: r.AppUserID, State: r.State, Cause: Cause(r.Cause), PublicID: PublicID(r.PublicID),
-		Verified: custody.Verified(r),
+		Verified: custody.Verified(r), Unchecked: r.Candidate != "",
+		Tried: r.Tried, Refusals: custody.Refusals(r), Unread: custody.Unread(r),
 		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt, DueAt: r.DueAt,
 	}
 }
@@ -83,7 +101,7 @@ type TimelineEntry struct {
 
 // Timeline returns the past of a user's link, oldest first, from the store: the
 // last forty things that happened to it in any process, its approvals and its
-// end among them. It goes through relinks, and is there for a day after an
+// end among them. It goes through relinks, and is there for two days after an
 // unlink. Reading a token, and trouble that touched no link, is not in it.
 //
 // It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
@@ -125,9 +143,25 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 	}
 }
 
+// Discard gives up a response of the token endpoint that may hold a link's new
+// tokens and could not be read (CauseAnswerUnreadable, or a link that is
+// uncertain): an operator's decision, once it is clear that no tokens are in it.
+// The refresh token that it answered may then be presented again, which ends the
+// session if PKB has spent it.
+//
+// It returns ErrNotLinked when no such response is kept, ErrStore, ErrKeys,
+// ErrOtherEnvironment, ErrAppUserID or ErrClosed.
+func (c *Client) Discard(ctx context.Context, appUserID string) error {
+	if err := c.accepts(appUserID); err != nil {
+		return err
+	}
+	return public(c.keeper.Discard(ctx, appUserID))
+}
+
 // Unlink ends a user's link and deletes its tokens and the public id. A refresh
 // or an approval that is under way, in any process, cannot bring the link back.
-// What stays is a row without them, for a day; Purge removes it.
+// What stays is a row without them, for two days; Purge removes it. An approval that
+// was begun before does not bring the link back.
 // Calls in another process notice within a second; whoever took an access token
 // out with Client.Token can use it until that ends.
 //

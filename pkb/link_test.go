@@ -72,7 +72,9 @@ func TestLinkRequests(t *testing.T) {
 }
 
 // S42: everything that can be wrong with a callback, and what nobody may do with
-// one: each gets its own error, sends no code and changes nothing.
+// one: each gets its own error, sends no code and changes nothing. An approval has
+// ten minutes, and an hour more, by which the clocks of two replicas may differ:
+// what makes it good for one completion is its mark in the record.
 func TestCallbacksThatDoNotFit(t *testing.T) {
 	state := func(reason pkb.StateReason) func(error) bool {
 		return func(err error) bool {
@@ -95,7 +97,7 @@ func TestCallbacksThatDoNotFit(t *testing.T) {
 		"empty state":            {query: func(q url.Values) { q.Set("state", "") }, want: state(pkb.StateMissing)},
 		"two states":             {query: func(q url.Values) { q.Add("state", "x") }, want: state(pkb.StateMissing)},
 		"foreign state":          {query: func(q url.Values) { q.Set("state", "x") }, want: state(pkb.StateMismatch)},
-		"too late":               {wait: 10 * time.Minute, want: state(pkb.StateExpired)},
+		"too late":               {wait: 70*time.Minute + time.Second, want: state(pkb.StateExpired)},
 		"neither code nor error": {query: func(q url.Values) { q.Del("code") }, want: is(pkb.ErrCallback)},
 		"both code and error":    {query: func(q url.Values) { q.Set("error", "access_denied") }, want: is(pkb.ErrCallback)},
 		"two codes":              {query: func(q url.Values) { q.Add("code", "x") }, want: is(pkb.ErrCallback)},
@@ -141,47 +143,158 @@ func TestCallbacksThatDoNotFit(t *testing.T) {
 	}
 }
 
-// S43: a callback that comes twice, at once or later, sends its code once.
+// S43: a callback that comes twice, at once or later, sends its code once, and
+// every visit is told of the link that came of it: the patient sees one of them,
+// and does not know which.
 func TestCallbackTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		pending, query := r.approve(t, user, r.patient)
-		r.pkb.Next(pkbtest.Token, pkbtest.Delay(time.Second))
+		r.pkb.Next(pkbtest.Token, pkbtest.Delay(5*time.Second))
 		other := r.replica(t)
 		var wg sync.WaitGroup
-		var linked, used int
-		var mu sync.Mutex
-		for i := range 10 {
+		links := make([]pkb.Link, 10)
+		for i := range links {
 			wg.Go(func() {
 				c := r.Client
 				if i%2 == 1 {
 					c = other
 				}
-				_, err := c.Complete(t.Context(), user, pending, query)
-				mu.Lock()
-				defer mu.Unlock()
-				var state *pkb.StateError
-				switch {
-				case err == nil:
-					linked++
-				case errors.As(err, &state) && state.Reason == pkb.StateUsed:
-					used++
-				default:
-					t.Errorf("Complete: %v", err)
+				var err error
+				if links[i], err = c.Complete(t.Context(), user, pending, query); err != nil {
+					t.Errorf("visit %d: %v", i, err)
 				}
 			})
 		}
 		wg.Wait()
-		if linked != 1 || used != 9 || r.pkb.Exchanges() != 1 {
-			t.Errorf("%d linked, %d used, %d exchanges; want 1, 9, 1", linked, used, r.pkb.Exchanges())
+		now, err := r.Link(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := r.Complete(t.Context(), user, pending, query); !errors.Is(err, pkb.ErrState) {
-			t.Errorf("later: %v, want ErrState", err)
+		for i, link := range links {
+			if diff := cmp.Diff(now, link); diff != "" {
+				t.Errorf("visit %d is told of another link (-the link +told):\n%s", i, diff)
+			}
+		}
+		for name, c := range map[string]*pkb.Client{"reload": r.Client, "reload on another replica": other} {
+			if link, err := c.Complete(t.Context(), user, pending, query); err != nil || link.PublicID != now.PublicID {
+				t.Errorf("%s: %v, %v, want the link", name, link, err)
+			}
+		}
+		if n := r.pkb.Exchanges(); n != 1 {
+			t.Errorf("%d exchanges, want 1", n)
 		}
 		if r.pkb.LiveSessions(r.patient) != 1 {
 			t.Error("the session did not survive")
 		}
 	})
+}
+
+// A visitor's patience is the visitor's: one that leaves is let go at once, while
+// the visit that has the code goes on.
+func TestSecondVisitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		pending, query := r.approve(t, user, r.patient)
+		r.pkb.Next(pkbtest.Token, pkbtest.Delay(20*time.Second))
+		other := r.replica(t)
+		first := make(chan error)
+		go func() { first <- second(r.Complete(t.Context(), user, pending, query)) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := other.Complete(ctx, user, pending, query); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("the second visit after %v: %v, want its deadline", time.Since(began), err)
+		}
+		if err := <-first; err != nil {
+			t.Errorf("the first visit: %v", err)
+		}
+		if err := other.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Back after a success: an approval that is not the link any more says so, and
+// never that of another one.
+func TestCallbackOfAnEarlierApproval(t *testing.T) {
+	r := newRig(t)
+	first, firstQuery := r.approve(t, user, r.patient)
+	if _, err := r.Complete(t.Context(), user, first, firstQuery); err != nil {
+		t.Fatal(err)
+	}
+	second, secondQuery := r.approve(t, user, r.patient)
+	if _, err := r.Complete(t.Context(), user, second, secondQuery); err != nil {
+		t.Fatal(err)
+	}
+	var state *pkb.StateError
+	if _, err := r.Complete(t.Context(), user, first, firstQuery); !errors.As(err, &state) || state.Reason != pkb.StateUsed {
+		t.Errorf("the first one again: %v, want StateUsed", err)
+	}
+	if _, err := r.Complete(t.Context(), user, second, secondQuery); err != nil {
+		t.Errorf("the second one again: %v, want the link", err)
+	}
+	if err := r.Unlink(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Complete(t.Context(), user, second, secondQuery); !errors.Is(err, pkb.ErrNotLinked) {
+		t.Errorf("after Unlink: %v, want ErrNotLinked", err)
+	}
+	if n := r.pkb.Exchanges(); n != 2 {
+		t.Errorf("%d exchanges, want 2", n)
+	}
+}
+
+// Of two approvals at once the later one counts, and the other is told so, and not
+// that it made the link.
+func TestOvertakenApprovalIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		first, firstQuery := r.approve(t, user, r.patient)
+		second, secondQuery := r.approve(t, user, r.patient)
+		r.pkb.Next(pkbtest.Purview, pkbtest.Delay(10*time.Second))
+		overtaken := make(chan error)
+		go func() {
+			_, err := r.Complete(t.Context(), user, first, firstQuery)
+			overtaken <- err
+		}()
+		synctest.Wait() // the first pair is saved, and PKB is asked whose it is
+		link, err := r.replica(t).Complete(t.Context(), user, second, secondQuery)
+		if err != nil || link.State != tokenstore.StateLinked {
+			t.Errorf("the later one = %v, %v", link, err)
+		}
+		if err := <-overtaken; !errors.Is(err, pkb.ErrOvertaken) {
+			t.Errorf("the earlier one: %v, want ErrOvertaken", err)
+		}
+		if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+// An authorization that was begun before an unlink does not bring the link back,
+// though nobody has seen its callback before.
+func TestUnlinkBetweenAuthorizeAndCallback(t *testing.T) {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	pending, query := r.approve(t, user, r.patient)
+	if err := r.Unlink(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	exchanges := r.pkb.Exchanges()
+	for name, c := range map[string]*pkb.Client{"same replica": r.Client, "another replica": r.replica(t)} {
+		if _, err := c.Complete(t.Context(), user, pending, query); !errors.Is(err, pkb.ErrNotLinked) {
+			t.Errorf("%s: %v, want ErrNotLinked", name, err)
+		}
+	}
+	if n := r.pkb.Exchanges(); n != exchanges {
+		t.Error("the code was sent")
+	}
+	if _, err := r.Token(t.Context(), user); !errors.Is(err, pkb.ErrNotLinked) {
+		t.Errorf("Token: %v, want ErrNotLinked", err)
+	}
+	r.link(t, user, r.patient) // one that was begun since does
 }
 
 func TestTwoTabs(t *testing.T) {
@@ -243,14 +356,16 @@ func TestTokenAnswers(t *testing.T) {
 		fault pkbtest.Fault
 		want  func(error) bool
 	}{
-		"HTML":                 {pkbtest.RespondAfter(200, "text/html", "<html>canary"), api(200, "")},
-		"empty":                {odd(""), api(200, "")},
-		"200 with error":       {odd(`{"error":"invalid_grant","error_description":"canary"}`), api(200, "invalid_grant")},
-		"no access token":      {odd(`{"token_type":"Bearer","refresh_token":"canary"}`), api(200, "")},
-		"another token type":   {odd(`{"token_type":"mac","access_token":"canary"}`), api(200, "")},
-		"invalid_grant":        {pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`), api(400, "invalid_grant")},
-		"invalid_client":       {pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), api(401, "invalid_client")},
-		"session invalid":      {pkbtest.Respond(400, "text/html", "API_SESSION_INVALID"), api(400, fhir.SessionInvalid)},
+		"HTML":               {pkbtest.RespondAfter(200, "text/html", "<html>canary"), api(200, "")},
+		"empty":              {odd(""), api(200, "")},
+		"200 with error":     {odd(`{"error":"invalid_grant","error_description":"canary"}`), api(200, "invalid_grant")},
+		"no access token":    {odd(`{"token_type":"Bearer","refresh_token":"canary"}`), api(200, "")},
+		"another token type": {odd(`{"token_type":"mac","access_token":"canary"}`), api(200, "")},
+		"invalid_grant":      {pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`), api(400, "invalid_grant")},
+		"invalid_client":     {pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), api(401, "invalid_client")},
+		"session invalid":    {pkbtest.Respond(400, "application/json", `{"error":"API_SESSION_INVALID"}`), api(400, fhir.SessionInvalid)},
+		// A page that names a code is believed nothing: help pages name codes, too.
+		"page with a code":     {pkbtest.Respond(400, "text/html", "API_SESSION_INVALID"), api(400, "")},
 		"server error":         {pkbtest.Respond(500, "text/html", "canary"), api(500, "")},
 		"slow down":            {pkbtest.Respond(429, "", ""), api(429, "")},
 		"redirect":             {pkbtest.Respond(302, "", ""), api(302, "")},

@@ -29,6 +29,9 @@ func (l Link) Format(f fmt.State, _ rune) {
 	if !l.Verified {
 		_, _ = io.WriteString(f, ", not verified")
 	}
+	if l.Unchecked {
+		_, _ = io.WriteString(f, ", an authorization waits to be checked")
+	}
 	for _, at := range l.times() {
 		if !at.IsZero() {
 			_, _ = io.WriteString(f, ", "+at.says+" "+at.Time.UTC().Format(time.RFC3339))
@@ -56,6 +59,9 @@ func (l Link) LogValue() slog.Value {
 	if l.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(l.Cause)))
 	}
+	if l.Unchecked {
+		attrs = append(attrs, slog.Bool("unchecked", true))
+	}
 	for _, at := range l.times() {
 		if !at.IsZero() {
 			attrs = append(attrs, slog.Time(at.key, at.Time))
@@ -70,6 +76,9 @@ func (l Link) MarshalJSON() ([]byte, error) {
 	out := map[string]any{"link": custody.LinkName(l.AppUserID), "state": l.State, "verified": l.Verified}
 	if l.Cause != "" {
 		out["cause"] = l.Cause
+	}
+	if l.Unchecked {
+		out["unchecked"] = true
 	}
 	for _, at := range l.times() {
 		if !at.IsZero() {
@@ -147,6 +156,9 @@ func (e *SharedRecordError) MarshalJSON() ([]byte, error) { return json.Marshal(
 
 // Format implements fmt.Formatter.
 func (e *storeFailure) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// Format implements fmt.Formatter.
+func (e *uncheckedError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Format implements fmt.Formatter.
 func (e *keysError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

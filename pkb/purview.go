@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 const (
@@ -79,24 +80,36 @@ func (p *Patient) Purview(ctx context.Context) (PublicID, error) {
 
 // ask asks PKB, and fixes the answer on link if link has none yet.
 func (p *Patient) ask(ctx context.Context, link Link) (PublicID, error) {
-	// The token in memory may be that of an earlier link, which another process
-	// has replaced: it must not speak for this one.
 	if !link.Verified {
-		p.client.keeper.Forget(p.appUserID)
+		// Whose it is gets fixed on the link in the same way as by Complete.
+		if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
+			return "", public(err)
+		}
+		checked, err := p.client.Link(ctx, p.appUserID)
+		if err != nil {
+			return "", err
+		}
+		if checked.State == tokenstore.StateRelinkRequired {
+			return "", &RelinkError{Cause: checked.Cause}
+		}
+		if checked.Verified {
+			return checked.PublicID, nil
+		}
 	}
 	id, err := p.client.purview(ctx, p.http())
 	if err == nil && link.Verified && link.PublicID != id {
+		// The token in memory may be that of an earlier link, which another process
+		// has replaced: it must not speak for this one.
 		p.client.keeper.Forget(p.appUserID)
-		id, err = p.client.purview(ctx, p.http())
+		if link, err = p.client.Link(ctx, p.appUserID); err == nil {
+			id, err = p.client.purview(ctx, p.http())
+		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if link.Verified && link.PublicID == id {
-		return id, nil // fixed already, and for good
-	}
-	if err := p.client.keeper.Fix(ctx, p.appUserID, link.LinkedAt, string(id)); err != nil {
-		return "", public(err)
+	case link.Verified && link.PublicID != id:
+		return "", ErrWrongPatient
 	}
 	return id, nil
 }

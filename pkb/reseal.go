@@ -176,7 +176,7 @@ func (c *Client) RetireKey(ctx context.Context, id string) error {
 }
 
 // Purge removes the records of this environment and client id that have no
-// tokens any more: those that Unlink left a day ago or longer, so that nothing
+// tokens any more: those that Unlink left two days ago or longer, so that nothing
 // under way could undo it, and approvals that were never finished. It returns
 // how many. Call it now and then, such as daily; without it they stay, without
 // tokens.

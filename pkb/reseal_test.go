@@ -66,8 +66,14 @@ func TestKeysRotateUnderTraffic(t *testing.T) {
 	r.pkb.Advance(9 * time.Minute) // refreshes are due
 	stop := make(chan struct{})
 	var traffic sync.WaitGroup
-	for _, c := range []*pkb.Client{r.Client, r.replica(t)} {
+	for range 2 {
+		c := r.replica(t)
 		traffic.Go(func() {
+			defer func() { // refreshes in the background are waited for
+				if err := c.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}()
 			for i := 0; ; i++ {
 				select {
 				case <-stop:
@@ -231,15 +237,28 @@ func TestKeyOutOfReach(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			kms.set(false)
 		}()
+		// The caller is told at once; the tokens wait in memory.
+		if _, err := r.Token(t.Context(), user); !errors.Is(err, pkb.ErrStore) || !errors.Is(err, pkb.ErrKeys) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("Token while the new tokens cannot be sealed: %v, want ErrStore and ErrKeys", err)
+		}
+		if h := r.Health(t.Context()); h.Unsaved != 1 {
+			t.Errorf("%d unsaved, want 1", h.Unsaved)
+		}
+		time.Sleep(time.Minute) // of the bubble
 		token(t.Context(), t, r.Client, user)
+		if h := r.Health(t.Context()); h.Unsaved != 0 {
+			t.Errorf("%d unsaved after the key is back", h.Unsaved)
+		}
 		if r.pkb.Refreshes() != 2 || r.pkb.ReusedRefreshTokens() != 0 {
 			t.Errorf("%d refreshes, %d reused tokens, want 2 and 0", r.pkb.Refreshes(), r.pkb.ReusedRefreshTokens())
 		}
 	})
 }
 
-// S59, erasure: after Unlink the store holds no byte of the tokens, and a day
-// later no record; a link that was made again meanwhile stays.
+// S59, erasure: after Unlink the store holds no byte of the tokens, and two days
+// later no record; a link that was made again meanwhile stays. The record without
+// tokens outlives every authorization that was begun before the unlink, which it
+// keeps from bringing the link back.
 func TestPurge(t *testing.T) {
 	r := keyed(t)
 	r.link(t, "gone", r.patient)
@@ -266,7 +285,9 @@ func TestPurge(t *testing.T) {
 	}
 	purge(0) // what was under way when it was unlinked may still be
 	r.link(t, "again", r.pkb.AddPatient(pkbtest.Patient{}))
-	r.pkb.Advance(25 * time.Hour)
+	r.pkb.Advance(47 * time.Hour)
+	purge(0)
+	r.pkb.Advance(2 * time.Hour)
 	purge(1)
 	purge(0)
 	if _, err := r.store.Load(t.Context(), "gone"); !errors.Is(err, tokenstore.ErrNotFound) {

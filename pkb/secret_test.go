@@ -110,11 +110,11 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		fmt.Fprintf(&out, "%v %+v %s\n", stored, stored, stored.Sealed)
 		// Without keys the blob is readable: take the tokens from it.
 		var kept struct {
-			Main struct{ Body []byte } `json:"main"`
+			Active struct{ Body []byte } `json:"active"`
 		}
-		if json.Unmarshal(stored.Sealed[1:], &kept) == nil && len(kept.Main.Body) > 0 {
+		if json.Unmarshal(stored.Sealed[1:], &kept) == nil && len(kept.Active.Body) > 0 {
 			var pair map[string]any
-			if err := json.Unmarshal(kept.Main.Body, &pair); err != nil {
+			if err := json.Unmarshal(kept.Active.Body, &pair); err != nil {
 				t.Fatal(err)
 			}
 			secrets = append(secrets, pair["access_token"].(string), pair["refresh_token"].(string))

@@ -20,17 +20,17 @@ import (
 // requests that a host sends itself through Client.HTTPClient.
 //
 // What it is told holds no app_user_id, no token, no address and nothing about
-// a patient, and of each value there are few: all of it can be a label. Its
-// methods are called by several goroutines at once, and what is under way waits
-// for them: return soon, and call no method of the Client.
+// a patient, and of each value there are few: all of it can be a label. Begin
+// and what it returns are called by several goroutines at once, and what is under way
+// waits for them: return soon, and call no method of the Client.
 type Telemetry interface {
 	// Begin is told of an operation before it begins. The context it returns is
 	// used for the operation: ctx itself, or one derived from it. end is called
 	// once, when the operation is over. Reading a token that is in memory is no
 	// operation, and costs the same with Telemetry as without.
 	Begin(ctx context.Context, op Operation) (_ context.Context, end func(Result))
-	// Event is told what happens to links, as Config.OnEvent is; cause is that of
-	// EventRelinkRequired, and else empty.
+	// Event is told what happens to links, as Config.OnEvent is, in order and one at
+	// a time; cause is that of EventRelinkRequired, and else empty.
 	Event(kind EventKind, cause Cause)
 }
 
@@ -74,8 +74,8 @@ const (
 	OutcomeOK Outcome = "ok"
 	// OutcomeDenied: the patient did not allow access.
 	OutcomeDenied Outcome = "denied"
-	// OutcomeRefused: PKB refuses this patient, token or code, or a check of this
-	// library refuses this approval. Patient's turn, as a rule.
+	// OutcomeRefused: PKB refuses this patient, token or code, in whatever words, or a
+	// check of this library refuses this approval. Patient's turn, as a rule.
 	OutcomeRefused Outcome = "refused"
 	// OutcomeNotLinked: there is no link, or it has ended. Patient's turn.
 	OutcomeNotLinked Outcome = "not_linked"
@@ -188,15 +188,21 @@ func (e finish) posted(out tokenwire.Outcome) {
 
 // posted says what the outcome of a request to the token endpoint means.
 func posted(out tokenwire.Outcome) Outcome {
-	switch out.Class {
+	return outcomeOf(out.Class, isBusy(out.Status, out.Code, out.Cause))
+}
+
+func outcomeOf(class tokenwire.Class, busy bool) Outcome {
+	switch class {
 	case tokenwire.OK:
 		return OutcomeOK
-	case tokenwire.Rejected:
+	case tokenwire.Rejected, tokenwire.Unclear:
 		return OutcomeRefused
 	case tokenwire.Ambiguous:
 		return OutcomeUncertain
+	case tokenwire.Unread:
+		return OutcomeUnreadable
 	case tokenwire.AppWide:
-		if out.Status != http.StatusTooManyRequests && out.Code != "slow_down" {
+		if !busy {
 			return OutcomeMisconfigured
 		}
 	}
@@ -206,7 +212,11 @@ func posted(out tokenwire.Outcome) Outcome {
 // refresh sends a refresh token.
 func (c *Client) refresh(ctx context.Context, refreshToken string) tokenwire.Outcome {
 	ctx, end := c.begin(ctx, OpRefresh)
-	out := c.token.Refresh(ctx, refreshToken, scopePatient)
+	scope := scopePatient
+	if c.cfg.RefreshWithoutScope {
+		scope = ""
+	}
+	out := c.token.Refresh(ctx, refreshToken, scope)
 	end.posted(out)
 	return out
 }
@@ -282,7 +292,9 @@ func resultOf(err error) Result {
 		return r
 	case errors.As(err, &api):
 		return Result{Outcome: api.outcome(), Status: api.Status, Code: string(api.Code)}
-	case is(ErrState, ErrCallback, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused, ErrAppUserID):
+	case is(ErrUnchecked):
+		return Result{Outcome: OutcomeUnavailable}
+	case is(ErrOvertaken, ErrState, ErrCallback, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused, ErrAppUserID):
 		return Result{Outcome: OutcomeRefused}
 	case is(context.Canceled, context.DeadlineExceeded):
 		return Result{Outcome: OutcomeCanceled}
@@ -292,6 +304,9 @@ func resultOf(err error) Result {
 
 // outcome says what an answer means; in the order of advice.
 func (e *APIError) outcome() Outcome {
+	if e.exchange != 0 {
+		return outcomeOf(e.exchange, e.busy)
+	}
 	switch e.Code {
 	case fhir.AccessFrozenOutward, fhir.UserTypeNotPermitted, "invalid_grant":
 		return OutcomeRefused

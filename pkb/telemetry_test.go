@@ -8,8 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -68,8 +72,10 @@ func (l *listener) Follow(refresh, caller context.Context) context.Context {
 	return refresh
 }
 
-// take returns what was written down, and forgets it.
+// take returns what was written down, and forgets it. Events come on a goroutine
+// of their own, so it is for bubbles, and lets what goes on there come to rest.
 func (l *listener) take() (steps []step, events []string) {
+	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	steps, events = l.steps, l.events
@@ -254,8 +260,10 @@ func TestOutcomes(t *testing.T) {
 				if err := tc.do(t, r); err == nil && tc.op != pkb.OpRefresh {
 					t.Fatal("nothing went wrong")
 				}
-				synctest.Wait()
 				steps, _ := l.take()
+				// What the store does not take is tried on until it does.
+				defer func() { _ = r.Close(t.Context()) }()
+				defer r.config.Store.(*moody).set(nil, nil)
 				for _, s := range steps {
 					s.Duration, s.Requests = 0, 0
 					if s.Op == tc.op {
@@ -379,7 +387,9 @@ func (c carrier) Begin(ctx context.Context, op pkb.Operation) (context.Context, 
 	return c.listener.Begin(ctx, op)
 }
 
-func TestFollowReachesTheRefresh(t *testing.T) {
+func TestFollowReachesTheRefresh(t *testing.T) { synctest.Test(t, testFollowReachesTheRefresh) }
+
+func testFollowReachesTheRefresh(t *testing.T) {
 	l := &listener{}
 	r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.Telemetry = carrier{l} })
 	r.link(t, user, r.patient)
@@ -394,6 +404,10 @@ func TestFollowReachesTheRefresh(t *testing.T) {
 // Whatever goes wrong, what is told can be a label: no user, no token, nothing
 // that PKB wrote, and few values.
 func TestTelemetryIsToldNothingPersonal(t *testing.T) {
+	synctest.Test(t, testTelemetryIsToldNothingPersonal)
+}
+
+func testTelemetryIsToldNothingPersonal(t *testing.T) {
 	r, l := listening(t)
 	const appUserID = "canary-user@example.com"
 	var secrets []string
@@ -426,6 +440,31 @@ func TestTelemetryIsToldNothingPersonal(t *testing.T) {
 	}
 }
 
+// unreadable hides the tokens of a response under names that nobody knows.
+func unreadable() pkbtest.Fault {
+	return pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte("_token"), []byte("Token"))
+	})
+}
+
+// repeating is a transport that sends each request twice, as net/http shows it.
+type repeating struct{ next http.RoundTripper }
+
+func (rt repeating) RoundTrip(q *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(q.URL.Path, "/apiToken.action") {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			return nil, err
+		}
+		trace := httptrace.ContextClientTrace(q.Context())
+		trace.WroteHeaders()
+		trace.WroteHeaders()
+		q = q.Clone(q.Context())
+		q.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return rt.next.RoundTrip(q)
+}
+
 // Each kind of event reaches Config.OnEvent, and Telemetry with it.
 func TestEachEventIsTold(t *testing.T) {
 	elsewhere := func(t *testing.T, r *rig) { // another process refreshes
@@ -450,7 +489,18 @@ func TestEachEventIsTold(t *testing.T) {
 			}
 		}
 	}
-	for kind, provoke := range map[pkb.EventKind]func(*testing.T, *rig){
+	// unchecked approves as another patient while PKB does not say whose it is.
+	unchecked := func(t *testing.T, r *rig) *pkbtest.Patient {
+		other := r.pkb.AddPatient(pkbtest.Patient{})
+		fail := pkbtest.Respond(503, "", "")
+		r.pkb.Next(pkbtest.Purview, fail, fail, fail)
+		pending, query := r.approve(t, user, other, pkb.AllowSwitch())
+		if _, err := r.Complete(t.Context(), user, pending, query); !errors.Is(err, pkb.ErrUnchecked) {
+			t.Fatalf("Complete: %v, want ErrUnchecked", err)
+		}
+		return other
+	}
+	provokes := map[pkb.EventKind]func(*testing.T, *rig){
 		pkb.EventApproved:  func(*testing.T, *rig) {},
 		pkb.EventExchanged: func(*testing.T, *rig) {},
 		pkb.EventLinked:    func(*testing.T, *rig) {},
@@ -526,7 +576,55 @@ func TestEachEventIsTold(t *testing.T) {
 			}
 		},
 		pkb.EventAppTrouble: refresh(pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`)),
-	} {
+		pkb.EventUnclear:    refresh(pkbtest.Respond(400, "", "")),
+		pkb.EventUnreadable: refresh(unreadable()),
+		pkb.EventDiscarded: func(t *testing.T, r *rig) {
+			refresh(unreadable())(t, r)
+			if err := r.Discard(t.Context(), user); err != nil {
+				t.Fatal(err)
+			}
+		},
+		pkb.EventUnchecked: func(t *testing.T, r *rig) { unchecked(t, r) },
+		pkb.EventAbandoned: func(t *testing.T, r *rig) { // what waits has ended before it could be checked
+			r.pkb.EndSessions(unchecked(t, r))
+			refresh()(t, r)
+		},
+		pkb.EventNotExchanged: func(t *testing.T, r *rig) {
+			r.pkb.Next(pkbtest.Token, pkbtest.Respond(500, "", ""))
+			r.refused(t, user, r.patient)
+		},
+		pkb.EventRestored: func(t *testing.T, r *rig) { // the store loses the latest writes, and this process knows them
+			old, err := r.store.Load(t.Context(), user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.pkb.Advance(11 * time.Minute)
+			token(t.Context(), t, r.Client, user)
+			now, err := r.store.Load(t.Context(), user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Version = now.Version
+			if _, err := r.store.Save(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			r.pkb.Next(pkbtest.Self, pkbtest.Respond(401, "", "")) // so that the record is looked at
+			if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		pkb.EventTransportRepeats: func(t *testing.T, r *rig) {
+			r.config.HTTPClient = &http.Client{Transport: repeating{r.pkb.Transport()}}
+			r.Client = r.replica(t)
+			refresh()(t, r)
+		},
+	}
+	for _, kind := range kindsOfEvents(t) {
+		if provokes[kind] == nil {
+			t.Errorf("nothing provokes %s: add it", kind)
+		}
+	}
+	for kind, provoke := range provokes {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
@@ -546,7 +644,8 @@ func TestEachEventIsTold(t *testing.T) {
 				provoke(t, r)
 				synctest.Wait()
 				told := 0
-				for _, e := range d.events {
+				given := d.all()
+				for _, e := range given {
 					if e.Kind != kind {
 						continue
 					}
@@ -562,8 +661,8 @@ func TestEachEventIsTold(t *testing.T) {
 					t.Errorf("not told; only %v", d.kinds())
 				}
 				_, events := l.take()
-				if len(events) != len(d.events) {
-					t.Errorf("Telemetry was told of %d events, OnEvent of %d", len(events), len(d.events))
+				if len(events) != len(given) {
+					t.Errorf("Telemetry was told of %d events, OnEvent of %d", len(events), len(given))
 				}
 				if err := r.Close(t.Context()); err != nil {
 					t.Error(err)
@@ -571,6 +670,22 @@ func TestEachEventIsTold(t *testing.T) {
 			})
 		})
 	}
+}
+
+// kindsOfEvents are those that events.go lists.
+func kindsOfEvents(t *testing.T) (kinds []pkb.EventKind) {
+	t.Helper()
+	source, err := os.ReadFile("events.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range regexp.MustCompile(`(?m)^\tEvent\w+ EventKind = "(\w+)"$`).FindAllSubmatch(source, -1) {
+		kinds = append(kinds, pkb.EventKind(found[1]))
+	}
+	if len(kinds) < 28 {
+		t.Fatalf("only %d kinds of events found: the search is broken", len(kinds))
+	}
+	return kinds
 }
 
 // refused approves for user as p, and wants to be refused.

@@ -197,9 +197,9 @@ func isAboutToken(code fhir.ResponseCode) bool {
 func sessionOver(code fhir.ResponseCode) custody.Cause {
 	switch code {
 	case fhir.SessionExpired:
-		return custody.SessionExpired
+		return custody.Cause(CauseSessionExpired)
 	case fhir.SessionInvalid:
-		return custody.SessionInvalid
+		return custody.Cause(CauseSessionInvalid)
 	}
 	return ""
 }
@@ -207,16 +207,18 @@ func sessionOver(code fhir.ResponseCode) custody.Cause {
 // unauthorized deals with a refused token: a session that is over ends the
 // link, any other reason deserves another token and one more try.
 func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token, code fhir.ResponseCode) (*http.Response, error) {
-	over := b.learn(req.Context(), code, token)
+	over, err := b.learn(req.Context(), code, token)
+	if err != nil {
+		return resp, nil //nolint:nilerr // the session has ended, and the store does not know yet
+	}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return resp, nil // cannot be sent again
 	}
 	var next custody.Token
-	var err error
 	if over {
 		next, err = b.client.keeper.Token(req.Context(), b.appUserID) // another approval's, or why there is none
 	} else {
-		next, err = b.client.keeper.Replace(req.Context(), b.appUserID, token.Value)
+		next, err = b.client.keeper.Replace(req.Context(), b.appUserID, *token)
 	}
 	if errors.Is(err, custody.ErrReplaced) {
 		return resp, nil // another token would not help either
@@ -234,7 +236,11 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 	if resp, err = b.send(again, next.Value); err != nil {
 		return nil, err
 	}
-	if refused, code := isRefused(resp); refused && b.learn(req.Context(), code, &next) {
+	refused, code := isRefused(resp)
+	if !refused {
+		return resp, nil
+	}
+	if over, err = b.learn(req.Context(), code, &next); over && err == nil {
 		drain(resp.Body)
 		if _, err = b.client.currentToken(req.Context(), b.appUserID); err == nil {
 			err = ErrTryLater // another session has taken the place of this one meanwhile
@@ -244,17 +250,17 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 	return resp, nil
 }
 
-// learn reports whether the code says that the token's session is over, which
-// it then writes down.
-func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custody.Token) (over bool) {
+// learn reports whether the code says that the token's session has ended, which is
+// then recorded; the error says that it could not be, yet.
+func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custody.Token) (over bool, err error) {
 	cause := sessionOver(code)
 	if cause == "" {
-		return false
+		return false, nil
 	}
-	if err := b.client.keeper.Lose(ctx, b.appUserID, token.Value, cause); err != nil {
+	if err = b.client.keeper.Lose(ctx, b.appUserID, *token, cause); err != nil {
 		b.client.cfg.Logger.Warn("pkb: could not record the end of a session", "link", custody.LinkName(b.appUserID), "error", err)
 	}
-	return true
+	return true, err
 }
 
 // send sends a copy of req with the token; a RoundTripper must not change what

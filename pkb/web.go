@@ -64,7 +64,8 @@ type Web struct {
 // and bound to the user; so several tabs do not disturb one another, and the
 // callback may come to another replica, if all have the same Config.Keys.
 // Without Keys a random key is used, and the callback must come to the same
-// process.
+// process. A callback that is loaded again, or gone Back to, leads to where the first
+// visit led, as long as the link is the one that it made.
 //
 // Web panics if User is missing, or Done is not a path on this site: both are
 // mistakes in the program, and better found at its start.
@@ -154,6 +155,9 @@ func (w *Web) Callback() http.Handler {
 		if err == nil || over(err) {
 			w.setCookie(rw, cookie, "", -1)
 		}
+		if came, ok := w.cameBack(r, user, query["state"], err); ok {
+			link, err = came, nil
+		}
 		switch {
 		case err != nil:
 			w.fail(rw, r, err)
@@ -165,6 +169,20 @@ func (w *Web) Callback() http.Handler {
 	})
 }
 
+// cameBack returns the link of a user who comes back to the callback that made it,
+// by a reload or by Back, when its cookie has gone. Nothing is done for it.
+func (w *Web) cameBack(r *http.Request, user string, states []string, err error) (Link, bool) {
+	e, ok := errors.AsType[*StateError](err)
+	if !ok || e.Reason != StateNoPending || len(states) != 1 || states[0] == "" {
+		return Link{}, false
+	}
+	record, err := w.client.keeper.Look(r.Context(), user)
+	if err != nil || !custody.Of(record, (&pending{State: states[0]}).mark()) {
+		return Link{}, false
+	}
+	return newLink(record), true
+}
+
 // errNoSession: the cookie of the approval came with the callback, and the
 // host's own did not.
 const errNoSession = appUserIDError("the callback came without the session of the user who started; host's turn: if your session cookie is SameSite=Strict, browsers leave it out when PKB sends the patient back: make it Lax")
@@ -173,7 +191,7 @@ const errNoSession = appUserIDError("the callback came without the session of th
 // same page, loaded again, may yet succeed: after an outage, or after Deny,
 // Back and Approve.
 func over(err error) bool {
-	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused} {
+	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused, ErrOvertaken, ErrNotLinked} {
 		if errors.Is(err, end) {
 			return true
 		}
@@ -182,7 +200,8 @@ func over(err error) bool {
 }
 
 // begin sets the headers that keep code and state out of caches, referrers and
-// frames. Only GET goes on: HEAD is for those who look without coming in.
+// frames. Only GET goes on: HEAD is for those who look without coming in, and a
+// page that is fetched ahead of the patient must not use an approval up.
 func (w *Web) begin(rw http.ResponseWriter, r *http.Request) bool {
 	h := rw.Header()
 	h.Set("Cache-Control", "no-store")
@@ -194,7 +213,22 @@ func (w *Web) begin(rw http.ResponseWriter, r *http.Request) bool {
 		rw.WriteHeader(http.StatusMethodNotAllowed)
 		return false
 	}
+	if ahead(r) {
+		rw.WriteHeader(http.StatusNoContent)
+		return false
+	}
 	return true
+}
+
+// ahead reports whether a browser fetches a page that nobody has asked for yet.
+func ahead(r *http.Request) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		says := strings.ToLower(r.Header.Get(name))
+		if strings.Contains(says, "prefetch") || strings.Contains(says, "prerender") || strings.Contains(says, "preview") {
+			return true
+		}
+	}
+	return false
 }
 
 // pending reads an approval from its cookie. One that is not there, or not this

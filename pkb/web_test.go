@@ -177,7 +177,7 @@ func TestWebAttacks(t *testing.T) {
 		"other client":    {before: func(t *testing.T, s *site) { s.restart(t, func(c *pkb.Config) { c.ClientID = "another-client" }) }, status: 400},
 		"other server":    {before: func(t *testing.T, s *site) { s.restart(t, func(c *pkb.Config) { c.Environment.Name = "production" }) }, status: 400},
 		"nobody":          {before: func(_ *testing.T, s *site) { s.signedIn = "" }, status: 401},
-		"too late":        {before: func(_ *testing.T, s *site) { s.pkb.Advance(10 * time.Minute) }, status: 400},
+		"too late":        {before: func(_ *testing.T, s *site) { s.pkb.Advance(71 * time.Minute) }, status: 400},
 		"refused":         {callback: change(func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") }), status: 200},
 		"header injected": {callback: change(func(q url.Values) { q.Set("code", "x\r\nSet-Cookie: a=b") }), status: 502},
 	} {
@@ -211,15 +211,118 @@ func TestWebAttacks(t *testing.T) {
 	}
 }
 
+// A callback that is loaded again, or gone Back to, leads to where the first visit
+// led: the patient sees the last page, and the link stands. It sends nothing. For
+// another browser of the same user that is so too; anybody else starts again.
 func TestWebReplayedCallback(t *testing.T) {
 	s := newSite(t)
 	callback := s.start(t)
 	s.get(t, s.browser, callback)
-	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("again: status %d", resp.StatusCode)
+	sent := len(s.pkb.Requests())
+	for name, browser := range map[string]*http.Client{"reload": s.browser, "another browser": s.newBrowser(t)} {
+		if resp := s.get(t, browser, callback); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/account" {
+			t.Errorf("%s: status %d to %q", name, resp.StatusCode, resp.Header.Get("Location"))
+		}
+	}
+	if n := len(s.pkb.Requests()); n != sent {
+		t.Errorf("%d requests for a callback that was complete", n-sent)
+	}
+	for name, change := range map[string]func(url.Values){
+		"another state": func(q url.Values) { q.Set("state", q.Get("state")+"x") },
+		"two states":    func(q url.Values) { q.Add("state", "x") },
+		"no state":      func(q url.Values) { q.Del("state") },
+	} {
+		u, err := url.Parse(callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		change(q)
+		u.RawQuery = q.Encode()
+		if resp := s.get(t, s.browser, u.String()); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: status %d", name, resp.StatusCode)
+		}
 	}
 	if _, err := s.ForUser(user).Self(t.Context()); err != nil {
 		t.Errorf("the link suffered: %v", err)
+	}
+	s.signedIn = "user-2"
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("another user: status %d", resp.StatusCode)
+	}
+	s.signedIn = user
+	if err := s.Unlink(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("after Unlink: status %d", resp.StatusCode)
+	}
+}
+
+// Double-clicked, the callback comes twice at once, with the cookie: both visits
+// lead to the link.
+func TestWebDoubleSubmit(t *testing.T) {
+	s := newSite(t)
+	callback := s.start(t)
+	arrived, let := make(chan struct{}), make(chan struct{})
+	s.pkb.Next(pkbtest.Token, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(arrived)
+			<-let
+			next.ServeHTTP(w, r)
+		})
+	})
+	done := make(chan int, 2)
+	visit := func() {
+		resp, err := s.browser.Get(callback)
+		if err != nil {
+			t.Error(err)
+			done <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		done <- resp.StatusCode
+	}
+	go visit()
+	<-arrived // the first visit has spent the code
+	go visit()
+	close(let)
+	for range 2 {
+		if status := <-done; status != http.StatusSeeOther {
+			t.Errorf("status %d", status)
+		}
+	}
+	if n := s.pkb.Exchanges(); n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+}
+
+// A page that the browser fetches ahead, because the patient might click, begins
+// nothing and uses nothing up.
+func TestWebPagesFetchedAhead(t *testing.T) {
+	for name, value := range map[string]string{
+		"Sec-Purpose": "prefetch;prerender", "Purpose": "prefetch", "X-Moz": "prefetch", "X-Purpose": "preview",
+	} {
+		s := newSite(t)
+		callback := s.start(t)
+		for _, address := range []string{callback, s.server.URL + "/pkb/link"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set(name, value)
+			resp, err := s.browser.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusNoContent || len(resp.Cookies()) != 0 {
+				t.Errorf("%s: %s: status %d, %d cookies", name, req.URL.Path, resp.StatusCode, len(resp.Cookies()))
+			}
+		}
+		if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s: afterwards: status %d", name, resp.StatusCode)
+		}
 	}
 }
 

@@ -148,9 +148,10 @@ func sameRecord(a, b Record) bool {
 	b, errB := b.Prepare()
 	return errA == nil && errB == nil &&
 		a.AppUserID == b.AppUserID && a.Environment == b.Environment && a.ClientID == b.ClientID &&
-		a.State == b.State && a.Cause == b.Cause && a.PublicID == b.PublicID && a.Generation == b.Generation &&
+		a.State == b.State && a.Cause == b.Cause && a.PublicID == b.PublicID && a.Claim == b.Claim &&
+		a.Pair == b.Pair && a.Candidate == b.Candidate && a.Tried == b.Tried && a.Generation == b.Generation &&
 		a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) && a.DueAt.Equal(b.DueAt) &&
 		a.LinkedAt.Equal(b.LinkedAt) && a.RefreshedAt.Equal(b.RefreshedAt) &&
-		a.Lease == b.Lease && a.Intent == b.Intent && a.KeyID == b.KeyID &&
+		a.Lease == b.Lease && a.KeyID == b.KeyID &&
 		bytes.Equal(a.Details, b.Details) && bytes.Equal(a.Sealed, b.Sealed)
 }

@@ -61,13 +61,15 @@ func ExampleRecord_Prepare() {
 	// true
 }
 
-// Who is linked with a patient's record.
+// Who is linked with a patient's record, or about to be.
 func ExampleFinder() {
 	ctx := context.Background()
 	store := tokenstore.NewMemory()
-	for _, user := range []string{"app-user-1", "app-user-2"} {
-		_, err := store.Save(ctx, tokenstore.Record{AppUserID: user, PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316"})
-		if err != nil {
+	for _, record := range []tokenstore.Record{
+		{AppUserID: "app-user-1", PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316"},
+		{AppUserID: "app-user-2", Claim: "1d4a8b2d-f885-499f-ba51-50600312f316"},
+	} {
+		if _, err := store.Save(ctx, record); err != nil {
 			fmt.Println(err)
 			return
 		}

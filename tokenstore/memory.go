@@ -109,7 +109,9 @@ func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, e
 
 // FindPublicID implements Finder. It looks at all records.
 func (m *Memory) FindPublicID(ctx context.Context, publicID string, limit int) ([]Record, error) {
-	return m.pick(ctx, limit, func(r Record) bool { return publicID != "" && r.PublicID == publicID })
+	return m.pick(ctx, limit, func(r Record) bool {
+		return publicID != "" && (r.PublicID == publicID || r.Claim == publicID)
+	})
 }
 
 // pick returns the first records that are wanted, by their ids.

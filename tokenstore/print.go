@@ -9,7 +9,7 @@ import (
 )
 
 // Format implements fmt.Formatter: a Record prints without the app_user_id, the
-// public id and what is in Sealed and Details. JSON has all of it, because a
+// public ids and what is in Sealed and Details. JSON has all of it, because a
 // Store may keep records as JSON.
 func (r Record) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "tokenstore.Record{%s, version %d, generation %d, key %q, %v}", r.State, r.Version, r.Generation, r.KeyID, r.Sealed)

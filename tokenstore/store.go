@@ -37,7 +37,8 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("tokenstore: the store is closed")
 	// ErrInvalid says that a record cannot be stored: no AppUserID, one that is
-	// too long or not UTF-8, or too many bytes in Sealed or Details.
+	// too long or not UTF-8, a Pair or Candidate that is too long or not ASCII,
+	// or too many bytes in Sealed or Details.
 	ErrInvalid = errors.New("tokenstore: the record is beyond the limits of a store")
 )
 
@@ -45,6 +46,8 @@ var (
 const (
 	// MaxUserID is the longest app_user_id, in bytes of UTF-8.
 	MaxUserID = 1 << 10
+	// MaxPair is the longest Record.Pair and Record.Candidate, in bytes.
+	MaxPair = 64
 	// MaxSealed is the largest Record.Sealed, in bytes.
 	MaxSealed = 64 << 10
 	// MaxDetails is the largest Record.Details, in bytes.
@@ -66,7 +69,12 @@ type Store interface {
 	//
 	// A version is never used twice for one user, not even after Delete:
 	// a writer that slept through a deletion and a re-creation must get
-	// ErrConflict. Any other error means that nothing was written, or that the
+	// ErrConflict. Versions only need to be different: callers must not order
+	// by them. A store whose database can lose acknowledged writes in a
+	// failover must not count them up by one, or it would give a lost version
+	// to another write.
+	//
+	// Any other error means that nothing was written, or that the
 	// outcome is unknown: the write may be done, or be done a moment later
 	// unless another one comes first. The caller tries again on the version it
 	// has, and finds out from ErrConflict and Load.
@@ -89,8 +97,10 @@ type Lister interface {
 // Finder is what a Store can do besides, so that a patient's record is not
 // linked by two users of the host unnoticed. Without it, nobody looks.
 type Finder interface {
-	// FindPublicID returns up to limit records with this PublicID, in ascending
-	// byte order of AppUserID; none for "". It is as consistent as Load.
+	// FindPublicID returns up to limit records whose PublicID or Claim is
+	// publicID, whatever their state, in ascending byte order of AppUserID;
+	// none for "". Both are compared byte for byte, and a record with both is
+	// returned once. It is as consistent as Load.
 	FindPublicID(ctx context.Context, publicID string, limit int) ([]Record, error)
 }
 
@@ -118,8 +128,9 @@ const (
 	StatePending State = "pending"
 	// StateLinked: the link works.
 	StateLinked State = "linked"
-	// StateUncertain: a refresh was sent and its outcome is unknown. The
-	// access token at hand still serves.
+	// StateUncertain is how a linked record with Tried > 0 is shown: the refresh
+	// token was presented, and the outcome is not known. The current access
+	// token still serves.
 	StateUncertain State = "uncertain"
 	// StateRelinkRequired: only the patient can repair this link, by
 	// approving again. Record.Cause says why.
@@ -130,15 +141,16 @@ const (
 )
 
 // Record is what a Store keeps about one user's link. Everything but Sealed
-// may be seen by operators; nothing in it names the patient except PublicID.
+// may be seen by operators; nothing in it names the patient except PublicID and
+// Claim.
 //
 // All times are UTC and whole microseconds; the zero time means "none".
 type Record struct {
 	// AppUserID is the host's own id for the user: 1 to MaxUserID bytes of
 	// UTF-8, compared byte for byte.
 	AppUserID string
-	// Version is the store's: it changes with every Save. 0 means that the
-	// record is not stored yet.
+	// Version is the store's: it changes with every Save, and has no order. 0
+	// means that the record is not stored yet.
 	Version uint64
 
 	// Environment and ClientID say for whom the tokens were issued. A client
@@ -149,8 +161,26 @@ type Record struct {
 	State State
 	// Cause says why State is StateRelinkRequired; else it is empty.
 	Cause string
-	// PublicID is the PKB public id, once Purview has told it.
+	// PublicID is the PKB public id, once Purview has told it. The client decides
+	// by it whether another user is linked with the same patient (Finder).
 	PublicID string
+	// Claim is the public id that an authorization under way is about to be
+	// linked with, for others to see: of two users who link the same patient at
+	// once, one finds the other's Claim (Finder). Empty when no authorization
+	// is that far.
+	Claim string
+
+	// Pair names the token pair in use, Candidate the pair of a new
+	// authorization that is not admitted yet; "" means that there is none. They
+	// are at most MaxPair bytes of printable ASCII. The client decides
+	// by them whether two records hold the same tokens.
+	Pair      string
+	Candidate string
+	// Tried is how often the refresh token of Pair was presented with an outcome
+	// that is not known. It is above 0 while one is being presented: it is
+	// written before the request, and set to 0 with the outcome. The client
+	// decides by it whether, and after what wait, it presents the token again.
+	Tried int
 
 	// Generation counts the token pairs of this record: each approval and each
 	// refresh adds one.
@@ -166,12 +196,8 @@ type Record struct {
 	LinkedAt    time.Time
 	RefreshedAt time.Time
 
-	// Lease says which process may refresh now.
+	// Lease says who may present the refresh token now.
 	Lease Lease
-	// Intent is written before a refresh token is sent and removed with the
-	// answer: one that is found says that a refresh was tried and its outcome
-	// not recorded.
-	Intent Intent
 
 	// KeyID names the key that sealed Sealed; empty without keys.
 	KeyID string
@@ -182,26 +208,22 @@ type Record struct {
 	Sealed Blob
 }
 
-// Lease is one process's right to refresh a link, for a while.
+// Lease is the right of one process to present a link's refresh token, for a
+// while. Others may take it over when they have watched it stand still for TTL
+// and a margin by their own clock; no two clocks have to agree.
 type Lease struct {
-	// Owner names the process; empty means that nobody holds the lease.
+	// Owner is a nonce drawn for one acquisition of the lease, and not the name
+	// of a process; empty means that nobody holds the lease.
 	Owner string
-	// Fence grows by one with every new owner.
-	Fence uint64
-	// RenewedAt is when the owner last took or renewed the lease.
-	RenewedAt time.Time
-	// ExpiresAt is when others may take it.
-	ExpiresAt time.Time
-}
-
-// Intent says that a refresh token is about to be sent.
-type Intent struct {
-	// Generation is the generation whose refresh token is sent.
-	Generation uint64
-	// Attempt counts the times it was sent; 0 means that there is no intent.
-	Attempt int
-	// SentAt is when.
-	SentAt time.Time
+	// Beat grows with each renewal. Others only watch whether it stands still.
+	Beat uint64
+	// TTL is how long the holder means the lease to last without a beat, in
+	// whole microseconds. Others decide by it how long they watch the lease.
+	TTL time.Duration
+	// TakenAt is when the lease was taken, by the clock of its holder. It is for
+	// operators: no decision of another process rests on it, except that a lease
+	// taken more than 25 hours ago is watched for a few seconds only.
+	TakenAt time.Time
 }
 
 // Blob is sealed bytes. It prints as its length only, because a store without
@@ -223,18 +245,17 @@ func (r Record) Clone() Record {
 	return r
 }
 
-// Prepare returns a copy of r as a Store is to keep it, its times in UTC and
-// whole microseconds; or ErrInvalid. A Store's Save begins with it.
+// Prepare returns a copy of r as a Store is to keep it, its times in UTC, and
+// times and Lease.TTL in whole microseconds; or ErrInvalid. A Store's Save
+// begins with it.
 func (r Record) Prepare() (Record, error) {
 	if r.AppUserID == "" || len(r.AppUserID) > MaxUserID || !utf8.ValidString(r.AppUserID) ||
-		len(r.Sealed) > MaxSealed || len(r.Details) > MaxDetails {
+		len(r.Sealed) > MaxSealed || len(r.Details) > MaxDetails || !isPair(r.Pair) || !isPair(r.Candidate) {
 		return Record{}, ErrInvalid
 	}
 	r = r.Clone()
-	for _, t := range []*time.Time{
-		&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt,
-		&r.Lease.RenewedAt, &r.Lease.ExpiresAt, &r.Intent.SentAt,
-	} {
+	r.Lease.TTL = r.Lease.TTL.Truncate(time.Microsecond)
+	for _, t := range []*time.Time{&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt, &r.Lease.TakenAt} {
 		if t.IsZero() {
 			*t = time.Time{}
 		} else {
@@ -242,4 +263,14 @@ func (r Record) Prepare() (Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// isPair reports whether name may name a token pair.
+func isPair(name string) bool {
+	for _, c := range []byte(name) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(name) <= MaxPair
 }

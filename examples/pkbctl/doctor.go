@@ -415,7 +415,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 		if len(r.Sealed) > 0 {
 			byKey[r.KeyID]++
 		}
-		if isLink(r) && r.State != tokenstore.StateRelinkRequired && r.Intent.Attempt > 0 && r.Lease.Owner != "" && at.Sub(r.Lease.ExpiresAt) > time.Hour {
+		if isLink(r) && r.State != tokenstore.StateRelinkRequired && r.Tried > 0 && r.Lease.Owner != "" && at.Sub(r.Lease.TakenAt) > time.Hour {
 			late++
 		}
 	}

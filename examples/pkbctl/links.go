@@ -24,7 +24,7 @@ only, and writes nothing.
 
 States: linked works; uncertain works until its access token ends, and is then
 asked about once more; relink_required has ended, and its cause says why; pending
-is an approval under way; unlinked is what an unlink leaves for a day. The last
+is an authorization under way; unlinked is what an unlink leaves for two days. The last
 two are counted, and listed with -state only.
 
 On a terminal it prints tables. In a pipe it prints one JSON document:

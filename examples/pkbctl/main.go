@@ -58,7 +58,7 @@ type command struct {
 	define func(*flag.FlagSet) func(context.Context, *call) error
 }
 
-var commands = []*command{doctorCommand, linksCommand, showCommand, refreshCommand, relinkCommand, unlinkCommand, resealCommand, copyCommand}
+var commands = []*command{doctorCommand, linksCommand, showCommand, refreshCommand, relinkCommand, discardCommand, unlinkCommand, resealCommand, copyCommand}
 
 // failure is an error with its exit code.
 type failure struct {

@@ -140,18 +140,24 @@ func due(ctx context.Context, client *pkb.Client, appUserID string) error {
 // margin is the life that the library wants a token to have left.
 const margin = 30 * time.Second
 
+// leaseStands is for how long a lease of a process that may have died is left
+// alone. Those who refresh measure it by watching; here it is only a forecast.
+const leaseStands = 75 * time.Second
+
 // foresee says what a refresh would do now.
 func foresee(r tokenstore.Record, at time.Time) outcome {
 	good := r.ExpiresAt.Sub(at) > margin
 	switch {
 	case r.State == tokenstore.StateRelinkRequired:
 		return newOutcome(r, actionRelink, "the link has ended (%s): only the patient can mend it", clean(r.Cause))
-	case r.Lease.Owner != "" && r.Lease.ExpiresAt.After(at):
-		return newOutcome(r, actionWait, "a process holds the lease until %s, and is refreshing or has just ended", stamp(r.Lease.ExpiresAt))
-	case r.Intent.Attempt > 0 && good:
-		return newOutcome(r, actionNone, "a refresh was sent at %s and its answer was lost; the token serves until %s, and nothing is repeated before that", stamp(r.Intent.SentAt), stamp(r.ExpiresAt))
-	case r.Intent.Attempt > 0:
-		return newOutcome(r, actionRefresh, "a refresh was sent at %s and its answer was lost; the token is over, so it would be repeated, with nothing left to lose", stamp(r.Intent.SentAt))
+	case pkb.LinkOf(r).Unread:
+		return newOutcome(r, actionNone, "a response is kept that may hold the new tokens and cannot be read; the refresh token is not presented again (pkbctl discard gives the response up)")
+	case r.Lease.Owner != "" && at.Sub(r.Lease.TakenAt) < leaseStands:
+		return newOutcome(r, actionWait, "a process took the lease at %s, and is refreshing or has just ended", stamp(r.Lease.TakenAt))
+	case r.Tried > 0 && good:
+		return newOutcome(r, actionNone, "the refresh token was presented and the response was lost; the access token serves until %s, and nothing is repeated before that", stamp(r.ExpiresAt))
+	case r.Tried > 0:
+		return newOutcome(r, actionRefresh, "the refresh token was presented and the response was lost; the access token has expired, so it would be presented again, with nothing left to lose")
 	case !good:
 		return newOutcome(r, actionRefresh, "the token ended at %s", stamp(r.ExpiresAt))
 	case !r.DueAt.IsZero() && !r.DueAt.After(at):

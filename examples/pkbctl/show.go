@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -20,10 +21,13 @@ var showCommand = &command{
 USER is the app_user_id, or the link=... of a log line. It needs -db only, and
 writes nothing. What it prints holds no token; the public id is the patient's.
 
-lease says which process may refresh now; intent says that a refresh was sent and
-its outcome is not recorded yet. In a pipe it prints one JSON document, with
+It ends with what happens next: when the refresh token is presented, or why it is
+not. "lease" says that a flight may be presenting it now, by a name that is drawn
+for each; "tried", how often it was presented with an outcome that is not known.
+In a pipe it prints one JSON document, with "next", and with
 "timeline": [{"kind", "at", "until", "count", "cause"}]. The exit code is 1 for a
-link that has ended.`,
+link that has ended. With -keys it also opens the record, and says whether what is
+sealed agrees with its columns.`,
 	examples: []string{
 		"pkbctl show app-user-1 -db webapp.db",
 		"pkbctl show cc5a80a8177e",
@@ -35,23 +39,23 @@ link that has ended.`,
 // shown is what show prints.
 type shown struct {
 	linkRow
-	PublicID string         `json:"public_id,omitempty"`
-	Lease    *shownLease    `json:"lease,omitempty"`
-	Intent   *shownIntent   `json:"intent,omitempty"`
-	Timeline []shownHappens `json:"timeline"`
+	PublicID  string         `json:"public_id,omitempty"`
+	Claim     string         `json:"claim,omitempty"`
+	Pair      string         `json:"pair,omitempty"`
+	Candidate string         `json:"candidate,omitempty"`
+	Tried     int            `json:"tried,omitempty"`
+	Refusals  int            `json:"refusals,omitempty"`
+	Unread    bool           `json:"unread,omitempty"`
+	Damage    string         `json:"damage,omitempty"`
+	Lease     *shownLease    `json:"lease,omitempty"`
+	Next      string         `json:"next"`
+	Timeline  []shownHappens `json:"timeline"`
 }
 
 type shownLease struct {
-	Owner     string    `json:"owner"`
-	RenewedAt time.Time `json:"renewed_at"`
-	ExpiresAt time.Time `json:"expires_at"`
-	// Over: others may take it, as soon as their clocks agree.
-	Over bool `json:"over"`
-}
-
-type shownIntent struct {
-	Attempt int       `json:"attempt"`
-	SentAt  time.Time `json:"sent_at"`
+	Owner   string    `json:"owner"`
+	Beat    uint64    `json:"beat"`
+	TakenAt time.Time `json:"taken_at"`
 }
 
 type shownHappens struct {
@@ -72,17 +76,22 @@ func show(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	s := shown{linkRow: newLinkRow(r), PublicID: r.PublicID, Timeline: []shownHappens{}}
-	if r.Lease.Owner != "" {
-		s.Lease = &shownLease{Owner: r.Lease.Owner, RenewedAt: r.Lease.RenewedAt, ExpiresAt: r.Lease.ExpiresAt, Over: now().After(r.Lease.ExpiresAt)}
+	link := pkb.LinkOf(r)
+	s := shown{
+		linkRow: newLinkRow(r), PublicID: r.PublicID, Claim: r.Claim, Pair: r.Pair, Candidate: r.Candidate,
+		Tried: link.Tried, Refusals: link.Refusals, Unread: link.Unread, Timeline: []shownHappens{},
 	}
-	if r.Intent.Attempt > 0 {
-		s.Intent = &shownIntent{Attempt: r.Intent.Attempt, SentAt: r.Intent.SentAt}
+	if r.Lease.Owner != "" {
+		s.Lease = &shownLease{Owner: r.Lease.Owner, Beat: r.Lease.Beat, TakenAt: r.Lease.TakenAt}
 	}
 	client, err := c.onlooker(db, r)
 	if err != nil {
 		return err
 	}
+	if s.Damage, err = c.damage(ctx, db, r); err != nil {
+		return err
+	}
+	s.Next = next(r, s.Damage != "", now())
 	past, err := client.Timeline(ctx, r.AppUserID)
 	if err != nil {
 		return err
@@ -99,6 +108,27 @@ func show(ctx context.Context, c *call) error {
 		return errSaid
 	}
 	return err
+}
+
+// damage says what is wrong with a record that does not open; "" also without keys.
+func (c *call) damage(ctx context.Context, db *database, r tokenstore.Record) (string, error) {
+	keys, err := c.keys()
+	if errors.Is(err, errNoKeys) || !isLink(r) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	cfg := c.config(issuer{r.Environment, r.ClientID})
+	cfg.Store, cfg.Keys = readOnly{db}, keys
+	client, err := pkb.New(cfg)
+	if err != nil {
+		return "", err
+	}
+	if _, err := client.Link(ctx, r.AppUserID); errors.Is(err, pkb.ErrKeys) {
+		return clean(err.Error()), nil
+	}
+	return "", nil
 }
 
 // onlooker returns a client of the environment in which r was made, that can
@@ -135,12 +165,25 @@ func (c *call) printLink(s shown) {
 	moment("token ends", s.ExpiresAt)
 	moment("due", s.DueAt)
 	moment("session ends", s.EndsAt)
+	field("pair", clean(s.Pair), plain)
+	if s.Candidate != "" {
+		field("waiting", clean(s.Candidate)+", an authorization that is not checked yet", yellow)
+	}
+	field("about to be", clean(s.Claim), yellow)
+	if s.Tried > 0 {
+		field("tried", fmt.Sprintf("%d times, with an outcome that is not known", s.Tried), yellow)
+	}
+	if s.Refusals > 0 {
+		field("refused", fmt.Sprintf("%d times in unknown words, while others were served", s.Refusals), yellow)
+	}
+	if s.Unread {
+		field("unread", "a response that may hold the next tokens", yellow)
+	}
 	if l := s.Lease; l != nil {
-		field("lease", fmt.Sprintf("%s, renewed %s, until %s", clean(l.Owner), distance(l.RenewedAt, at), stamp(l.ExpiresAt)), yellow)
+		field("lease", fmt.Sprintf("%s, taken %s, beat %d", clean(l.Owner), distance(l.TakenAt, at), l.Beat), yellow)
 	}
-	if i := s.Intent; i != nil {
-		field("intent", fmt.Sprintf("refresh sent %s, attempt %d, no outcome recorded", distance(i.SentAt, at), i.Attempt), yellow)
-	}
+	field("damage", s.Damage, red)
+	field("next", s.Next, bold)
 	fmt.Fprintln(c.out)
 	if len(s.Timeline) == 0 {
 		fmt.Fprintln(c.out, "Nothing of its past is kept.")
@@ -162,19 +205,54 @@ var kindStyles = map[pkb.EventKind]style{
 	pkb.EventRelinkRequired: red, pkb.EventWrongPatient: red, pkb.EventSharedRecord: red, pkb.EventRefused: red,
 }
 
+// next says what the library does with a record when it is next asked.
+func next(r tokenstore.Record, damaged bool, at time.Time) string {
+	link := pkb.LinkOf(r)
+	good := r.ExpiresAt.Sub(at) > margin
+	switch {
+	case damaged:
+		return "nothing is sent and nothing is written; restore the record, or unlink the user (pkbctl unlink) and let the patient approve again"
+	case r.State == tokenstore.StateUnlinked:
+		return "nothing; the record is removed two days after the unlink (Client.Purge)"
+	case r.State == tokenstore.StatePending && r.Candidate == "":
+		return "the authorization is completed, or the patient begins again"
+	case r.State == tokenstore.StateRelinkRequired && r.Candidate != "":
+		return "the next call checks the authorization that waits, and links it"
+	case r.Cause == string(pkb.CauseRefusedUnclear):
+		return "the patient approves again; every six hours the refresh token is presented once more, and a success restores the link"
+	case r.Cause == string(pkb.CauseAnswerUnreadable):
+		return "the patient approves again; a later version that reads the response restores the link, and pkbctl discard gives it up"
+	case r.State == tokenstore.StateRelinkRequired:
+		return "the patient approves again (pkbctl relink-url)"
+	case link.Unread:
+		return "the refresh token is not presented again; the access token serves until " + stamp(r.ExpiresAt) + ", and then the link ends (pkbctl discard gives the response up)"
+	case r.Lease.Owner != "":
+		return "whoever has the lease saves what it gets; if its beat stands still for 75 seconds, another process may take over"
+	case link.Tried > 0 && good:
+		return "the access token serves until " + stamp(r.ExpiresAt) + "; after that the next call presents the refresh token once more"
+	case link.Tried > 0:
+		return "the next call presents the refresh token once more: nothing is left to lose"
+	case r.Candidate != "":
+		return "the next call checks the authorization that waits; the link goes on meanwhile"
+	case !good:
+		return "the next call refreshes"
+	}
+	return "a call after about " + stamp(r.DueAt) + " refreshes in the background"
+}
+
 // meaning says what a state asks of whom.
 func meaning(s tokenstore.State) string {
 	switch s {
 	case tokenstore.StateLinked:
 		return "it works, and refreshes by itself"
 	case tokenstore.StateUncertain:
-		return "the answer to a refresh was lost; it works until the token ends, and is found out about then"
+		return "the response to a refresh was lost; it works until the token expires, and is found out about then"
 	case tokenstore.StateRelinkRequired:
 		return "it has ended; send the patient to your link route (pkbctl relink-url)"
 	case tokenstore.StatePending:
-		return "an approval is under way, or was never finished"
+		return "an authorization is under way, waits to be checked, or was never finished"
 	case tokenstore.StateUnlinked:
-		return "it was unlinked; what is left is removed after a day (Client.Purge)"
+		return "it was unlinked; what is left is removed after two days (Client.Purge)"
 	}
 	return ""
 }

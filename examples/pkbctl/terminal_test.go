@@ -107,8 +107,7 @@ func TestDistance(t *testing.T) {
 func TestForesee(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	base := tokenstore.Record{AppUserID: "app-user-1", State: tokenstore.StateLinked, Generation: 3, ExpiresAt: at.Add(8 * time.Minute), DueAt: at.Add(6 * time.Minute)}
-	held := tokenstore.Lease{Owner: "replica", ExpiresAt: at.Add(30 * time.Second)}
-	sent := tokenstore.Intent{Generation: 3, Attempt: 1, SentAt: at.Add(-time.Minute)}
+	held := tokenstore.Lease{Owner: "flight", TTL: 15 * time.Second, TakenAt: at.Add(-5 * time.Second)}
 	for _, test := range []struct {
 		name   string
 		change func(*tokenstore.Record)
@@ -119,9 +118,10 @@ func TestForesee(t *testing.T) {
 		{"over", func(r *tokenstore.Record) { r.ExpiresAt = at.Add(-time.Second) }, actionRefresh},
 		{"too little left", func(r *tokenstore.Record) { r.ExpiresAt = at.Add(20 * time.Second) }, actionRefresh},
 		{"somebody is at it", func(r *tokenstore.Record) { r.Lease = held; r.ExpiresAt = at }, actionWait},
-		{"a lease that is over", func(r *tokenstore.Record) { r.Lease = held; r.Lease.ExpiresAt = at.Add(-time.Hour); r.ExpiresAt = at }, actionRefresh},
-		{"uncertain, and the token serves", func(r *tokenstore.Record) { r.Intent = sent; r.State = tokenstore.StateUncertain }, actionNone},
-		{"uncertain, and the token is over", func(r *tokenstore.Record) { r.Intent = sent; r.State = tokenstore.StateUncertain; r.ExpiresAt = at }, actionRefresh},
+		{"a lease that is over", func(r *tokenstore.Record) { r.Lease = held; r.Lease.TakenAt = at.Add(-time.Hour); r.ExpiresAt = at }, actionRefresh},
+		{"uncertain, and the token serves", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain }, actionNone},
+		{"uncertain, and the token is over", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain; r.ExpiresAt = at }, actionRefresh},
+		{"a response that cannot be read", func(r *tokenstore.Record) { r.Tried, r.Details = 1, []byte(`{"unread":true}`); r.ExpiresAt = at }, actionNone},
 		{"ended", func(r *tokenstore.Record) { r.State, r.Cause = tokenstore.StateRelinkRequired, "session_expired" }, actionRelink},
 	} {
 		r := base

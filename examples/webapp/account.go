@@ -125,6 +125,8 @@ func whyEnded(cause pkb.Cause) string {
 		return "PKB has stopped access to your record. Contact PKB to find out why, then approve again."
 	case pkb.CauseWrongPatient:
 		return "The last approval was for another person's record, so it was not used."
+	case pkb.CauseShared:
+		return "This record is linked with another account of this app. Use that account, or ask for help."
 	case "":
 		return ""
 	}
@@ -158,6 +160,10 @@ func (a *app) notLinked(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
 		ways = slices.Insert(ways, 1, way{"/pkb/switch", "Link the other record instead"})
 	case errors.Is(f.Err, pkb.ErrSharedRecord):
 		ways = ways[1:]
+	case errors.Is(f.Err, pkb.ErrUnchecked):
+		title, ways = "Your approval is being checked", ways[1:]
+	case errors.Is(f.Err, pkb.ErrOvertaken):
+		title, ways = "You have approved again in another window", ways[1:]
 	}
 	a.render(w, r, f.Status, "sorry.html", page{Title: title, Content: sorryPage{Title: title, Text: f.Text, Links: ways}})
 }

@@ -29,7 +29,7 @@ var states = []struct {
 	title, meaning string
 }{
 	{tokenstore.StateRelinkRequired, "Ended", "Only the patient can repair these, by approving again."},
-	{tokenstore.StateUncertain, "Uncertain", "A refresh was sent and its answer was lost. The access token at hand serves until it ends."},
+	{tokenstore.StateUncertain, "Uncertain", "A refresh is under way, or its response was lost. The access token at hand serves until it expires."},
 	{tokenstore.StateLinked, "Linked", "These work. Whoever uses one after its next refresh is due, refreshes it."},
 }
 

@@ -71,6 +71,18 @@ func what(kind pkb.EventKind) string {
 		return "PKB changed the scope"
 	case pkb.EventUnlinked:
 		return "Unlinked"
+	case pkb.EventNotExchanged:
+		return "The code brought no tokens"
+	case pkb.EventAbandoned:
+		return "An approval that waited to be checked has ended"
+	case pkb.EventUnclear:
+		return "Refresh refused, in words that are not known"
+	case pkb.EventUnreadable:
+		return "Response to a refresh kept, as it cannot be read"
+	case pkb.EventDiscarded:
+		return "That response given up"
+	case pkb.EventRestored:
+		return "Written again, after the store had lost it"
 	}
 	return string(kind)
 }
@@ -87,13 +99,19 @@ func why(cause pkb.Cause) string {
 	case pkb.CauseGrantRejected:
 		return "PKB rejected the refresh token (invalid_grant)"
 	case pkb.CauseFinalTokenExpired:
-		return "The session's last access token is over"
+		return "The session's last access token has expired"
 	case pkb.CauseOutcomeUnknown:
-		return "A refresh was sent, its answer was lost, and the one repetition was rejected"
+		return "A refresh was sent, its response was lost, and the one repetition was rejected"
 	case pkb.CauseFrozen:
 		return "PKB has frozen the patient's access"
 	case pkb.CauseWrongPatient:
-		return "A renewed approval was another patient's"
+		return "The account that approved was not the right person's"
+	case pkb.CauseShared:
+		return "Another user is linked with this record"
+	case pkb.CauseRefusedUnclear:
+		return "PKB refused the refresh token in words that are not known, while it served others"
+	case pkb.CauseAnswerUnreadable:
+		return "The response to a refresh cannot be read; it is kept"
 	}
 	return string(cause)
 }

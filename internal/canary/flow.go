@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -132,7 +133,7 @@ func (f Flow) Run(ctx context.Context) (*Printed, error) {
 		do   func(context.Context) error
 	}{
 		{"values", h.values}, {"exchange", h.exchanges}, {"calls", h.calls}, {"refreshes", h.refreshes}, {"callbacks", h.callbacks},
-		{"pages", h.pages}, {"identify", h.identifies}, {"stores", h.stores}, {"keys", h.keys}, {"others", h.others}, {"inputs", h.inputs},
+		{"pages", h.pages}, {"identify", h.identifies}, {"waiting", h.waiting}, {"stores", h.stores}, {"keys", h.keys}, {"others", h.others}, {"inputs", h.inputs},
 	} {
 		if err := step.do(ctx); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", step.name, err))
@@ -650,10 +651,13 @@ func (h *host) pages(ctx context.Context) error {
 
 // identifies lets a host's hook speak of the patient.
 func (h *host) identifies(ctx context.Context) error {
-	for i, said := range []error{errors.New(h.canaries), fmt.Errorf("%s: %w", h.canaries, pkb.ErrIdentityRefused)} {
+	for i, said := range []error{errors.New(h.canaries), fmt.Errorf("%s: %w", h.canaries, pkb.ErrIdentityRefused), errPanics} {
 		config := h.config
 		config.Identify = func(_ context.Context, c pkb.Candidate) error {
 			h.value(c)
+			if said == errPanics { //nolint:errorlint // it is this very one
+				regexp.MustCompile("(" + h.canaries) // panics, and says what with
+			}
 			return said
 		}
 		client, err := pkb.New(config)
@@ -676,6 +680,49 @@ func (h *host) identifies(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// errPanics stands for a hook that panics.
+var errPanics = errors.New("it panics")
+
+// waiting meets authorizations that cannot be checked yet, and responses that
+// cannot be read.
+func (h *host) waiting(ctx context.Context) error {
+	user, err := h.link(ctx)
+	if err != nil {
+		return err
+	}
+	for _, fault := range h.faults() {
+		pending, query, err := h.approve(ctx, h.client, user, h.patients[1], pkb.AllowSwitch(), pkb.AllowShared())
+		if err != nil {
+			return err
+		}
+		h.server.Advance(2 * time.Minute / 3)
+		h.server.Next(pkbtest.Purview, fault)
+		link, err := h.client.Complete(ctx, user, pending, query)
+		h.failed(err)
+		h.value(link)
+		h.server.ClearFaults()
+	}
+	if user, err = h.link(ctx); err != nil {
+		return err
+	}
+	quoted, _ := json.Marshal(h.canaries) // a string always marshals
+	h.server.Advance(11 * time.Minute)
+	h.server.Next(pkbtest.Token, pkbtest.Respond(200, "application/json", `{"tokens":`+string(quoted)+`}`))
+	for range 2 {
+		_, err = h.client.Token(ctx, user)
+		if err == nil {
+			return errors.New("a token came out of a response that cannot be read")
+		}
+		h.failed(err)
+	}
+	h.value(h.client.Health(ctx))
+	if err := h.client.Discard(ctx, user); err != nil {
+		return err
+	}
+	h.failed(h.client.Discard(ctx, user))
 	return nil
 }
 

@@ -92,8 +92,21 @@ func types(t *testing.T) map[string][]looks {
 	identify.Identify = func(context.Context, pkb.Candidate) error { return errors.New("canary") }
 	asking := newClient(t, identify)
 	approve(t, server, patient, asking)
-	_, unidentified := asking.Token(ctx, user)
+	_, unidentified := asking.ForUser(user).PublicID(ctx)
 	later, _ := errors.AsType[*pkb.TryLaterError](unidentified)
+	address, waits, err := client.Authorize(ctx, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := server.Approve(ctx, address, patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Next(pkbtest.Purview, pkbtest.Respond(401, "text/html", "<html>canary"))
+	_, unchecked := client.Complete(ctx, user, waits, back.Query())
+	if !errors.Is(unchecked, pkb.ErrUnchecked) {
+		t.Fatalf("Complete: %v, want ErrUnchecked", unchecked)
+	}
 	broken := config
 	broken.Store = brokenStore{store}
 	_, failed := newClient(t, broken).Token(ctx, user)
@@ -125,6 +138,11 @@ func types(t *testing.T) map[string][]looks {
 			fmt:   link + " relink_required (frozen), not verified, linked 2026-01-02T03:04:05Z",
 			log:   "v." + link + " v.state=relink_required v.verified=false v.cause=frozen v.linked_at=2026-01-02T03:04:05.000Z",
 			json:  `{"cause":"frozen","link":"` + link[5:] + `","linked_at":"2026-01-02T03:04:05Z","state":"relink_required","verified":false}`,
+		}, {
+			value: pkb.Link{AppUserID: user, PublicID: publicID, State: tokenstore.StateLinked, Verified: true, Unchecked: true},
+			fmt:   link + " linked, an authorization waits to be checked",
+			log:   "v." + link + " v.state=linked v.verified=true v.unchecked=true",
+			json:  `{"link":"` + link[5:] + `","state":"linked","unchecked":true,"verified":true}`,
 		}},
 		"pkb.Event": {{
 			value: pkb.Event{Kind: pkb.EventLinked, AppUserID: user, Err: &pkb.RelinkError{}},
@@ -143,6 +161,7 @@ func types(t *testing.T) map[string][]looks {
 		"pkb.SharedRecordError": {marshals(&pkb.SharedRecordError{AppUserIDs: []string{user}})},
 		"pkb.answerError":       {says(answer.Err)},
 		"pkb.keysError":         {says(sealed)},
+		"pkb.uncheckedError":    {says(unchecked)},
 		"pkb.identifyError":     {says(later.Err)},
 		"pkb.storeFailure":      {says(failed)},
 		"pkb.unspoken":          {says(errors.Unwrap(failed))},
@@ -167,6 +186,7 @@ func types(t *testing.T) map[string][]looks {
 
 		"tokenwire.Grant":    {same(tokenwire.Grant{AccessToken: "canary"}, redacted)},
 		"tokenwire.Outcome":  {same(tokenwire.Outcome{Class: tokenwire.OK, Body: []byte("canary")}, "ok")},
+		"tokenwire.Reading":  {same(tokenwire.Reading{Body: "canary"}, redacted)},
 		"tokenwire.Endpoint": {same(&tokenwire.Endpoint{ClientSecret: "canary"}, "tokenwire.Endpoint")},
 		"tokenwire.Failure":  {says(&tokenwire.Failure{What: "it failed", Cause: errors.New("canary")})},
 
@@ -289,9 +309,16 @@ func checkLog(t *testing.T, l looks) {
 
 // tested elsewhere are types that only their own package has.
 var testedElsewhere = map[string]string{
-	"custody.secrets": "TestNothingOfTokensIsPrinted of package custody",
-	"custody.answer":  "TestNothingOfTokensIsPrinted of package custody",
-	"custody.pair":    "TestNothingOfTokensIsPrinted of package custody",
+	"custody.secrets":  "TestNothingOfTokensIsPrinted of package custody",
+	"custody.Approval": "TestNothingOfTokensIsPrinted of package custody",
+	"custody.answer":   "TestNothingOfTokensIsPrinted of package custody",
+	"custody.pair":     "TestNothingOfTokensIsPrinted of package custody",
+	"custody.vault":    "TestNothingOfTokensIsPrinted of package custody",
+	"custody.row":      "TestNothingOfTokensIsPrinted of package custody",
+	"custody.memory":   "TestNothingOfTokensIsPrinted of package custody",
+	"custody.entry":    "TestNothingOfTokensIsPrinted of package custody",
+	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
+	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
 }
 
 // A type that gets redacting methods gets a test that they do what they are for.

@@ -5,9 +5,7 @@ package custody_test
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -17,19 +15,11 @@ import (
 func hot(b *testing.B, n int) (*custody.Keeper, []string) {
 	b.Helper()
 	i := newIssuer()
-	k := custody.New(custody.Config{
-		Store: tokenstore.NewMemory(), Environment: "bench", ClientID: "bench",
-		Refresh: i.Refresh, Now: time.Now, Ticks: true, Logger: slog.New(slog.DiscardHandler),
-		HardMargin: 30 * time.Second, AssumedLife: life, PostTimeout: 20 * time.Second, LeaseTTL: 45 * time.Second,
-		FlightTimeout: time.Minute, SaveTimeout: time.Minute,
-	})
+	k := keeper(b, tokenstore.NewMemory(), i, func(c *custody.Config) { c.Ring, c.Ticks = nil, true })
 	users := make([]string, n)
 	for j := range users {
 		users[j] = fmt.Sprintf("app-user-%08d", j)
-		if err := k.Reserve(b.Context(), users[j], "mark", time.Now().Add(time.Minute)); err != nil {
-			b.Fatal(err)
-		}
-		if err := k.Settle(b.Context(), users[j], time.Now(), i.grant(), custody.Terms{}); err != nil {
+		if _, err := approveAs(b, k, i, users[j], "mark", custody.Terms{Share: true}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := k.Token(b.Context(), users[j]); err != nil {

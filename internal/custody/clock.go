@@ -9,27 +9,67 @@ import (
 	"time"
 )
 
-// clock tells the time to within a tick, for a fraction of what time.Now costs.
-// It ticks while somebody looks at it, and stops by itself soon after.
+// A duration is measured on one machine, and what matters is asked twice: of the
+// wall clock, which can be set, and of the monotonic one, which may stand still
+// while the machine is suspended.
+
+// most is the time from a to b, by whichever of the two clocks says more.
+func most(a, b time.Time) time.Duration { return max(b.Sub(a), b.Round(0).Sub(a.Round(0)), 0) }
+
+// least is the same by whichever says less.
+func least(a, b time.Time) time.Duration {
+	return max(min(b.Sub(a), b.Round(0).Sub(a.Round(0))), 0)
+}
+
+// clock tells the time, never backwards: it goes with the wall clock, and where
+// that steps back, with the monotonic one. For reading tokens it tells the time
+// to within a tick, for a fraction of what that costs.
 type clock struct {
 	now func() time.Time
-	// nanos is the Unix time of the last tick, 0 while it stands still.
-	nanos  atomic.Int64
+
+	mu   sync.Mutex
+	last time.Time
+	e    int64
+	// ticked is the time of the last tick, 0 while it stands still.
+	ticked atomic.Int64
 	looked atomic.Bool
-	mu     sync.Mutex
+	idle   int
+	timer  *time.Timer
+	closed bool
 }
 
 const (
-	// tick is how far behind a reading may be; the hard margin of a token is a
-	// thousand times that.
+	// tick is how far behind a reading may be; the margin of a token is a thousand
+	// times that.
 	tick = 20 * time.Millisecond
 	// idleTicks is after how many ticks without a look the clock stops.
 	idleTicks = 50
 )
 
-// read returns the Unix time in nanoseconds.
+// exact returns the Unix time in nanoseconds.
+func (c *clock) exact() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.step()
+}
+
+// step is exact; c.mu is held.
+func (c *clock) step() int64 {
+	n := c.now()
+	if c.last.IsZero() {
+		c.e = n.UnixNano()
+	} else {
+		c.e = max(n.UnixNano(), c.e+max(int64(n.Sub(c.last)), 0))
+	}
+	c.last = n
+	return c.e
+}
+
+// read returns the time of the last tick. It ticks while somebody looks, and
+// stops soon after: with timers and no goroutine, so that a process, or a test in
+// a bubble of its own time, may end while it does.
 func (c *clock) read() int64 {
-	if n := c.nanos.Load(); n != 0 {
+	if n := c.ticked.Load(); n != 0 {
 		if !c.looked.Load() { // most of the time it is set: no cache line moves
 			c.looked.Store(true)
 		}
@@ -41,24 +81,33 @@ func (c *clock) read() int64 {
 func (c *clock) start() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.now().UnixNano()
-	if c.nanos.Load() == 0 {
+	n := c.step()
+	if c.ticked.Load() == 0 && !c.closed {
 		c.looked.Store(true)
-		c.nanos.Store(n)
-		go c.run()
+		c.ticked.Store(n)
+		c.idle = 0
+		c.timer = time.AfterFunc(tick, c.beat)
 	}
 	return n
 }
 
-func (c *clock) run() {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for n := 1; ; n++ {
-		<-t.C
-		c.nanos.Store(c.now().UnixNano())
-		if n%idleTicks == 0 && !c.looked.Swap(false) {
-			c.nanos.Store(0)
-			return
-		}
+func (c *clock) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle++; c.idle%idleTicks == 0 && !c.looked.Swap(false) || c.closed {
+		c.ticked.Store(0)
+		return
+	}
+	c.ticked.Store(c.step())
+	c.timer.Reset(tick)
+}
+
+// stop ends the ticking.
+func (c *clock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.timer != nil && c.timer.Stop() {
+		c.ticked.Store(0)
 	}
 }

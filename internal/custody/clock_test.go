@@ -23,7 +23,7 @@ func TestClock(t *testing.T) {
 			}
 			time.Sleep(3 * idleTicks * tick)
 			synctest.Wait()
-			if c.nanos.Load() != 0 {
+			if c.ticked.Load() != 0 {
 				t.Fatal("it still ticks")
 			}
 		}

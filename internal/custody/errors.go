@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -20,8 +22,17 @@ var (
 	ErrNoLink = errors.New("no link")
 	// ErrForeign: the record is another environment's or client id's.
 	ErrForeign = errors.New("the link was made for another environment or client id")
-	// ErrUsed: this approval was completed before.
-	ErrUsed = errors.New("this approval was used before")
+	// ErrUsed: this authorization was completed before, and is not the link.
+	ErrUsed = errors.New("this authorization was used before")
+	// ErrStalled: another visit began to complete it, and did not end.
+	ErrStalled = errors.New("this authorization was begun elsewhere and not completed")
+	// ErrOvertaken: a later authorization has taken its place.
+	ErrOvertaken = errors.New("a later authorization has taken the place of this one")
+	// ErrDamaged: the sealed and the clear parts of a record differ, or one is
+	// missing.
+	ErrDamaged = errors.New("the record is damaged: its sealed part is missing, or does not say what its columns say")
+	// ErrNewer: the record was written by a later version of this library.
+	ErrNewer = errors.New("the record was written by a later version of this library")
 	// ErrClosed: the keeper is closing.
 	ErrClosed = errors.New("closed")
 	// ErrOtherPatient: the new approval is another patient's.
@@ -41,8 +52,8 @@ func (e *RefusedError) Error() string { return "the approval was refused" }
 // Unwrap returns why.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// UncheckedError says that it could not be found out whose approval it was. The
-// link stands; if it must be verified, that happens before anybody uses it.
+// UncheckedError says that it could not be found out whose session it is. It is
+// kept, and checked again at the next call; a link that works goes on as it is.
 type UncheckedError struct{ Err error }
 
 func (e *UncheckedError) Error() string { return "the approval could not be checked" }
@@ -50,19 +61,33 @@ func (e *UncheckedError) Error() string { return "the approval could not be chec
 // Unwrap returns what failed.
 func (e *UncheckedError) Unwrap() error { return e.Err }
 
-// Cause says why a link is lost.
-type Cause string
+// Cause says why a link is lost. Those that the server gives come from outside.
+type Cause = core.Cause
 
-// The causes of relink_required.
+// The causes that custody itself gives.
 const (
-	SessionExpired    Cause = "session_expired"
-	SessionInvalid    Cause = "session_invalid"
-	GrantRejected     Cause = "grant_rejected"
-	FinalTokenExpired Cause = "final_token_expired"
-	OutcomeUnknown    Cause = "outcome_unknown"
-	Frozen            Cause = "frozen"
-	WrongPatient      Cause = "wrong_patient"
+	FinalTokenExpired = core.FinalTokenExpired
+	OutcomeUnknown    = core.OutcomeUnknown
+	RefusedUnclear    = core.RefusedUnclear
+	AnswerUnreadable  = core.AnswerUnreadable
+	WrongPatient      = core.WrongPatient
+	SharedRecord      = core.Shared
 )
+
+// ExchangeError says that a code brought no tokens. Repeatable: it was not spent,
+// and the same callback may come again.
+type ExchangeError struct {
+	Outcome    tokenwire.Outcome
+	Repeatable bool
+}
+
+func (e *ExchangeError) Error() string { return "the code was not exchanged: " + e.Outcome.String() }
+
+// Unwrap returns what went wrong with the transport.
+func (e *ExchangeError) Unwrap() error { return e.Outcome.Err }
+
+// errOverrun: too many calls of the store hang.
+var errOverrun = errors.New("too many calls of the host's code hang")
 
 // LostError says that only the patient can repair the link.
 type LostError struct{ Cause Cause }
@@ -73,6 +98,9 @@ func (e *LostError) Error() string { return "relink required: " + string(e.Cause
 type StoreError struct {
 	Op  string // "load" or "save"
 	Err error
+	// Unsaved: what the store does not take are tokens that were just issued. They
+	// are in memory, and saving them goes on.
+	Unsaved bool
 }
 
 func (e *StoreError) Error() string { return "the token store failed to " + e.Op + " a record" }
@@ -82,6 +110,9 @@ func (e *StoreError) Unwrap() error { return e.Err }
 
 // storeError turns a store's answer into ours.
 func storeError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, tokenstore.ErrNotFound) {
 		return ErrNoLink
 	}
@@ -108,21 +139,25 @@ type WaitError struct {
 	Status     int
 	Code       string
 	RetryAfter time.Duration
-	Err        error
+	// Cause is tokenwire.Outcome.Cause: that of the rule which decided.
+	Cause string
+	Err   error
 }
 
 // The reasons to wait.
 const (
 	// WaitElsewhere: another process is refreshing and did not finish in time.
 	WaitElsewhere = "another process is refreshing this link"
-	// WaitTooLong: the process was stopped for longer than a refresh may take.
-	WaitTooLong = "the refresh took too long"
 	// WaitNotSent: the token endpoint could not be reached.
 	WaitNotSent = "the token endpoint could not be reached"
 	// WaitAppWide: the token endpoint refuses the application, or everybody.
 	WaitAppWide = "the token endpoint refuses this application or is not taking requests"
 	// WaitUncertain: a refresh was sent and its outcome is unknown.
 	WaitUncertain = "a refresh was sent and its outcome is not known"
+	// WaitUnclear: a refresh was refused in words that nobody knows.
+	WaitUnclear = "the token endpoint refused this link in unknown words"
+	// WaitUnread: the response that may hold the new tokens cannot be read.
+	WaitUnread = "a response that may hold the new tokens is kept and cannot be read"
 	// WaitRejected: the session's last token was rejected before its time.
 	WaitRejected = "the session's last access token was rejected, and there is no other"
 	// WaitSuspect: so many refresh tokens were refused in a row that the store
@@ -130,10 +165,10 @@ const (
 	WaitSuspect = "refresh tokens are refused one after the other: the store may have been restored from a backup"
 	// WaitRolledBack: the store has an older pair than this process has seen.
 	WaitRolledBack = "the store has older tokens than this process has seen: it may have been restored from a backup"
+	// WaitWary: the store has just come back, and may have lost writes.
+	WaitWary = "the token store has just come back, and other processes may know more than it does"
 	// WaitVerify: it could not be checked whose tokens these are.
-	WaitVerify = "the new approval could not be checked against the patient of this link"
-	// WaitSave: the store does not take a new pair, which is tried on.
-	WaitSave = "the store does not take the new tokens"
+	WaitVerify = "the new authorization could not be checked yet"
 )
 
 func (e *WaitError) Error() string {

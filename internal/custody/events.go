@@ -32,8 +32,9 @@ const (
 	Recovered Kind = "recovered"
 	// SaveRetried: saving a new pair failed, and is tried again.
 	SaveRetried Kind = "save_retried"
-	// SaveFailed: the store has not taken a new pair for SaveTimeout. It is in
-	// this process's memory, and tried on until the process ends.
+	// SaveFailed: the store has not taken a new pair for a minute, or until the
+	// process was to end. It is in this process's memory, and tried on until the
+	// process ends.
 	SaveFailed Kind = "save_failed"
 	// RelinkRequired: the link was lost; Event.Cause says why.
 	RelinkRequired Kind = "relink_required"
@@ -56,14 +57,35 @@ const (
 	StoreRolledBack Kind = "store_rolled_back"
 	// MassRejection: refresh tokens are refused one after the other.
 	MassRejection Kind = "mass_rejection"
-	// AppTrouble: the token endpoint refuses the application or everybody; no
-	// link is affected.
+	// AppTrouble: the token endpoint refuses the application or everybody, or it
+	// refuses in unknown words and nothing shows that it is about one link; no link
+	// is affected.
 	AppTrouble Kind = "app_trouble"
+	// Unclear: a refresh was refused in unknown words, while others succeeded.
+	Unclear Kind = "refused_unclear"
+	// Unreadable: the whole response to a refresh is kept, and cannot be read.
+	Unreadable Kind = "answer_unreadable"
+	// Unchecked: it could not be found out whose a new session is; it waits.
+	Unchecked Kind = "unchecked"
+	// Abandoned: a session that waited to be checked has ended, or was replaced.
+	Abandoned Kind = "abandoned"
+	// NotExchanged: the code of an authorization brought no tokens.
+	NotExchanged Kind = "not_exchanged"
+	// Restored: the store had gone back, and was brought forward from what this
+	// process knew.
+	Restored Kind = "restored"
+	// Discarded: an operator gave up a response that cannot be read.
+	Discarded Kind = "discarded"
+	// TransportRepeats: the host's transport sent a request to the token endpoint
+	// more than once.
+	TransportRepeats Kind = "transport_repeats"
 )
 
 // levels are those of the log; what has none is for debugging.
 var levels = map[Kind]slog.Level{
 	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
+	Unclear: slog.LevelWarn, Unreadable: slog.LevelError, Unchecked: slog.LevelWarn, Abandoned: slog.LevelWarn, NotExchanged: slog.LevelDebug,
+	Restored: slog.LevelWarn, Discarded: slog.LevelWarn, TransportRepeats: slog.LevelError,
 	Uncertain: slog.LevelWarn, SaveRetried: slog.LevelWarn, RelinkRequired: slog.LevelWarn,
 	OtherPatient: slog.LevelWarn, Shared: slog.LevelWarn, Refused: slog.LevelWarn, ScopeChanged: slog.LevelWarn, AppTrouble: slog.LevelWarn, SaveFailed: slog.LevelError,
 	StoreRolledBack: slog.LevelError, MassRejection: slog.LevelError,
@@ -106,8 +128,95 @@ func (k *Keeper) emit(e Event) {
 	}
 	k.Logger.LogAttrs(context.Background(), levels[e.Kind], "pkb: link event", attrs...)
 	if k.OnEvent != nil {
-		k.OnEvent(e)
+		k.events.add(k, e)
 	}
+}
+
+// eventQueue hands events to the host in order, on one goroutine at a time, so
+// that no flight waits for the host.
+type eventQueue struct {
+	mu      sync.Mutex
+	waiting []Event
+	running bool
+	dropped int
+	idle    chan struct{} // closed when nothing waits any more; nil unless somebody asks
+}
+
+// maxWaiting bounds the events that a slow host has not taken yet.
+const maxWaiting = 4096
+
+func (q *eventQueue) add(k *Keeper, e Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) >= maxWaiting {
+		if q.dropped++; q.dropped == 1 {
+			k.Logger.Error("pkb: Config.OnEvent does not keep up; events are dropped")
+		}
+		return
+	}
+	q.waiting = append(q.waiting, e)
+	if !q.running {
+		q.running = true
+		go q.deliver(k)
+	}
+}
+
+// deliver hands over what waits. An OnEvent that panics, or ends its goroutine,
+// costs that event only.
+func (q *eventQueue) deliver(k *Keeper) {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.running, q.waiting, q.dropped = false, nil, 0
+			if q.idle != nil {
+				close(q.idle)
+				q.idle = nil
+			}
+			q.mu.Unlock()
+			return
+		}
+		e := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		k.hand(e)
+	}
+}
+
+// drain waits until the host has taken the events so far, for a while.
+func (q *eventQueue) drain(patience time.Duration) {
+	q.mu.Lock()
+	if !q.running {
+		q.mu.Unlock()
+		return
+	}
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+	}
+	idle := q.idle
+	q.mu.Unlock()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-idle:
+	case <-late.C:
+	}
+}
+
+func (k *Keeper) hand(e Event) {
+	returned := make(chan struct{})
+	go func() {
+		ok := false
+		defer func() {
+			_ = recover()
+			if !ok {
+				k.Logger.Error("pkb: Config.OnEvent panicked", "event", string(e.Kind))
+			}
+			close(returned)
+		}()
+		k.OnEvent(e)
+		ok = true
+	}()
+	<-returned
 }
 
 // Stats are counts of events since the keeper was made, in this process.

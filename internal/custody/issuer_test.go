@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody"
@@ -21,14 +23,39 @@ import (
 
 const life = 10 * time.Minute
 
+const (
+	user    = "user-1"
+	patient = "patient-1"
+)
+
+// The causes of the server's that the tests use.
+const (
+	sessionExpired = custody.Cause("session_expired")
+	sessionInvalid = custody.Cause("session_invalid")
+	grantRejected  = custody.Cause("grant_rejected")
+	frozen         = custody.Cause("frozen")
+)
+
+// causes are those of rejections, as package pkb gives them.
+var causes = map[string]custody.Cause{
+	"invalid_grant": grantRejected, "API_SESSION_EXPIRED": sessionExpired, "API_SESSION_INVALID": sessionInvalid, "ACCESS_FROZEN_OUTWARD": frozen,
+}
+
+// rejected is a refusal of one token, by its code.
+func rejected(code string) tokenwire.Outcome {
+	return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: code, Cause: string(causes[code])}
+}
+
 // issuer is the strictest token endpoint there is: a refresh token works once,
-// and the session dies when one comes twice.
+// and its session dies when one comes twice. Each code begins a session; what it
+// issues is numbered, whoever's it is.
 type issuer struct {
 	mu      sync.Mutex
 	serial  int
-	valid   string
-	spent   map[string]bool
-	dead    bool
+	session map[string]int  // refresh token -> session
+	spent   map[string]bool // refresh tokens
+	dead    map[int]bool    // sessions
+	begun   int             // sessions
 	posts   int
 	reuses  int
 	delay   time.Duration
@@ -36,18 +63,33 @@ type issuer struct {
 	disturb func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome
 }
 
-func newIssuer() *issuer { return &issuer{spent: map[string]bool{}} }
+func newIssuer() *issuer {
+	return &issuer{session: map[string]int{}, spent: map[string]bool{}, dead: map[int]bool{}}
+}
 
-// grant issues a pair.
+// grant issues the pair of a code.
 func (i *issuer) grant() tokenwire.Outcome {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.begun++
+	return i.issue(i.begun)
+}
+
+// issue issues a pair; the lock is held.
+func (i *issuer) issue(session int) tokenwire.Outcome {
 	i.serial++
 	access, refresh := fmt.Sprintf("access-%d", i.serial), fmt.Sprintf("refresh-%d", i.serial)
 	answer := map[string]any{"access_token": access, "token_type": "Bearer", "expires_in": int(life.Seconds()), "scope": "PATIENT"}
 	if !i.final {
 		answer["refresh_token"] = refresh
-		i.valid = refresh
+		i.session[refresh] = session
 	}
 	body, _ := json.Marshal(answer)
+	return granted(body)
+}
+
+// granted is the outcome of a POST whose response is body.
+func granted(body []byte) tokenwire.Outcome {
 	g, err := tokenwire.Parse(body)
 	if err != nil {
 		panic(err)
@@ -68,26 +110,29 @@ func (i *issuer) Refresh(ctx context.Context, refreshToken string) tokenwire.Out
 			return tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: ctx.Err()}
 		}
 	}
-	answer := func() tokenwire.Outcome {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		if i.spent[refreshToken] {
-			i.dead = true
-			i.reuses++
-		}
-		if i.dead {
-			return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "API_SESSION_INVALID", Err: errors.New("rejected")}
-		}
-		if refreshToken != i.valid {
-			return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: "invalid_grant", Err: errors.New("rejected")}
-		}
-		i.spent[refreshToken] = true
-		return i.grant()
-	}
+	answer := func() tokenwire.Outcome { return i.answer(refreshToken) }
 	if disturb != nil {
 		return disturb(n, answer)
 	}
 	return answer()
+}
+
+func (i *issuer) answer(refreshToken string) tokenwire.Outcome {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	session, known := i.session[refreshToken]
+	if i.spent[refreshToken] {
+		i.dead[session] = true
+		i.reuses++
+	}
+	switch {
+	case !known:
+		return rejected("invalid_grant")
+	case i.dead[session]:
+		return rejected("API_SESSION_INVALID")
+	}
+	i.spent[refreshToken] = true
+	return i.issue(session)
 }
 
 func (i *issuer) count() (posts, reuses int) {
@@ -96,8 +141,16 @@ func (i *issuer) count() (posts, reuses int) {
 	return i.posts, i.reuses
 }
 
-// keeper returns a replica on store.
-func keeper(t *testing.T, store tokenstore.Store, i *issuer, change ...func(*custody.Config)) *custody.Keeper {
+// slow makes each later POST take so long.
+func (i *issuer) slow(delay time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.delay = delay
+}
+
+// keeper returns a replica on store. When the test ends, it is closed, and has an
+// hour to end what it still does.
+func keeper(t testing.TB, store tokenstore.Store, i *issuer, change ...func(*custody.Config)) *custody.Keeper {
 	t.Helper()
 	ring := &seal.Ring{}
 	if err := ring.Add("k1", make([]byte, seal.KeySize)); err != nil {
@@ -107,42 +160,88 @@ func keeper(t *testing.T, store tokenstore.Store, i *issuer, change ...func(*cus
 		Store: store, Ring: ring, Environment: "test", ClientID: "client",
 		Refresh: i.Refresh, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		Verify:     func(context.Context, custody.Candidate) (string, error) { return patient, nil },
-		HardMargin: 30 * time.Second, AssumedLife: life,
-		PostTimeout: 20 * time.Second, LeaseTTL: 45 * time.Second, MaxSkew: time.Minute,
-		FlightTimeout: 150 * time.Second, SaveTimeout: time.Minute,
+		HardMargin: 30 * time.Second, AssumedLife: life, PostTimeout: 3 * time.Minute,
+		Foreseen: []custody.Cause{sessionExpired, frozen},
 	}
 	for _, f := range change {
 		f(&c)
 	}
-	return custody.New(c)
+	k := custody.New(c)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Hour)
+		defer cancel()
+		if err := k.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return k
 }
 
-const (
-	user    = "user-1"
-	patient = "patient-1"
-)
+// approval is an authorization of who whose code i exchanges.
+func approval(i *issuer, who, session string, terms ...custody.Terms) custody.Approval {
+	return custody.Approval{
+		User: who, Session: session, Terms: append(terms, custody.Terms{})[0],
+		Exchange: func(context.Context) tokenwire.Outcome { return i.grant() },
+	}
+}
+
+// approveAs completes an authorization of who that is begun now, and returns the
+// access token that its code brought.
+func approveAs(t testing.TB, k *custody.Keeper, i *issuer, who, session string, terms ...custody.Terms) (access string, err error) {
+	t.Helper()
+	a := approval(i, who, session, terms...)
+	if r, err := k.Store.Load(t.Context(), who); err == nil {
+		a.Unlinks = custody.Unlinks(r)
+	}
+	exchange := a.Exchange
+	a.Exchange = func(ctx context.Context) tokenwire.Outcome {
+		out := exchange(ctx)
+		access = out.Grant.AccessToken
+		return out
+	}
+	_, err = k.Approve(t.Context(), a)
+	return access, err
+}
+
+// approve completes an authorization of user that is begun now.
+func approve(t testing.TB, k *custody.Keeper, i *issuer, session string, terms ...custody.Terms) error {
+	t.Helper()
+	_, err := approveAs(t, k, i, user, session, terms...)
+	return err
+}
 
 // link makes a link for user and returns its first access token.
-func link(t *testing.T, k *custody.Keeper, i *issuer) string {
+func link(t testing.TB, k *custody.Keeper, i *issuer) string {
 	t.Helper()
-	ctx := t.Context()
-	if err := k.Reserve(ctx, user, fmt.Sprintf("mark-%d", i.serial), time.Now().Add(time.Minute)); err != nil {
-		t.Fatalf("Reserve: %v", err)
+	i.mu.Lock()
+	session := fmt.Sprintf("session-%d", i.serial+1)
+	i.mu.Unlock()
+	access, err := approveAs(t, k, i, user, session)
+	if err != nil {
+		t.Fatalf("Approve: %v", err)
 	}
-	out := i.grant()
-	if err := k.Settle(ctx, user, time.Now(), out, custody.Terms{}); err != nil {
-		t.Fatalf("Settle: %v", err)
+	return access
+}
+
+// token returns user's token.
+func token(t testing.TB, k *custody.Keeper) custody.Token {
+	t.Helper()
+	got, err := k.Token(t.Context(), user)
+	if err != nil {
+		t.Fatalf("Token: %v", err)
 	}
-	if err := k.Admit(ctx, user, out.Grant.AccessToken); err != nil {
-		t.Fatalf("Admit: %v", err)
-	}
-	return out.Grant.AccessToken
+	return got
 }
 
 // record returns user's record as it is stored.
-func record(t *testing.T, s tokenstore.Store) tokenstore.Record {
+func record(t testing.TB, s tokenstore.Store) tokenstore.Record {
 	t.Helper()
-	r, err := s.Load(t.Context(), user)
+	return recordOf(t, s, user)
+}
+
+func recordOf(t testing.TB, s tokenstore.Store, who string) tokenstore.Record {
+	t.Helper()
+	r, err := s.Load(t.Context(), who)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
@@ -150,7 +249,7 @@ func record(t *testing.T, s tokenstore.Store) tokenstore.Record {
 }
 
 // wantToken asks for a token and checks it.
-func wantToken(t *testing.T, k *custody.Keeper, want string) {
+func wantToken(t testing.TB, k *custody.Keeper, want string) {
 	t.Helper()
 	got, err := k.Token(t.Context(), user)
 	if err != nil || got.Value != want {
@@ -159,7 +258,7 @@ func wantToken(t *testing.T, k *custody.Keeper, want string) {
 }
 
 // wantLost checks that the link is lost, and why.
-func wantLost(t *testing.T, k *custody.Keeper, want custody.Cause) {
+func wantLost(t testing.TB, k *custody.Keeper, want custody.Cause) {
 	t.Helper()
 	_, err := k.Token(t.Context(), user)
 	var lost *custody.LostError
@@ -169,7 +268,7 @@ func wantLost(t *testing.T, k *custody.Keeper, want custody.Cause) {
 }
 
 // wantWait checks that there is no token, and nothing is lost.
-func wantWait(t *testing.T, k *custody.Keeper, reason string) {
+func wantWait(t testing.TB, k *custody.Keeper, reason string) {
 	t.Helper()
 	_, err := k.Token(t.Context(), user)
 	var wait *custody.WaitError
@@ -178,12 +277,118 @@ func wantWait(t *testing.T, k *custody.Keeper, reason string) {
 	}
 }
 
+// wantNoLink checks that there is no link.
+func wantNoLink(t testing.TB, k *custody.Keeper) {
+	t.Helper()
+	if got, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
+		t.Fatalf("Token = %q, %v, want no link", got.Value, err)
+	}
+}
+
+// wantStoreError checks that callers are told of the store.
+func wantStoreError(t testing.TB, err error, op string) {
+	t.Helper()
+	var failed *custody.StoreError
+	if !errors.As(err, &failed) || failed.Op != op {
+		t.Fatalf("%v, want that the store failed to %s", err, op)
+	}
+}
+
 // wantPosts checks how often the server was asked, and that it never saw a
 // token twice.
-func wantPosts(t *testing.T, i *issuer, want int) {
+func wantPosts(t testing.TB, i *issuer, want int) {
 	t.Helper()
 	posts, reuses := i.count()
 	if posts != want || reuses != 0 {
 		t.Errorf("%d POSTs and %d reused tokens, want %d and 0", posts, reuses, want)
 	}
+}
+
+// bubble runs f with a server and a store of its own, on a clock that costs
+// nothing.
+func bubble(t *testing.T, f func(t *testing.T, i *issuer, s *tokenstore.Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newIssuer(), tokenstore.NewMemory()) })
+}
+
+// whose is what Purview and the host say of each access token: the patient's
+// id, or an error. What it says is changed with set.
+type whose map[string]any
+
+var whoseMu sync.Mutex
+
+func (w whose) set(access string, is any) {
+	whoseMu.Lock()
+	defer whoseMu.Unlock()
+	w[access] = is
+}
+
+func (w whose) verify(_ context.Context, c custody.Candidate) (string, error) {
+	whoseMu.Lock()
+	defer whoseMu.Unlock()
+	switch v := w[c.AccessToken].(type) {
+	case error:
+		return "", v
+	case string:
+		return v, nil
+	}
+	return patient, nil
+}
+
+func (w whose) config(c *custody.Config) { c.Verify = w.verify }
+
+var errReadOnly = errors.New("read-only")
+
+// flaky is a store with faults.
+type flaky struct {
+	*tokenstore.Memory
+	failSaves      atomic.Int64 // so many fail
+	lieOnSave      atomic.Bool  // the next one is done, and reported as failed
+	sleepAfterSave atomic.Int64 // the process stops for so long after each
+}
+
+func (f *flaky) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if f.failSaves.Add(-1) >= 0 {
+		return tokenstore.Record{}, errReadOnly
+	}
+	saved, err := f.Memory.Save(ctx, r)
+	if f.lieOnSave.CompareAndSwap(true, false) {
+		return tokenstore.Record{}, errReadOnly
+	}
+	time.Sleep(time.Duration(f.sleepAfterSave.Load()))
+	return saved, err
+}
+
+// hooked is a store that tells of what is asked of it, and may fail or delay
+// that.
+type hooked struct {
+	*tokenstore.Memory
+	before func(ctx context.Context, op, user string) error
+	after  func(op, user string)
+}
+
+func (h *hooked) Load(ctx context.Context, user string) (tokenstore.Record, error) {
+	if h.before != nil {
+		if err := h.before(ctx, "load", user); err != nil {
+			return tokenstore.Record{}, err
+		}
+	}
+	r, err := h.Memory.Load(ctx, user)
+	if h.after != nil {
+		h.after("load", user)
+	}
+	return r, err
+}
+
+func (h *hooked) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	if h.before != nil {
+		if err := h.before(ctx, "save", r.AppUserID); err != nil {
+			return tokenstore.Record{}, err
+		}
+	}
+	saved, err := h.Memory.Save(ctx, r)
+	if h.after != nil {
+		h.after("save", r.AppUserID)
+	}
+	return saved, err
 }

@@ -1,16 +1,16 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package custody keeps the tokens of each user alive, in a world where a
-// refresh token works once and presenting it twice ends the session.
+// Package custody keeps the tokens of each user alive, in a world where a refresh
+// token works once and presenting it twice ends the session.
 //
-// Reading a valid token touches no lock and no store. When a token nears its
-// end, one flight per user and process takes a lease in the user's record,
-// reads the record again, writes down what it is about to do, sends one POST,
-// saves the answer, and only then shows the new token to anybody. Flights
-// belong to the keeper: a caller that gives up ends its own wait and nothing
-// else. Whatever happens in between, the record says enough for the next
-// process to go on.
+// It has two parts. Package core is the protocol: a state machine without clock,
+// goroutine, I/O or randomness, of which every history can be explored. This
+// package drives it. It runs one flight for a user at a time, does the one thing
+// that the flight asks for (load, save, present a token), measures its own clock,
+// and feeds back what came of it. It takes no decision about a link.
+//
+// Reading a valid token touches neither: no lock, no store, no machine.
 package custody
 
 import (
@@ -18,21 +18,21 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"log/slog"
 	"math"
-	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // Config is what a Keeper needs. Every field is required but Ring, Verify,
-// Scope, Ticks, OnEvent, Follow, SessionLife, EndsNotice and Forgive.
+// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, EndsNotice, Forgive and
+// the time-outs that have a default.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps; nil only for stores that forget.
@@ -44,19 +44,19 @@ type Config struct {
 	Scope string
 	// Refresh sends one POST.
 	Refresh func(ctx context.Context, refreshToken string) tokenwire.Outcome
-	// Verify asks whose tokens these are, and whether they may be used: a
+	// Verify finds out whose tokens these are, and whether they may be used: a
 	// *RefusedError says no, any other error that it could not be found out.
 	Verify func(ctx context.Context, c Candidate) (publicID string, err error)
-	// VerifyFirst says that nobody gets a token of any approval before Verify
-	// has let it pass. Without it that holds for approvals of a link that
-	// belongs to a patient already.
+	// VerifyFirst says that nobody gets a token of any session before Verify has
+	// let it pass. Without it that holds for the sessions of a user who is linked.
 	VerifyFirst bool
-	Now         func() time.Time
+	// Now is the clock. It must not panic.
+	Now func() time.Time
 	// Ticks says that reading a token may look at the clock in ticks: right for
 	// the machine's, and wrong for one that a test moves.
 	Ticks  bool
 	Logger *slog.Logger
-	// OnEvent is told what happens, on the goroutine on which it happens.
+	// OnEvent is told what happens, in order, on a goroutine of its own.
 	OnEvent func(Event)
 	// Follow returns flight with what is needed to tell who it was first begun
 	// for.
@@ -64,31 +64,114 @@ type Config struct {
 
 	// HardMargin is the life a token must have left to be handed out.
 	HardMargin time.Duration
-	// AssumedLife is the life of a token whose answer does not say.
+	// AssumedLife is the life of a token whose response does not say.
 	AssumedLife time.Duration
 	// SessionLife is how long a session lasts, 0 when that is not known.
 	SessionLife time.Duration
 	// EndsNotice is how long before its end a session is reported.
 	EndsNotice time.Duration
-	// Forgive is how long after a refresh whose answer was lost the server
-	// takes the same refresh token again; 0 for a server that never does.
+	// Forgive is how long after a refresh whose response was lost the server takes
+	// the same refresh token again; 0 for a server that never does.
 	Forgive time.Duration
+	// Foreseen are the causes of a rejection that are no sign of a store with the
+	// tokens of yesterday.
+	Foreseen []Cause
+	// Hanging returns how many requests that nobody waits for any more still run in
+	// the host's transport; nil if that is not known.
+	Hanging func() int
 	// PostTimeout is the longest a POST can take.
 	PostTimeout time.Duration
-	// LeaseTTL is how long a lease lasts; longer than a POST.
-	LeaseTTL time.Duration
-	// MaxSkew is how far the clocks of two processes may be apart.
-	MaxSkew time.Duration
-	// FlightTimeout bounds one refresh with everything around it: longer than
-	// LeaseTTL and SaveTimeout together, which is what waiting for the lease of
-	// a dead process takes.
-	FlightTimeout time.Duration
-	// SaveTimeout is how long a process that does not reach the store may still
-	// be trying to save an answer, as far as other processes are concerned.
-	SaveTimeout time.Duration
+	// VerifyTimeout bounds one call of Verify; 0 means one minute.
+	VerifyTimeout time.Duration
+	// StoreTimeout bounds one call of the store; 0 means 10 seconds.
+	StoreTimeout time.Duration
 }
 
-// Candidate is an approval to verify.
+// The protocol's durations. The explorer is run with others too: nothing but the
+// time that patients wait depends on them.
+const (
+	// leaseTTL is the life of a lease without a beat. A refresh takes a second or
+	// two, and a store a few milliseconds: this is generous for both.
+	leaseTTL = 15 * time.Second
+	// patience is how much longer a lease is left alone: its holder may have the
+	// response, and be without a store for a moment.
+	patience = time.Minute
+	// replayAfter, unclearAfter and longestWait are the waits between attempts that
+	// concern one link.
+	replayAfter  = 15 * time.Second
+	unclearAfter = 30 * time.Second
+	longestWait  = 15 * time.Minute
+	// retryUnclear is how often a link that was given up for unknown words is
+	// looked at once more.
+	retryUnclear = 6 * time.Hour
+	// unclearLimit times unclearAfter, doubled each time, is at least a quarter of
+	// an hour.
+	unclearLimit = 6
+	// visitFor is how long a second visit of a callback waits for the first, which
+	// may take that long to exchange the code.
+	visitFor = 3 * time.Minute
+	// watchFor bounds one wait for another process's refresh.
+	watchFor = 5 * time.Minute
+	// keptFor is how long a process remembers the rows that it saved, in case the
+	// store goes back; lagFor, how long a row that is missing may be lag.
+	keptFor = 5 * time.Minute
+	lagFor  = 10 * time.Second
+	// staleLease is after how long a lease may be taken after half its life, by
+	// processes that do not live long enough to watch it for longer.
+	staleLease = 25 * time.Hour
+)
+
+// Keeper keeps the tokens of all users of one store, environment and client
+// id. Its methods are safe for concurrent use.
+type Keeper struct {
+	Config
+	policy  core.Policy
+	clock   *clock
+	entries *table
+	// sweepAt is the number of entries at which the idle ones are dropped.
+	sweepAt atomic.Int64
+	// toldRolledBack is when that was last told.
+	toldRolledBack atomic.Int64
+	// unsaved are the trips with a response that the store has refused so far;
+	// abandoned counts the calls of host code that hang.
+	unsaved   unsaved
+	abandoned atomic.Int64
+	// deafStore: the last look at a record timed out.
+	deafStore atomic.Bool
+	outage    outage
+	kept      keptRows
+	work      work
+	endpoint  endpoint
+	counts    counts
+	events    eventQueue
+}
+
+// New returns a Keeper.
+func New(c Config) *Keeper {
+	if c.StoreTimeout == 0 {
+		c.StoreTimeout = 10 * time.Second
+	}
+	if c.VerifyTimeout == 0 {
+		c.VerifyTimeout = time.Minute
+	}
+	_, finds := c.Store.(tokenstore.Finder)
+	k := &Keeper{Config: c, entries: newTable(), policy: core.Policy{
+		VerifyFirst: c.VerifyFirst, Finds: finds, TTL: leaseTTL, Patience: patience,
+		ReplayAfter: replayAfter, UnclearAfter: unclearAfter, LongestWait: longestWait, RetryUnclear: retryUnclear,
+		UnclearLimit: unclearLimit, WatchFor: watchFor, VisitFor: visitFor,
+	}}
+	k.clock = &clock{now: k.now}
+	k.sweepAt.Store(sweepFrom)
+	return k
+}
+
+// now is Config.Now.
+func (k *Keeper) now() time.Time { return k.Now() }
+
+// nonce returns a name that nobody has.
+func nonce() string { return rand.Text()[:16] }
+
+// Candidate is a session to verify.
 type Candidate struct {
 	User        string
 	AccessToken string
@@ -96,41 +179,12 @@ type Candidate struct {
 	PublicID string
 }
 
-// Keeper keeps the tokens of all users of one store, environment and client
-// id. Its methods are safe for concurrent use.
-type Keeper struct {
-	Config
-	owner string
-	// clock is nil without Ticks.
-	clock   *clock
-	entries *table
-	// sweepAt is the number of entries at which the idle ones are dropped.
-	sweepAt atomic.Int64
-	// toldRolledBack is when that was last told, in Unix nanoseconds.
-	toldRolledBack atomic.Int64
-	// unsaved counts the answers that the store has refused so far.
-	unsaved atomic.Int64
-	work    work
-	breaker breaker
-	counts  counts
-}
-
-// New returns a Keeper.
-func New(c Config) *Keeper {
-	k := &Keeper{Config: c, owner: rand.Text(), entries: newTable()}
-	if c.Ticks {
-		k.clock = &clock{now: c.Now}
-	}
-	k.sweepAt.Store(sweepFrom)
-	return k
-}
-
 // Token is an access token to use now.
 type Token struct {
 	Value     string
 	ExpiresAt time.Time
-	// Generation is the pair's number in its record.
-	Generation uint64
+	// Pair names the pair that it belongs to.
+	Pair core.PairID
 }
 
 // String implements fmt.Stringer: a Token prints nothing of itself.
@@ -144,250 +198,82 @@ type entry struct {
 	user string
 	live atomic.Pointer[live]
 	next atomic.Pointer[entry] // the table's
+	// seenAt is when the record was last seen to be of the session of the live
+	// token, by the clock that never goes backwards.
+	seenAt atomic.Int64
 
 	mu     sync.Mutex
-	flight *flight
-	// epoch grows when the link is changed by this process: a flight that
-	// began before must not publish what it read then.
+	flight *flight // a call's, or an early refresh
+	look   *flight // a check of what is not checked yet
+	visits int     // authorizations and single events under way
+	// epoch grows when the link is changed by this process: a flight that began
+	// before must not publish what it read then.
 	epoch int
-	// gone: the entry is no longer in the map, and nothing may begin on it.
+	// gone: the entry is no longer in the table, and nothing may begin on it.
 	gone bool
-	// replacedAt is when a token was last refreshed because the server rejected
-	// it, in Unix nanoseconds.
-	replacedAt int64
-	// seenAt is when the record was last seen to be of the approval that the live
-	// token came with, in Unix nanoseconds.
-	seenAt atomic.Int64
+	// memory is what the process remembers between flights; nil without anything.
+	memory *memory
 }
 
-// How old the sight of a record may be for a call, and how long a store may
-// take to show it before the call goes on without.
-const (
-	lookAgainAfter  = time.Second
-	lookAgainWithin = 2 * time.Second
-)
-
-// replaceEvery is how often a rejected token is worth a refresh: a server that
-// rejects every token would get one with each call.
-const replaceEvery = time.Minute
-
-// live is a published token. It is never changed, only replaced.
-type live struct {
-	Token
-	// serveUntil is when the hard margin begins; refreshAt, when a refresh in
-	// the background should.
-	serveUntil time.Time
-	refreshAt  time.Time
-	// The same by the clock in ticks.
-	serveTick, refreshTick int64
-	// linkedAt is when the patient approved, in Unix microseconds: generations
-	// of one approval only grow.
-	linkedAt int64
-}
-
-// when says whether a token is over, or due to be refreshed.
-func (k *Keeper) when(l *live) (over, due bool) {
-	if k.clock != nil {
-		now := k.clock.read()
-		return now >= l.serveTick, now >= l.refreshTick
-	}
-	now := k.Now()
-	return !now.Before(l.serveUntil), !now.Before(l.refreshAt)
-}
-
-// flight is one refresh, or one look into the store, that callers wait for.
-type flight struct {
-	done chan struct{}
-	// early: the token at hand still serves, so a failure is nobody's problem
-	// yet.
-	early bool
-	// rejected must not be the flight's result.
-	rejected string
-	epoch    int
-	token    Token
-	err      error
-	// told: done is closed.
-	told bool
-	// saving: the callers were told that the store does not take the answer, and
-	// the flight goes on until it does.
-	saving bool
-	// late: the token that the flight brought was over when it was saved.
-	late bool
-}
-
-// tell ends the wait of the flight's callers. The flight itself may go on.
-func (f *flight) tell(t Token, err error) {
-	if !f.told {
-		f.token, f.err, f.told = t, err, true
-		close(f.done)
-	}
-}
-
-// Token returns an access token with more than the hard margin left. Callers
-// that find none share one flight; a caller whose ctx ends stops waiting, and
-// the flight goes on.
-func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
-	if t := k.Hot(user); t != nil {
-		return *t, nil
-	}
-	return k.wait(ctx, user, "")
-}
-
-// Present is Token for a caller who is about to show what the token opens. If
-// another process has unlinked the user since, or linked another patient, the
-// token in memory still works at the server, and would show the wrong record:
-// so a record that was not seen for a second is looked at first. A store that
-// does not answer has taken no other approval either, and holds nobody up.
-func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
-	if e := k.entries.find(user); e != nil {
-		if l := e.live.Load(); l != nil && k.Now().UnixNano()-e.seenAt.Load() >= int64(lookAgainAfter) {
-			k.lookAgain(ctx, e, l)
+// Close forgets all tokens, stops new refreshes and waits for those under way,
+// so that what they get is saved; or until ctx ends. SaveFailed then tells of
+// what is lost with the process. The events so far are delivered before it returns,
+// unless the host takes more than a second.
+func (k *Keeper) Close(ctx context.Context) error {
+	k.work.shut()
+	k.clock.stop()
+	k.entries.clear() // a flight publishes on the entry it has, where nobody looks
+	err := k.work.close(ctx)
+	if err != nil {
+		for _, user := range k.unsaved.users() {
+			k.emit(Event{Kind: SaveFailed, User: user, Err: err})
 		}
 	}
-	return k.Token(ctx, user)
+	k.events.drain(deafAfter)
+	return err
 }
 
-// lookAgain drops a token in memory whose link was replaced or has ended. A
-// record that is older than the token is left to the next flight, which knows
-// what that means.
-func (k *Keeper) lookAgain(caller context.Context, e *entry, l *live) {
-	ctx, cancel := context.WithTimeout(caller, lookAgainWithin)
-	defer cancel()
-	now := k.Now()
-	r, err := k.Store.Load(ctx, e.user)
-	same := (r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain) && r.LinkedAt.UnixMicro() == l.linkedAt
-	if err == nil && r.Generation >= l.Generation && !same {
-		k.forget(e.user)
-		return
-	}
-	if err != nil && caller.Err() != nil {
-		return // the caller left, which says nothing of the store
-	}
-	e.seenAt.Store(now.UnixNano())
+// Health is what a keeper knows of its own state.
+type Health struct {
+	// Busy counts the authorizations and refreshes under way.
+	Busy int
+	// Unsaved counts the responses that the store has not acknowledged so far, and
+	// that may be in this process's memory only.
+	Unsaved int
+	// Abandoned counts the calls of host code that did not return in time and
+	// still run.
+	Abandoned int
+	// HeldBack says why refreshes are kept away from the token endpoint; nil if
+	// they are not.
+	HeldBack *WaitError
 }
 
-// Hot returns the token in memory, if it can be used, or nil: one look into a
-// map, one atomic load, one comparison. What it points to is never changed.
-func (k *Keeper) Hot(user string) *Token {
-	e := k.entries.find(user)
-	if e == nil {
-		return nil
-	}
-	l := e.live.Load()
-	if l == nil {
-		return nil
-	}
-	over, due := k.when(l)
-	if over {
-		return nil
-	}
-	if due {
-		k.refreshEarly(e)
-	}
-	return &l.Token
-}
-
-// Replace returns another token than the one that the server just rejected. If
-// a newer one is there already, that is it, and no refresh happens. A server
-// that rejects the other one too gets no third: ErrReplaced, for a minute.
-func (k *Keeper) Replace(ctx context.Context, user, rejected string) (Token, error) {
-	return k.wait(ctx, user, rejected)
-}
-
-// wait joins the user's flight, or starts one.
-func (k *Keeper) wait(ctx context.Context, user, rejected string) (Token, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return Token{}, err
-		}
-		e := k.entry(user)
-		e.mu.Lock()
-		if e.gone {
-			e.mu.Unlock()
-			continue
-		}
-		// A flight may have landed since the caller looked.
-		if l := e.live.Load(); l != nil && l.Value != rejected && k.Now().Before(l.serveUntil) {
-			e.mu.Unlock()
-			return l.Token, nil
-		}
-		f := e.flight
-		if f == nil && rejected != "" {
-			now := k.Now().UnixNano()
-			if now-e.replacedAt < int64(replaceEvery) {
-				e.mu.Unlock()
-				return Token{}, ErrReplaced
-			}
-			e.replacedAt = now
-		}
-		if f == nil {
-			if f = k.launch(ctx, e, rejected, false); f == nil {
-				e.mu.Unlock()
-				return Token{}, ErrClosed
-			}
-		}
-		e.mu.Unlock()
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return Token{}, ctx.Err()
-		}
-		if f.err == nil && f.token.Value == rejected || f.early && f.err != nil && !f.saving {
-			continue // the flight was about something else: start our own
-		}
-		if f.err != nil {
-			return Token{}, f.err
-		}
-		return f.token, nil
+// Health returns what the keeper knows of its own state.
+func (k *Keeper) Health() Health {
+	return Health{
+		Busy: k.work.count(), Unsaved: len(k.unsaved.users()), Abandoned: k.hanging(), HeldBack: k.endpoint.heldBack(k.now()),
 	}
 }
 
-// refreshEarly starts a flight in the background, unless one is under way.
-func (k *Keeper) refreshEarly(e *entry) {
-	if !e.mu.TryLock() {
-		return // somebody is about to do the same
+// hanging returns how many calls of host code still run that nobody waits for.
+func (k *Keeper) hanging() int {
+	n := int(k.abandoned.Load())
+	if k.Hanging != nil {
+		n += k.Hanging()
 	}
-	defer e.mu.Unlock()
-	if e.flight == nil && !e.gone {
-		k.launch(context.Background(), e, "", true)
-	}
+	return n
 }
 
-// launch starts a flight; e.mu is held. It returns nil when the keeper closes.
-func (k *Keeper) launch(caller context.Context, e *entry, rejected string, early bool) *flight {
-	if !k.work.begin() {
-		return nil
-	}
-	f := &flight{done: make(chan struct{}), early: early, rejected: rejected, epoch: e.epoch}
-	e.flight = f
-	// Not derived from any caller: the refresh belongs to the link.
-	ctx := context.Background()
-	if k.Follow != nil {
-		ctx = k.Follow(ctx, caller)
-	}
-	go func() {
-		defer k.work.end()
-		ctx, cancel := context.WithTimeout(ctx, k.FlightTimeout)
-		defer cancel()
-		token, err := k.fly(ctx, e, f)
-		if err != nil && early {
-			k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", err)
-			k.postpone(e)
-		}
-		_, lost := errors.AsType[*LostError](err)
-		e.mu.Lock()
-		e.flight = nil
-		if lost {
-			e.live.Store(nil) // what the record refuses, memory must not go on handing out
-		}
-		if e.live.Load() == nil {
-			k.drop(e) // no link, or no token: it costs no memory
-		}
-		e.mu.Unlock()
-		f.tell(token, err)
-	}()
-	return f
+// LinkName is a short name for a user in logs: enough to find the link again,
+// and not the host's own id, which may be an e-mail address.
+func LinkName(user string) string {
+	sum := sha256.Sum256([]byte(user))
+	return hex.EncodeToString(sum[:6])
 }
+
+// Known returns the number of users of whom the process holds something in
+// memory.
+func (k *Keeper) Known() int { return k.entries.size() }
 
 // sweepFrom is the number of entries from which on idle ones are looked for.
 const sweepFrom = 4096
@@ -410,153 +296,49 @@ func (k *Keeper) drop(e *entry) {
 	k.entries.remove(e)
 }
 
-// sweep drops the entries whose token is over and that nobody uses. It runs
-// when their number has doubled since the last time, so that each new user pays
-// for a look at two old ones.
-func (k *Keeper) sweep() {
-	k.sweepAt.Store(math.MaxInt64) // one at a time
-	for e := range k.entries.all() {
-		if l := e.live.Load(); l != nil && k.Now().Before(l.ExpiresAt) {
-			continue
-		}
-		if e.mu.TryLock() {
-			if e.flight == nil && !e.gone && e.live.Load() != nil {
-				k.drop(e)
-			}
-			e.mu.Unlock()
-		}
-	}
-	k.entries.fit()
-	k.sweepAt.Store(max(sweepFrom, 2*int64(k.entries.size())))
+// idle reports whether nothing is under way for an entry; e.mu is held.
+func (e *entry) idle() bool {
+	return e.flight == nil && e.look == nil && e.visits == 0 && !e.gone
 }
 
-// tellRolledBack tells that the store has gone back in time; once a minute,
-// because it is about the store and each link finds it out.
-func (k *Keeper) tellRolledBack(user string) {
-	now, last := k.Now().UnixNano(), k.toldRolledBack.Load()
-	if now-last >= int64(time.Minute) && k.toldRolledBack.CompareAndSwap(last, now) {
-		k.emit(Event{Kind: StoreRolledBack, User: user})
-	}
-}
-
-// postpone puts off the next early refresh, so that a failing one is not
-// repeated by every caller.
-func (k *Keeper) postpone(e *entry) {
-	l := e.live.Load()
-	if l == nil {
-		return
-	}
-	next := *l
-	next.refreshAt = k.Now().Add(max(l.serveUntil.Sub(k.Now())/4, time.Second))
-	k.setTicks(&next)
-	e.live.CompareAndSwap(l, &next)
-}
-
-// publish shows a saved token to callers, unless the link was changed since
-// the flight began.
-func (k *Keeper) publish(e *entry, f *flight, r row, p pair) Token {
-	life := p.expiresAt.Sub(p.askedAt)
-	l := &live{
-		Token:      Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Generation: r.Generation},
-		linkedAt:   r.LinkedAt.UnixMicro(),
-		serveUntil: k.serveUntil(p),
-		refreshAt:  p.expiresAt.Add(-time.Duration(float64(life) * (0.15 + 0.10*mathrand.Float64()))),
-	}
-	if l.refreshAt.After(l.serveUntil) || p.grant.RefreshToken == "" {
-		l.refreshAt = l.serveUntil // nothing to refresh with, or no time to be early in
-	}
-	k.setTicks(l)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if f.epoch == e.epoch {
-		e.seenAt.Store(k.Now().UnixNano())
-		e.live.Store(l)
-	}
-	return l.Token
-}
-
-func (k *Keeper) setTicks(l *live) {
-	if k.clock != nil {
-		l.serveTick, l.refreshTick = l.serveUntil.UnixNano(), l.refreshAt.UnixNano()
-	}
-}
-
-// serveUntil is when the hard margin begins. A token that lives for less than
-// a few margins gets a smaller one, or it could never be handed out.
-func (k *Keeper) serveUntil(p pair) time.Time {
-	return p.expiresAt.Add(-min(k.HardMargin, p.expiresAt.Sub(p.askedAt)/4))
-}
-
-// serves reports whether the pair's access token can be handed out.
-func (k *Keeper) serves(p pair, rejected string) bool {
-	if p.grant.AccessToken == "" || p.grant.AccessToken == rejected {
-		return false
-	}
-	return k.Now().Before(k.serveUntil(p))
-}
-
-// forget drops what the process knows of a user's token. A flight under way
-// goes on, and does not publish: there is never a second one beside it.
-func (k *Keeper) forget(user string) {
-	if e := k.entries.get(user); e != nil {
+// visit begins an authorization or a single event.
+func (k *Keeper) visit(ctx context.Context, user string, program core.Flight) *trip {
+	for {
+		e := k.entry(user)
 		e.mu.Lock()
-		e.epoch++
-		e.live.Store(nil)
-		if e.flight == nil && !e.gone {
-			k.drop(e)
+		if !e.gone {
+			e.visits++
+			t := k.newTrip(ctx, e, program, nil)
+			e.mu.Unlock()
+			return t
 		}
 		e.mu.Unlock()
 	}
 }
 
-// Forget drops the user's token from memory: the next one comes from the store.
-func (k *Keeper) Forget(user string) { k.forget(user) }
-
-// Close forgets all tokens, stops new refreshes and waits for those under way,
-// so that what they get is saved; or until ctx ends.
-func (k *Keeper) Close(ctx context.Context) error {
-	k.work.shut()
-	k.entries.clear() // a flight publishes on the entry it has, where nobody looks
-	return k.work.close(ctx)
+// left ends it.
+func (k *Keeper) left(e *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.visits--
+	k.settle(e)
 }
 
-// Health is what a keeper knows of its own state.
-type Health struct {
-	// Busy counts the approvals and refreshes under way.
-	Busy int
-	// Unsaved counts the refreshes whose answer the store has refused so far, and
-	// that is in this process's memory only.
-	Unsaved int
-	// HeldBack says why refreshes are kept away from the token endpoint; nil if
-	// they are not.
-	HeldBack *WaitError
-}
-
-// Health returns what the keeper knows of its own state.
-func (k *Keeper) Health() Health {
-	return Health{Busy: k.work.count(), Unsaved: int(k.unsaved.Load()), HeldBack: k.breaker.heldBack(k.Now())}
-}
-
-// Go runs f on a goroutine that Close waits for. It reports false, and does not
-// run f, when the keeper is closing.
-func (k *Keeper) Go(f func()) bool {
-	if !k.work.begin() {
-		return false
+// sweep drops the entries that nobody uses and nobody misses. It runs when their
+// number has doubled since the last time, so that each new user pays for a look
+// at two old ones.
+func (k *Keeper) sweep() {
+	k.sweepAt.Store(math.MaxInt64) // one at a time
+	now := k.clock.exact()
+	for e := range k.entries.all() {
+		if l := e.live.Load(); l != nil && now < l.ExpiresAt.UnixNano() || !e.mu.TryLock() {
+			continue
+		}
+		if e.idle() && e.memory.forgettable(now) {
+			k.drop(e)
+		}
+		e.mu.Unlock()
 	}
-	go func() {
-		defer k.work.end()
-		f()
-	}()
-	return true
+	k.entries.fit()
+	k.sweepAt.Store(max(sweepFrom, 2*int64(k.entries.size())))
 }
-
-// LinkName is a short name for a user in logs: enough to find the link again,
-// and not the host's own id, which may be an e-mail address.
-func LinkName(user string) string {
-	sum := sha256.Sum256([]byte(user))
-	return hex.EncodeToString(sum[:6])
-}
-
-// Known returns the number of users of whom the process holds something in
-// memory.
-func (k *Keeper) Known() int { return k.entries.size() }

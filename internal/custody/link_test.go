@@ -17,198 +17,250 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// S43: two callbacks of one approval: one of them gets to send the code.
-func TestReserveLetsOneThrough(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	var wg sync.WaitGroup
-	results := make(chan error, 20)
-	for range 20 {
-		k := keeper(t, store, i)
-		wg.Go(func() { results <- k.Reserve(t.Context(), user, "mark", time.Now().Add(time.Minute)) })
-	}
-	wg.Wait()
-	close(results)
-	let := 0
-	for err := range results {
-		switch {
-		case err == nil:
-			let++
-		case !errors.Is(err, custody.ErrUsed):
-			t.Errorf("Reserve: %v", err)
-		}
-	}
-	if let != 1 {
-		t.Errorf("%d callbacks of one approval got through", let)
+var errNoAnswer = errors.New("no answer")
+
+// wantUnchecked checks that an authorization waits beside a link that works.
+func wantUnchecked(t testing.TB, err error) {
+	t.Helper()
+	if _, ok := errors.AsType[*custody.UncheckedError](err); !ok {
+		t.Fatalf("Approve: %v, want that it could not be found out", err)
 	}
 }
 
-func TestReleasedReservationCanBeMadeAgain(t *testing.T) {
-	k := keeper(t, tokenstore.NewMemory(), newIssuer())
-	until := time.Now().Add(time.Minute)
-	for range 2 {
-		if err := k.Reserve(t.Context(), user, "mark", until); err != nil {
-			t.Fatal(err)
+// must ends the test at the first error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lose records that user's current session has ended.
+func lose(t testing.TB, k *custody.Keeper, cause custody.Cause) {
+	t.Helper()
+	must(t, k.Lose(t.Context(), user, token(t, k), cause))
+}
+
+// S43: twenty callbacks of one authorization: one of them gets to send the code,
+// and all of them get the link that it makes.
+func TestCallbackThatComesManyTimes(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var sent atomic.Int64
+		var wg sync.WaitGroup
+		for range 20 {
+			k := keeper(t, s, i)
+			a := approval(i, user, "mark")
+			exchange := a.Exchange
+			a.Exchange = func(ctx context.Context) tokenwire.Outcome {
+				sent.Add(1)
+				time.Sleep(10 * time.Second)
+				return exchange(ctx)
+			}
+			wg.Go(func() {
+				if r, err := k.Approve(t.Context(), a); err != nil || r.Pair != "mark/1" || r.PublicID != patient {
+					t.Errorf("Approve = pair %q of %q, %v", r.Pair, r.PublicID, err)
+				}
+			})
 		}
-		if err := k.Release(t.Context(), user, "mark"); err != nil {
-			t.Fatal(err)
+		wg.Wait()
+		if n := sent.Load(); n != 1 {
+			t.Errorf("%d callbacks of one authorization sent the code", n)
 		}
+	})
+}
+
+// S43: the code was not sent, or the application was refused: the same callback
+// may come again.
+func TestCodeThatWasNotSpentCanBeSentAgain(t *testing.T) {
+	for name, out := range map[string]tokenwire.Outcome{
+		"not sent": {Class: tokenwire.NotSent},
+		"refused":  {Class: tokenwire.AppWide, Status: 401, Code: "invalid_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				k := keeper(t, s, i)
+				a := approval(i, user, "mark")
+				a.Exchange = func(context.Context) tokenwire.Outcome { return out }
+				for range 2 {
+					var failed *custody.ExchangeError
+					if _, err := k.Approve(t.Context(), a); !errors.As(err, &failed) || !failed.Repeatable {
+						t.Fatalf("Approve: %v, want that it may come again", err)
+					}
+				}
+				must(t, approve(t, k, i, "mark"))
+				wantToken(t, k, "access-1")
+			})
+		})
 	}
 }
 
 // S45: unlinked while the code was being exchanged: no link comes of it.
 func TestUnlinkDuringApproval(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i)
-	if err := k.Reserve(t.Context(), user, "mark", time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Unlink(t.Context(), user); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Settle(t.Context(), user, time.Now(), i.grant(), custody.Terms{}); !errors.Is(err, custody.ErrNoLink) {
-		t.Errorf("Settle: %v, want no link", err)
-	}
-	if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
-		t.Errorf("Token: %v, want no link", err)
-	}
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		a := approval(i, user, "mark")
+		a.Exchange = func(context.Context) tokenwire.Outcome {
+			if err := k.Unlink(t.Context(), user); err != nil {
+				t.Error(err)
+			}
+			return i.grant()
+		}
+		if _, err := k.Approve(t.Context(), a); !errors.Is(err, custody.ErrNoLink) {
+			t.Errorf("Approve: %v, want no link", err)
+		}
+		wantNoLink(t, k)
+	})
 }
 
-// approve settles a new approval and returns its access token.
-func approve(t *testing.T, k *custody.Keeper, i *issuer, mark string, terms ...custody.Terms) string {
-	t.Helper()
-	return approveAs(t, k, i, user, mark, terms...)
-}
-
-func approveAs(t *testing.T, k *custody.Keeper, i *issuer, who, mark string, terms ...custody.Terms) string {
-	t.Helper()
-	if err := k.Reserve(t.Context(), who, mark, time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	out := i.grant()
-	if err := k.Settle(t.Context(), who, time.Now(), out, append(terms, custody.Terms{})[0]); err != nil {
-		t.Fatal(err)
-	}
-	return out.Grant.AccessToken
-}
-
-// whose is what Purview and the host say of each access token: the patient's
-// id, or an error.
-type whose map[string]any
-
-func (w whose) verify(_ context.Context, c custody.Candidate) (string, error) {
-	switch v := w[c.AccessToken].(type) {
-	case error:
-		return "", v
-	case string:
-		return v, nil
-	}
-	return patient, nil
-}
-
-func (w whose) config(c *custody.Config) { c.Verify = w.verify }
-
-// S44: a link belongs to one patient; another's approval changes nothing.
+// S44: a link belongs to one patient; another's authorization changes nothing.
 func TestApprovalOfAnotherPatientIsRefused(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i, whose{"access-2": "patient-2"}.config)
-	first := link(t, k, i)
-	wantToken(t, k, first)
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		w := whose{"access-2": "patient-2"}
+		k := keeper(t, s, i, func(c *custody.Config) {
+			c.Verify = func(ctx context.Context, c custody.Candidate) (string, error) {
+				time.Sleep(5 * time.Second)
+				return w.verify(ctx, c)
+			}
+		})
+		first := link(t, k, i)
+		wantToken(t, k, first)
 
-	other := approve(t, k, i, "second")
-	wantToken(t, k, first) // until it is certain whose the new pair is
-	if err := k.Admit(t.Context(), user, other); !errors.Is(err, custody.ErrOtherPatient) {
-		t.Fatalf("Admit: %v, want ErrOtherPatient", err)
-	}
-	wantToken(t, k, first)
-	if r := record(t, store); r.PublicID != patient || r.Generation != 1 || r.State != tokenstore.StateLinked {
-		t.Errorf("the link became %q, generation %d, %s", r.PublicID, r.Generation, r.State)
-	}
-	// And the pair of the other patient is gone from the record.
-	if err := k.Lose(t.Context(), user, first, custody.SessionExpired); err != nil {
-		t.Fatal(err)
-	}
-	wantLost(t, k, custody.SessionExpired)
+		asked := make(chan error, 1)
+		go func() { asked <- approve(t, k, i, "second") }()
+		time.Sleep(time.Second)
+		wantToken(t, k, first) // until it is certain whose the new pair is
+		if err := <-asked; !errors.Is(err, custody.ErrOtherPatient) {
+			t.Fatalf("Approve: %v, want ErrOtherPatient", err)
+		}
+		wantToken(t, k, first)
+		if r := record(t, s); r.PublicID != patient || r.Generation != 1 || r.State != tokenstore.StateLinked || r.Candidate != "" {
+			t.Errorf("the link became %q, generation %d, %s, beside %q", r.PublicID, r.Generation, r.State, r.Candidate)
+		}
+		// And the pair of the other patient is gone from the record.
+		lose(t, k, sessionExpired)
+		wantLost(t, k, sessionExpired)
+	})
 }
 
 func TestNewApprovalOfTheSamePatientReplacesThePair(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i)
-	wantToken(t, k, link(t, k, i))
-	second := approve(t, k, i, "second")
-	if err := k.Admit(t.Context(), user, second); err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, k, second)
-	if r := record(t, store); r.PublicID != patient || r.Generation != 2 {
-		t.Errorf("public id %q, generation %d", r.PublicID, r.Generation)
-	}
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		wantToken(t, k, link(t, k, i))
+		must(t, approve(t, k, i, "second"))
+		wantToken(t, k, "access-2")
+		if r := record(t, s); r.PublicID != patient || r.Generation != 2 {
+			t.Errorf("public id %q, generation %d", r.PublicID, r.Generation)
+		}
+	})
 }
 
-// It could not be found out whose the new approval is. The old link works on,
-// and the new pair steps in when the old one dies: not before it is checked.
-func TestUncheckedApprovalWaitsInReserve(t *testing.T) {
-	noAnswer := errors.New("no answer")
+// It could not be found out whose the new authorization is. The old link works on,
+// and the new pair steps in when the old one dies: not before it is checked. What
+// the check refuses is dropped, and the link is lost for its own cause.
+func TestUncheckedApprovalWaits(t *testing.T) {
 	for name, tc := range map[string]struct {
 		whose any
 		want  func(*testing.T, *custody.Keeper)
 	}{
 		"same patient":    {patient, func(t *testing.T, k *custody.Keeper) { wantToken(t, k, "access-2") }},
-		"another patient": {"patient-2", func(t *testing.T, k *custody.Keeper) { wantLost(t, k, custody.WrongPatient) }},
-		"refused":         {&custody.RefusedError{}, func(t *testing.T, k *custody.Keeper) { wantLost(t, k, custody.WrongPatient) }},
-		"not to be found out": {noAnswer, func(t *testing.T, k *custody.Keeper) {
+		"another patient": {"patient-2", func(t *testing.T, k *custody.Keeper) { wantLost(t, k, sessionInvalid) }},
+		"refused":         {&custody.RefusedError{}, func(t *testing.T, k *custody.Keeper) { wantLost(t, k, sessionInvalid) }},
+		"not to be found out": {errNoAnswer, func(t *testing.T, k *custody.Keeper) {
 			wantWait(t, k, custody.WaitVerify)
 			wantWait(t, k, custody.WaitVerify)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, i, w := tokenstore.NewMemory(), newIssuer(), whose{"access-2": noAnswer}
-			k := keeper(t, store, i, w.config)
-			first := link(t, k, i)
-			second := approve(t, k, i, "second")
-			wantUnchecked(t, k, user, second)
-			wantToken(t, k, first)
-			w["access-2"] = tc.whose
-			if err := k.Lose(t.Context(), user, first, custody.SessionInvalid); err != nil {
-				t.Fatal(err)
-			}
-			tc.want(t, k)
-			wantPosts(t, i, 0)
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				w := whose{"access-2": errNoAnswer}
+				k := keeper(t, s, i, w.config)
+				first := link(t, k, i)
+				wantUnchecked(t, approve(t, k, i, "second"))
+				wantToken(t, k, first)
+				lose(t, k, sessionInvalid)
+				wantWait(t, k, custody.WaitVerify)
+				w.set("access-2", tc.whose)
+				time.Sleep(10 * time.Second) // the checks are not repeated by every caller
+				tc.want(t, k)
+				wantPosts(t, i, 0)
+			})
 		})
 	}
 }
 
-func wantUnchecked(t *testing.T, k *custody.Keeper, who, token string) {
-	t.Helper()
-	var unchecked *custody.UncheckedError
-	if err := k.Admit(t.Context(), who, token); !errors.As(err, &unchecked) {
-		t.Fatalf("Admit: %v, want that it could not be found out", err)
+// S44: the new authorization is asked about again while the old link works on, by
+// calls that do not wait for it.
+func TestUncheckedApprovalIsCheckedInTheBackground(t *testing.T) {
+	for name, tc := range map[string]struct {
+		whose any
+		terms custody.Terms
+		want  string // the token then
+		of    string // the patient
+	}{
+		"same patient":            {patient, custody.Terms{}, "access-2", patient},
+		"another patient":         {"patient-2", custody.Terms{}, "access-1", patient},
+		"another one, as allowed": {"patient-2", custody.Terms{Switch: true}, "access-2", "patient-2"},
+		"refused":                 {&custody.RefusedError{}, custody.Terms{Switch: true}, "access-1", patient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				w := whose{"access-2": errNoAnswer}
+				k := keeper(t, s, i, func(c *custody.Config) {
+					c.Verify = func(ctx context.Context, c custody.Candidate) (string, error) {
+						time.Sleep(3 * time.Second)
+						return w.verify(ctx, c)
+					}
+				})
+				link(t, k, i)
+				wantUnchecked(t, approve(t, k, i, "second", tc.terms))
+				w.set("access-2", tc.whose)
+				for range 30 {
+					began := time.Now()
+					if _, err := k.Present(t.Context(), user); err != nil || time.Since(began) != 0 {
+						t.Fatalf("Present: %v after %v", err, time.Since(began))
+					}
+					time.Sleep(time.Second)
+				}
+				wantToken(t, k, tc.want)
+				if r := record(t, s); r.PublicID != tc.of || r.Candidate != "" {
+					t.Errorf("the link is %q's, beside %q", r.PublicID, r.Candidate)
+				}
+				wantPosts(t, i, 0)
+			})
+		})
 	}
 }
 
 // The same for a link that has ended: the new pair is all there is, and is
 // still checked first.
 func TestUncheckedApprovalOfAnEndedLink(t *testing.T) {
-	store, i, w := tokenstore.NewMemory(), newIssuer(), whose{"access-2": errors.New("no answer"), "access-3": errors.New("no answer")}
-	k := keeper(t, store, i, w.config)
-	first := link(t, k, i)
-	if err := k.Lose(t.Context(), user, first, custody.SessionExpired); err != nil {
-		t.Fatal(err)
-	}
-	wantUnchecked(t, k, user, approve(t, k, i, "second"))
-	w["access-2"] = "patient-2"
-	wantLost(t, k, custody.WrongPatient)
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		w := whose{"access-2": errNoAnswer, "access-3": errNoAnswer}
+		k := keeper(t, s, i, w.config)
+		link(t, k, i)
+		lose(t, k, sessionExpired)
+		must(t, approve(t, k, i, "second")) // it waits, and there is nothing beside it
+		wantWait(t, k, custody.WaitVerify)
+		w.set("access-2", "patient-2")
+		time.Sleep(time.Second)
+		wantLost(t, k, sessionExpired)
 
-	third := approve(t, k, i, "third")
-	wantUnchecked(t, k, user, third)
-	w["access-3"] = patient
-	wantToken(t, k, third)
+		must(t, approve(t, k, i, "third"))
+		wantWait(t, k, custody.WaitVerify)
+		w.set("access-3", patient)
+		time.Sleep(time.Second)
+		wantToken(t, k, "access-3")
+	})
 }
 
-// An approval that could not be checked, and whose access token ends before it
-// is used: what a refresh brings is checked as the first token would have been.
+// An authorization that could not be checked, and whose access token expires
+// before it is used: what a refresh brings is checked as the first token would
+// have been.
 func TestUncheckedApprovalIsCheckedAfterARefreshToo(t *testing.T) {
 	for name, tc := range map[string]struct {
 		whose string
@@ -216,18 +268,17 @@ func TestUncheckedApprovalIsCheckedAfterARefreshToo(t *testing.T) {
 		want  func(*testing.T, *custody.Keeper)
 	}{
 		"same patient":            {patient, custody.Terms{}, func(t *testing.T, k *custody.Keeper) { wantToken(t, k, "access-3") }},
-		"another patient":         {"patient-2", custody.Terms{}, func(t *testing.T, k *custody.Keeper) { wantLost(t, k, custody.WrongPatient) }},
+		"another patient":         {"patient-2", custody.Terms{}, func(t *testing.T, k *custody.Keeper) { wantLost(t, k, sessionExpired) }},
 		"another one, as allowed": {"patient-2", custody.Terms{Switch: true}, func(t *testing.T, k *custody.Keeper) { wantToken(t, k, "access-3") }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store, i, w := tokenstore.NewMemory(), newIssuer(), whose{"access-2": errors.New("no answer")}
-				k := keeper(t, store, i, w.config)
-				if err := k.Lose(t.Context(), user, link(t, k, i), custody.SessionExpired); err != nil {
-					t.Fatal(err)
-				}
-				wantUnchecked(t, k, user, approve(t, k, i, "second", tc.terms))
-				w["access-3"] = tc.whose
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				w := whose{"access-2": errNoAnswer}
+				k := keeper(t, s, i, w.config)
+				link(t, k, i)
+				lose(t, k, sessionExpired)
+				must(t, approve(t, k, i, "second", tc.terms))
+				w.set("access-3", tc.whose)
 				time.Sleep(life)
 				tc.want(t, k)
 				wantPosts(t, i, 1)
@@ -236,206 +287,206 @@ func TestUncheckedApprovalIsCheckedAfterARefreshToo(t *testing.T) {
 	}
 }
 
-// VerifyFirst: nobody gets a token before Verify has let the approval pass.
+// VerifyFirst: nobody gets a token before Verify has let the authorization pass.
 func TestFirstApprovalIsVerified(t *testing.T) {
 	refused := &custody.RefusedError{Err: errors.New("not the person we know")}
 	first := func(c *custody.Config) { c.VerifyFirst = true }
-	t.Run("passes", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i, first)
+	run := func(name string, w whose, f func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory)) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				f(t, keeper(t, s, i, first, w.config), i, s)
+			})
+		})
+	}
+	run("passes", whose{}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
 		wantToken(t, k, link(t, k, i))
-		if !custody.Verified(record(t, store)) {
+		if !custody.Verified(record(t, s)) {
 			t.Error("the record does not say that it was verified")
 		}
 	})
-	t.Run("refused", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i, first, whose{"access-1": refused}.config)
-		if err := k.Admit(t.Context(), user, approve(t, k, i, "first")); !errors.Is(err, error(refused)) {
-			t.Fatalf("Admit: %v", err)
+	run("refused", whose{"access-1": refused}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
+		if err := approve(t, k, i, "first"); !errors.Is(err, error(refused)) {
+			t.Fatalf("Approve: %v", err)
 		}
-		if r := record(t, store); custody.IsLink(r) || len(r.Sealed) != 0 || r.PublicID != "" {
+		if r := record(t, s); custody.IsLink(r) || len(r.Sealed) != 0 || r.PublicID != "" {
 			t.Errorf("left: %s with %d sealed bytes, public id %q", r.State, len(r.Sealed), r.PublicID)
 		}
+		wantNoLink(t, k)
 	})
-	t.Run("refused beside a link that works", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i, first, whose{"access-2": refused}.config)
+	run("refused beside a link that works", whose{"access-2": refused}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
 		works := link(t, k, i)
-		if err := k.Admit(t.Context(), user, approve(t, k, i, "second")); !errors.Is(err, error(refused)) {
-			t.Fatalf("Admit: %v", err)
+		if err := approve(t, k, i, "second"); !errors.Is(err, error(refused)) {
+			t.Fatalf("Approve: %v", err)
 		}
 		wantToken(t, k, works)
 	})
-	t.Run("asked again until there is an answer", func(t *testing.T) {
-		store, i, w := tokenstore.NewMemory(), newIssuer(), whose{"access-1": errors.New("no answer")}
-		k := keeper(t, store, i, first, w.config)
-		token := approve(t, k, i, "first")
-		wantUnchecked(t, k, user, token)
+	w := whose{"access-1": errNoAnswer}
+	run("asked again until there is an answer", w, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
+		must(t, approve(t, k, i, "first"))
 		wantWait(t, k, custody.WaitVerify)
-		if r := record(t, store); custody.Verified(r) || r.PublicID != "" {
+		if r := record(t, s); custody.Verified(r) || r.PublicID != "" {
 			t.Errorf("verified %t, public id %q", custody.Verified(r), r.PublicID)
 		}
-		w["access-1"] = patient
-		wantToken(t, k, token)
+		w.set("access-1", patient)
+		time.Sleep(time.Second)
+		wantToken(t, k, "access-1")
 	})
-	t.Run("refused later", func(t *testing.T) {
-		store, i, w := tokenstore.NewMemory(), newIssuer(), whose{"access-1": errors.New("no answer")}
-		k := keeper(t, store, i, first, w.config)
-		wantUnchecked(t, k, user, approve(t, k, i, "first"))
-		w["access-1"] = refused
-		if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
-			t.Errorf("Token: %v, want no link", err)
-		}
+	v := whose{"access-1": errNoAnswer}
+	run("refused later", v, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
+		must(t, approve(t, k, i, "first"))
+		v.set("access-1", refused)
+		time.Sleep(time.Second)
+		wantNoLink(t, k)
 	})
 }
 
 // S44: a host may let a link move to another patient, and says so for each
-// approval.
+// authorization.
 func TestSwitchOfPatients(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i, whose{"access-2": "patient-2", "access-3": patient}.config)
-	wantToken(t, k, link(t, k, i))
-	second := approve(t, k, i, "second", custody.Terms{Switch: true})
-	if err := k.Admit(t.Context(), user, second); err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, k, second)
-	if r := record(t, store); r.PublicID != "patient-2" {
-		t.Errorf("the link is %q's", r.PublicID)
-	}
-	// What was allowed once is not allowed again.
-	if err := k.Admit(t.Context(), user, approve(t, k, i, "third")); !errors.Is(err, custody.ErrOtherPatient) {
-		t.Errorf("Admit: %v, want ErrOtherPatient", err)
-	}
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i, whose{"access-2": "patient-2", "access-3": patient}.config)
+		wantToken(t, k, link(t, k, i))
+		must(t, approve(t, k, i, "second", custody.Terms{Switch: true}))
+		wantToken(t, k, "access-2")
+		if r := record(t, s); r.PublicID != "patient-2" {
+			t.Errorf("the link is %q's", r.PublicID)
+		}
+		// What was allowed once is not allowed again.
+		if err := approve(t, k, i, "third"); !errors.Is(err, custody.ErrOtherPatient) {
+			t.Errorf("Approve: %v, want ErrOtherPatient", err)
+		}
+	})
 }
 
 // S46: one patient's record, linked by two users.
 func TestSharedRecord(t *testing.T) {
 	const second = "user-2"
 	var shared *custody.SharedError
-	load := func(t *testing.T, s tokenstore.Store, who string) tokenstore.Record {
-		t.Helper()
-		r, err := s.Load(t.Context(), who)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+	run := func(name string, w whose, f func(t *testing.T, k *custody.Keeper, i *issuer, s *blind)) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				b := &blind{Memory: s}
+				f(t, keeper(t, b, i, w.config), i, b)
+			})
+		})
 	}
-	t.Run("is refused", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i)
+	also := func(t *testing.T, k *custody.Keeper, i *issuer, terms ...custody.Terms) error {
+		t.Helper()
+		_, err := approveAs(t, k, i, second, "m", terms...)
+		return err
+	}
+	run("is refused", nil, func(t *testing.T, k *custody.Keeper, i *issuer, s *blind) {
 		first := link(t, k, i)
-		if err := k.Admit(t.Context(), second, approveAs(t, k, i, second, "m")); !errors.As(err, &shared) || !cmp.Equal(shared.Users, []string{user}) {
-			t.Fatalf("Admit: %v", err)
+		if err := also(t, k, i); !errors.As(err, &shared) || !cmp.Equal(shared.Users, []string{user}) {
+			t.Fatalf("Approve: %v", err)
 		}
 		wantToken(t, k, first)
-		if r := load(t, store, second); custody.IsLink(r) || r.PublicID != "" || len(r.Sealed) != 0 {
-			t.Errorf("left: %s, public id %q", r.State, r.PublicID)
+		if r := recordOf(t, s, second); custody.IsLink(r) || r.PublicID+r.Claim != "" || len(r.Sealed) != 0 {
+			t.Errorf("left: %s, public id %q, claim %q", r.State, r.PublicID, r.Claim)
 		}
 	})
-	t.Run("is allowed", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i)
+	run("is allowed", nil, func(t *testing.T, k *custody.Keeper, i *issuer, _ *blind) {
 		link(t, k, i)
-		if err := k.Admit(t.Context(), second, approveAs(t, k, i, second, "m", custody.Terms{Share: true})); err != nil {
-			t.Fatal(err)
-		}
+		must(t, also(t, k, i, custody.Terms{Share: true}))
 		// And may be approved again like any other link.
-		if err := k.Admit(t.Context(), user, approve(t, k, i, "again")); err != nil {
+		if err := approve(t, k, i, "again"); err != nil {
 			t.Errorf("renewing the first link: %v", err)
 		}
 	})
-	t.Run("is free again after an unlink", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i)
+	run("is free again after an unlink", nil, func(t *testing.T, k *custody.Keeper, i *issuer, _ *blind) {
 		link(t, k, i)
-		if err := k.Unlink(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Admit(t.Context(), second, approveAs(t, k, i, second, "m")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, k.Unlink(t.Context(), user))
+		must(t, also(t, k, i))
 	})
-	t.Run("by a switch is refused, and the link works on", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i, whose{"access-1": "patient-2"}.config)
+	run("by a switch is refused, and the link works on", whose{"access-1": "patient-2"}, func(t *testing.T, k *custody.Keeper, i *issuer, _ *blind) {
 		first := link(t, k, i)
-		if err := k.Admit(t.Context(), second, approveAs(t, k, i, second, "m")); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Admit(t.Context(), user, approve(t, k, i, "m", custody.Terms{Switch: true})); !errors.As(err, &shared) {
-			t.Fatalf("Admit: %v", err)
+		must(t, also(t, k, i))
+		if err := approve(t, k, i, "m", custody.Terms{Switch: true}); !errors.As(err, &shared) {
+			t.Fatalf("Approve: %v", err)
 		}
 		wantToken(t, k, first)
 	})
-	t.Run("found out late ends the link and deletes nothing", func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i, whose{"access-2": errors.New("no answer")}.config)
+	w := whose{"access-2": errNoAnswer}
+	run("found out late ends the link and deletes nothing", w, func(t *testing.T, k *custody.Keeper, i *issuer, s *blind) {
 		link(t, k, i)
-		wantUnchecked(t, k, second, approveAs(t, k, i, second, "m"))
-		r := load(t, store, second)
-		if err := k.Fix(t.Context(), second, r.LinkedAt, patient); !errors.As(err, &shared) {
-			t.Fatalf("Fix: %v", err)
+		must(t, also(t, k, i))
+		w.set("access-2", patient)
+		var lost *custody.LostError
+		if err := k.Check(t.Context(), second); !errors.As(err, &lost) || lost.Cause != custody.SharedRecord {
+			t.Fatalf("Check: %v", err)
 		}
-		r = load(t, store, second)
-		if r.State != tokenstore.StateRelinkRequired || r.Cause != string(custody.WrongPatient) || len(r.Sealed) == 0 || r.PublicID != "" {
+		r := recordOf(t, s, second)
+		if r.State != tokenstore.StateRelinkRequired || r.Cause != string(custody.SharedRecord) || len(r.Sealed) == 0 || r.PublicID != "" {
 			t.Errorf("%s (%s), %d sealed bytes, public id %q", r.State, r.Cause, len(r.Sealed), r.PublicID)
 		}
 	})
-	t.Run("when the store cannot tell, the approval waits", func(t *testing.T) {
-		store, i := &blind{Memory: tokenstore.NewMemory(), fail: true}, newIssuer()
-		k := keeper(t, store, i)
-		token := approve(t, k, i, "m")
-		var failed *custody.StoreError
-		if err := k.Admit(t.Context(), user, token); !errors.As(err, &failed) {
-			t.Fatalf("Admit: %v", err)
+}
+
+// S46: when the store cannot tell who is linked to a patient, the authorization
+// waits until it can.
+func TestStoreThatCannotFind(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, m *tokenstore.Memory) {
+		s := &blind{Memory: m}
+		k := keeper(t, s, i)
+		s.fail.Store(true)
+		must(t, approve(t, k, i, "m"))
+		if r := record(t, s); r.State != tokenstore.StatePending || r.Claim != patient {
+			t.Errorf("%s, claim %q", r.State, r.Claim)
 		}
-		store.fail = false
-		if err := k.Admit(t.Context(), user, token); err != nil {
-			t.Fatal(err)
-		}
-		wantToken(t, k, token)
+		wantWait(t, k, custody.WaitVerify)
+		s.fail.Store(false)
+		wantToken(t, k, "access-1")
 	})
 }
 
 // blind is a store that cannot find out who is linked to a patient, for a while.
 type blind struct {
 	*tokenstore.Memory
-	fail bool
+	fail atomic.Bool
 }
 
 func (b *blind) FindPublicID(ctx context.Context, publicID string, limit int) ([]tokenstore.Record, error) {
-	if b.fail {
+	if b.fail.Load() {
 		return nil, errors.New("no index")
 	}
 	return b.Memory.FindPublicID(ctx, publicID, limit)
 }
 
 // Many users approve with one patient's account at the same time: never two of
-// them are linked.
+// them are linked. Those who wait because of the others find out with the next
+// calls who it is.
 func TestSharedRecordAtTheSameTime(t *testing.T) {
 	for range 50 {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		tokens := map[string]string{}
-		for _, who := range []string{"a", "b", "c"} {
-			tokens[who] = approveAs(t, keeper(t, store, i), i, who, "m")
-		}
-		var wg sync.WaitGroup
-		for who, token := range tokens {
-			k := keeper(t, store, i)
-			wg.Go(func() { _ = k.Admit(t.Context(), who, token) })
-		}
-		wg.Wait()
-		linked := 0
-		for who := range tokens {
-			if r, err := store.Load(t.Context(), who); err != nil || custody.Verified(r) {
-				linked++
+		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+			who := []string{"a", "b", "c"}
+			linked := func() (n int) {
+				for _, u := range who {
+					if custody.Verified(recordOf(t, s, u)) {
+						n++
+					}
+				}
+				return n
 			}
-		}
-		if linked > 1 {
-			t.Fatalf("%d users are linked to one patient", linked)
-		}
+			keepers := map[string]*custody.Keeper{}
+			var wg sync.WaitGroup
+			for _, u := range who {
+				k := keeper(t, s, i)
+				keepers[u] = k
+				wg.Go(func() { _, _ = approveAs(t, k, i, u, "m") })
+			}
+			wg.Wait()
+			if n := linked(); n > 1 {
+				t.Fatalf("%d users are linked to one patient", n)
+			}
+			for range 3 {
+				for _, u := range who {
+					_ = keepers[u].Check(t.Context(), u)
+				}
+			}
+			if n := linked(); n != 1 {
+				t.Fatalf("after everybody has called, %d users are linked to the patient", n)
+			}
+		})
 	}
 }
 
@@ -468,13 +519,20 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 		time.Sleep(time.Second)
 		present(first, 1)
 		store.fail.Store(false)
+		present(first, 1)
 
-		// A caller who has left before the look spares nobody else the look.
+		// A caller who has left before the look spares nobody else the look: it goes
+		// on without the caller.
 		time.Sleep(time.Second)
 		left, leave := context.WithCancel(t.Context())
 		leave()
+		before := store.loads.Load()
 		_, _ = k.Present(left, user)
-		present(first, 1)
+		synctest.Wait()
+		if n := store.loads.Load() - before; n != 1 {
+			t.Errorf("%d looks into the store, want one", n)
+		}
+		present(first, 0)
 
 		// The store goes back to before a refresh: what is in memory goes on.
 		old := record(t, store)
@@ -488,14 +546,7 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 		present("access-2", 1)
 
 		// Another process unlinks: nobody gets the token any more.
-		if err := keeper(t, store, i).Unlink(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		now := record(t, store)
-		now.Generation = 9 // as after an unlink that has seen the newer pair
-		if _, err := store.Save(t.Context(), now); err != nil {
-			t.Fatal(err)
-		}
+		must(t, keeper(t, store, i).Unlink(t.Context(), user))
 		time.Sleep(time.Second)
 		if _, err := k.Present(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
 			t.Errorf("Present: %v, want no link", err)
@@ -522,14 +573,11 @@ func (c *counting) Load(ctx context.Context, user string) (tokenstore.Record, er
 // The link's past, as operators see it: bounded, counted, and kept through a
 // relink and an unlink.
 func TestPast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i)
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
 		past := func() []custody.Happened {
 			past, err := k.Past(t.Context(), user)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return past
 		}
 		last := func() custody.Happened { return past()[len(past())-1] }
@@ -537,30 +585,18 @@ func TestPast(t *testing.T) {
 		start := time.Now().UTC()
 		for range 3 {
 			time.Sleep(life)
-			if _, err := k.Token(t.Context(), user); err != nil {
-				t.Fatal(err)
-			}
+			token(t, k)
 		}
 		want := custody.Happened{Kind: custody.Refreshed, At: start.Add(life), Until: start.Add(3 * life), Count: 3}
 		if diff := cmp.Diff(want, last()); diff != "" {
 			t.Errorf("three refreshes (-want +got):\n%s", diff)
 		}
-		token, err := k.Token(t.Context(), user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Lose(t.Context(), user, token.Value, custody.SessionExpired); err != nil {
-			t.Fatal(err)
-		}
-		if last().Cause != custody.SessionExpired {
+		lose(t, k, sessionExpired)
+		if last().Cause != sessionExpired {
 			t.Errorf("the end has no cause: %+v", last())
 		}
-		if err := k.Admit(t.Context(), user, approve(t, k, i, "again")); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Unlink(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
+		must(t, approve(t, k, i, "again"))
+		must(t, k.Unlink(t.Context(), user))
 		var kinds []custody.Kind
 		for _, h := range past() {
 			kinds = append(kinds, h.Kind)
@@ -573,66 +609,65 @@ func TestPast(t *testing.T) {
 		}
 
 		for n := range 50 {
-			if err := k.Reserve(t.Context(), user, fmt.Sprint(n), time.Now().Add(time.Minute)); err != nil {
+			a := approval(i, user, fmt.Sprint(n))
+			a.Unlinks = custody.Unlinks(record(t, s))
+			a.Exchange = func(context.Context) tokenwire.Outcome { return tokenwire.Outcome{Class: tokenwire.Ambiguous} }
+			var failed *custody.ExchangeError
+			if _, err := k.Approve(t.Context(), a); !errors.As(err, &failed) {
 				t.Fatal(err)
 			}
-			if err := k.Unlink(t.Context(), user); err != nil {
-				t.Fatal(err)
-			}
+			must(t, k.Unlink(t.Context(), user))
 			time.Sleep(time.Minute)
 		}
-		if n := len(record(t, store).Details); len(past()) != 40 || n > tokenstore.MaxDetails/2 {
+		if n := len(record(t, s).Details); len(past()) != 40 || n > tokenstore.MaxDetails/2 {
 			t.Errorf("%d entries in %d bytes", len(past()), n)
 		}
 	})
 }
 
 func TestLoseMindsOnlyTheCurrentToken(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i)
-	first := link(t, k, i)
-	second := approve(t, k, i, "second")
-	if err := k.Admit(t.Context(), user, second); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Lose(t.Context(), user, first, custody.SessionInvalid); err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, k, second)
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		link(t, k, i)
+		first := token(t, k)
+		must(t, approve(t, k, i, "second"))
+		must(t, k.Lose(t.Context(), user, first, sessionInvalid))
+		wantToken(t, k, "access-2")
+	})
 }
 
-// Hearing again whose link it is changes nothing: no write that others would
-// run into, and the token stays in memory.
-func TestFixOfTheKnownPatientWritesNothing(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i)
-	first := link(t, k, i)
-	wantToken(t, k, first)
-	before := record(t, store)
-	if err := k.Fix(t.Context(), user, before.LinkedAt, patient); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(before, record(t, store)); diff != "" {
-		t.Errorf("record (-before +after):\n%s", diff)
-	}
-	if got := k.Hot(user); got == nil || got.Value != first {
-		t.Error("the token is no longer in memory")
-	}
+// Checking a link of which all is known changes nothing: no write that others
+// would run into, and the token stays in memory.
+func TestCheckOfTheKnownPatientWritesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		first := link(t, k, i)
+		wantToken(t, k, first)
+		before := record(t, s)
+		must(t, k.Check(t.Context(), user))
+		if diff := cmp.Diff(before, record(t, s)); diff != "" {
+			t.Errorf("record (-before +after):\n%s", diff)
+		}
+		if got := k.Hot(user); got == nil || got.Value != first {
+			t.Error("the token is no longer in memory")
+		}
+	})
 }
 
 func TestRefusedApprovalLeavesNothing(t *testing.T) {
-	store, i := tokenstore.NewMemory(), newIssuer()
-	k := keeper(t, store, i, whose{"access-1": &custody.RefusedError{}}.config)
-	if err := k.Admit(t.Context(), user, approve(t, k, i, "first")); err == nil {
-		t.Fatal("admitted")
-	}
-	if r := record(t, store); custody.IsLink(r) || len(r.Sealed) != 0 {
-		t.Errorf("left: %s with %d sealed bytes", r.State, len(r.Sealed))
-	}
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i, whose{"access-1": &custody.RefusedError{}}.config)
+		if err := approve(t, k, i, "first"); err == nil {
+			t.Fatal("admitted")
+		}
+		if r := record(t, s); custody.IsLink(r) || len(r.Sealed) != 0 {
+			t.Errorf("left: %s with %d sealed bytes", r.State, len(r.Sealed))
+		}
+	})
 }
 
-// S55, S56: what does not open, or belongs elsewhere, is an error; the record
-// stays, and nothing is sent.
+// S55, S56: what does not open, belongs elsewhere, or is not what its columns say,
+// is an error; the record stays, and nothing is sent.
 func TestRecordsThatAreNotOurs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*custody.Config)
@@ -641,58 +676,93 @@ func TestRecordsThatAreNotOurs(t *testing.T) {
 	}{
 		"other environment": {change: func(c *custody.Config) { c.Environment = "production" }, is: custody.ErrForeign},
 		"other client id":   {change: func(c *custody.Config) { c.ClientID = "other" }, is: custody.ErrForeign},
-		"no key":            {change: func(c *custody.Config) { c.Ring = nil }},
-		"damaged":           {tamper: func(r *tokenstore.Record) { r.Sealed[len(r.Sealed)-1] ^= 1 }},
-		"cut":               {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:len(r.Sealed)-5] }},
-		"emptied":           {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:1] }},
+		"no key":            {change: func(c *custody.Config) { c.Ring = nil }, is: seal.ErrNoKeys},
+		"damaged":           {tamper: func(r *tokenstore.Record) { r.Sealed[len(r.Sealed)-1] ^= 1 }, is: seal.ErrNotAuthentic},
+		"cut":               {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:len(r.Sealed)-5] }, is: seal.ErrNotAuthentic},
+		"cut to a byte":     {tamper: func(r *tokenstore.Record) { r.Sealed = r.Sealed[:1] }, is: seal.ErrNotAuthentic},
+		"emptied":           {tamper: func(r *tokenstore.Record) { r.Sealed = nil }, is: custody.ErrDamaged},
 		"another user's": {tamper: func(r *tokenstore.Record) {
 			elsewhere := place(*r)
 			elsewhere.AppUserID = "user-2"
 			r.Sealed, r.KeyID, _ = vault(t).Seal(elsewhere, []byte(`{}`))
-		}},
-		"other generation": {tamper: func(r *tokenstore.Record) { r.Generation++ }},
+		}, is: seal.ErrNotAuthentic},
+		"another pair":      {tamper: func(r *tokenstore.Record) { r.Pair = "session-1/2" }, is: seal.ErrNotAuthentic},
+		"a pair of nothing": {tamper: func(r *tokenstore.Record) { r.Pair = "" }, is: seal.ErrNotAuthentic},
+		"no pair at all":    {tamper: func(r *tokenstore.Record) { r.Pair = "session-1" }, is: custody.ErrDamaged},
+		"another candidate": {tamper: func(r *tokenstore.Record) { r.Candidate = "session-2/1" }, is: seal.ErrNotAuthentic},
+		"another patient":   {tamper: func(r *tokenstore.Record) { r.PublicID = "patient-2" }, is: custody.ErrDamaged},
+		"no patient":        {tamper: func(r *tokenstore.Record) { r.PublicID = "" }, is: custody.ErrDamaged},
+		"another phase":     {tamper: func(r *tokenstore.Record) { r.State = tokenstore.StatePending }, is: custody.ErrDamaged},
+		"no phase":          {tamper: func(r *tokenstore.Record) { r.State = "" }, is: custody.ErrDamaged},
+		"details cut":       {tamper: func(r *tokenstore.Record) { r.Details = r.Details[:len(r.Details)-1] }, is: custody.ErrDamaged},
+		"details emptied":   {tamper: func(r *tokenstore.Record) { r.Details = nil }, is: custody.ErrDamaged},
+		"details of none":   {tamper: func(r *tokenstore.Record) { r.Details = []byte("null") }, is: custody.ErrDamaged},
+		"details of ours":   {tamper: func(r *tokenstore.Record) { r.Details = []byte("{}") }, is: custody.ErrDamaged},
+		"a later format":    {tamper: func(r *tokenstore.Record) { r.Details = bytes.Replace(r.Details, []byte(`"v":1`), []byte(`"v":2`), 1) }, is: custody.ErrNewer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, i := tokenstore.NewMemory(), newIssuer()
-			link(t, keeper(t, store, i), i)
-			r := record(t, store)
-			if tc.tamper != nil {
-				tc.tamper(&r)
-				var err error
-				if r, err = store.Save(t.Context(), r); err != nil {
-					t.Fatal(err)
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				link(t, keeper(t, s, i), i)
+				r := record(t, s)
+				if tc.tamper != nil {
+					tc.tamper(&r)
+					var err error
+					r, err = s.Save(t.Context(), r)
+					must(t, err)
 				}
-			}
-			k := keeper(t, store, i)
-			if tc.change != nil {
-				k = keeper(t, store, i, tc.change)
-			}
-			_, err := k.Token(t.Context(), user)
-			var sealed *custody.SealError
-			if tc.is != nil && !errors.Is(err, tc.is) || tc.is == nil && !errors.As(err, &sealed) {
-				t.Errorf("Token: %v", err)
-			}
-			after := record(t, store)
-			if after.Version != r.Version || !bytes.Equal(after.Sealed, r.Sealed) {
-				t.Error("the record was changed")
-			}
-			wantPosts(t, i, 0)
+				k := keeper(t, s, i, func(c *custody.Config) {
+					if tc.change != nil {
+						tc.change(c)
+					}
+				})
+				time.Sleep(life) // it would be time for a refresh
+				wantNotOurs(t, k, i, tc.is)
+				after := record(t, s)
+				if after.Version != r.Version || !bytes.Equal(after.Sealed, r.Sealed) {
+					t.Error("the record was changed")
+				}
+				wantPosts(t, i, 0)
+			})
 		})
+	}
+}
+
+// wantNotOurs checks that nothing is shown or begun on a record.
+func wantNotOurs(t *testing.T, k *custody.Keeper, i *issuer, is error) {
+	t.Helper()
+	for of, do := range map[string]func() error{
+		"Token":   func() error { _, err := k.Token(t.Context(), user); return err },
+		"Present": func() error { _, err := k.Present(t.Context(), user); return err },
+		"Replace": func() error { _, err := k.Replace(t.Context(), user, custody.Token{}); return err },
+		"Look":    func() error { _, err := k.Look(t.Context(), user); return err },
+		"Check":   func() error { return k.Check(t.Context(), user) },
+		"Approve": func() error {
+			a := approval(i, user, "another")
+			a.Exchange = func(context.Context) tokenwire.Outcome {
+				t.Error("a code is sent")
+				return i.grant()
+			}
+			_, err := k.Approve(t.Context(), a)
+			return err
+		},
+		"Lose":   func() error { return k.Lose(t.Context(), user, custody.Token{}, sessionExpired) },
+		"Reseal": func() error { _, err := k.Reseal(t.Context(), user); return err },
+	} {
+		err := do()
+		var sealed *custody.SealError
+		if !errors.Is(err, is) || errors.As(err, &sealed) != (!errors.Is(is, custody.ErrForeign) && !errors.Is(is, custody.ErrNewer)) {
+			t.Errorf("%s: %v, want %v", of, err, is)
+		}
 	}
 }
 
 // A flight that read the record before an unlink does not publish after it.
 func TestUnlinkIsSeenByTheNextCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, i := tokenstore.NewMemory(), newIssuer()
-		k := keeper(t, store, i)
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
 		wantToken(t, k, link(t, k, i))
-		if err := k.Unlink(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := k.Token(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
-			t.Errorf("Token: %v, want no link", err)
-		}
+		must(t, k.Unlink(t.Context(), user))
+		wantNoLink(t, k)
 		if err := k.Unlink(t.Context(), user); !errors.Is(err, custody.ErrNoLink) {
 			t.Errorf("Unlink: %v, want no link", err)
 		}

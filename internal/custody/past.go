@@ -4,11 +4,11 @@
 package custody
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -30,28 +30,117 @@ type Happened struct {
 // into a record's details many times.
 const maxPast = 40
 
-// note adds to the link's past what the next save is about. The same again in a
-// row is counted: a link that is refreshed for a year has a short past.
-func (r *row) note(kind Kind, at time.Time, cause Cause) {
+// past adds what the next save is about. The same again in a row is counted: a
+// link that is refreshed for a year has a short past.
+func past(of []Happened, events []Event, at time.Time) []Happened {
 	at = at.UTC().Truncate(time.Millisecond)
-	past := slices.Clone(r.details.Past) // rows are copied, and a copy must not change this one
-	if n := len(past); n > 0 && past[n-1].Kind == kind && past[n-1].Cause == cause {
-		last := &past[n-1]
-		last.Count, last.Until = max(last.Count, 1)+1, at
-	} else {
-		past = append(past, Happened{Kind: kind, At: at, Cause: cause})
+	of = slices.Clone(of) // rows are copied, and a copy must not change this one
+	for _, e := range events {
+		if n := len(of); n > 0 && of[n-1].Kind == e.Kind && of[n-1].Cause == e.Cause {
+			last := &of[n-1]
+			last.Count, last.Until = max(last.Count, 1)+1, at
+			continue
+		}
+		of = append(of, Happened{Kind: e.Kind, At: at, Cause: e.Cause})
 	}
-	r.details.Past = past[max(0, len(past)-maxPast):]
+	return of[max(0, len(of)-maxPast):]
 }
 
-// Verified reports whether it is known whose link a record is, and that it may
-// be used. Most records do not even name the doubt: their past is not read for
-// it at every call.
-func Verified(r tokenstore.Record) bool {
-	return r.PublicID != "" && (!bytes.Contains(r.Details, []byte(`"unverified"`)) || !remembered(r).Unverified)
+// refusedLately reports whether the pair in use was refused in unknown words before.
+func refusedLately(past []Happened) bool {
+	for _, h := range slices.Backward(past) {
+		switch h.Kind {
+		case Unclear:
+			return true
+		case Refreshed, Linked:
+			return false
+		}
+	}
+	return false
 }
+
+// plain are the events of the core that are one event for the host, whatever the
+// record says.
+var plain = map[core.EventKind]Kind{
+	core.Reserve: Approved, core.Settle: Exchanged, core.Forfeit: NotExchanged, core.Refuse: Refused, core.Ambiguous: Uncertain,
+	core.Unreadable: Unreadable, core.Refused: Unclear, core.Abandon: Abandoned, core.Restore: Restored, core.Discard: Discarded,
+	core.Unlink: Unlinked, core.Reseal: KeyRotated,
+}
+
+// transition says in events what the flight's event makes of the record.
+func (t *trip) transition(next core.Record) *written {
+	e, was := t.program.Ev, t.row.Record
+	w := &written{event: e, next: next}
+	say := func(kind Kind, cause Cause) {
+		w.events = append(w.events, Event{Kind: kind, User: t.e.user, Cause: cause})
+	}
+	if kind, ok := plain[e.Kind]; ok {
+		say(kind, "")
+	}
+	switch e.Kind {
+	case core.Admit:
+		t.admission(was, next, say)
+	case core.Successor:
+		t.succession(was, w, say)
+	case core.Reject:
+		if was.Candidate.ID == e.Pair && next.Candidate.ID.IsZero() {
+			say(Abandoned, "")
+		}
+	}
+	if next.Phase == core.Relink && was.Phase != core.Relink {
+		say(RelinkRequired, next.Cause)
+	}
+	for i := range w.events {
+		w.events[i].Status, w.events[i].Code, w.events[i].Err = t.out.Status, t.out.Code, t.out.Err
+	}
+	t.wrote = w
+	return w
+}
+
+func (t *trip) admission(was, next core.Record, say func(Kind, Cause)) {
+	e := t.program.Ev
+	switch {
+	case e.Shared && (next.Phase == core.Relink || !next.Holds(e.Session)):
+		say(Shared, "")
+	case !next.Holds(e.Session):
+		say(OtherPatient, "")
+	case next.Active.ID != was.Active.ID || next.Public != was.Public:
+		say(Linked, "")
+	}
+}
+
+func (t *trip) succession(was core.Record, w *written, say func(Kind, Cause)) {
+	k, e := t.k, t.program.Ev
+	if t.saving {
+		say(SaveRetried, "")
+	}
+	if s := was.Slot(e.Pair); s != nil && s.Tried > 1 || w.next.Phase == core.Linked && was.Phase == core.Relink {
+		say(Recovered, "")
+	}
+	say(Refreshed, "")
+	a := t.vault.answers[e.Next.ID]
+	ends := a.LinkedAt.Add(k.SessionLife)
+	if e.Next.Final {
+		ends = k.read(a).expiresAt
+	}
+	soon := e.Next.Final || k.SessionLife > 0 && most(k.now(), ends) < k.EndsNotice
+	if soon && t.row.details.Told != e.Pair.Session {
+		t.row.details.Told = e.Pair.Session
+		say(EndsSoon, "")
+		w.events[len(w.events)-1].EndsAt = ends
+	}
+	// A server that does not name the scope has not changed it (RFC 6749 section
+	// 5.1).
+	if is := t.out.Grant.Scope; is != "" && k.Scope != "" && !strings.EqualFold(is, k.Scope) {
+		say(ScopeChanged, "")
+	}
+}
+
+// Verified reports whether it is known whose link a record is. Nobody gets a
+// token of a session that had to be checked first.
+func Verified(r tokenstore.Record) bool { return r.PublicID != "" }
 
 func remembered(r tokenstore.Record) (d details) {
-	_ = json.Unmarshal(r.Details, &d) // what cannot be read is not remembered
+	_, _ = decode(r.Details, &d) // what cannot be read is not remembered
 	return d
 }

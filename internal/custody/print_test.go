@@ -8,15 +8,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 func TestNothingOfTokensIsPrinted(t *testing.T) {
 	kept := answer{Body: []byte("canary")}
-	held := secrets{Main: &kept, Unread: []byte("canary")}
+	held := secrets{Active: &kept, Unread: []byte("canary")}
 	for name, v := range map[string]any{
 		"answer": kept, "secrets": held, "pair": pair{grant: tokenwire.Grant{AccessToken: "canary"}}, "*secrets": &held,
+		"Token": Token{Value: "canary"}, "Candidate": Candidate{AccessToken: "canary"},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
 			if got := fmt.Sprintf(verb, v); got != redacted {
@@ -24,7 +26,23 @@ func TestNothingOfTokensIsPrinted(t *testing.T) {
 			}
 		}
 	}
-	if got := fmt.Sprintf("%+v", row{Record: tokenstore.Record{AppUserID: "user"}, secrets: held}); strings.Contains(got, "canary") || strings.Contains(got, "user") {
-		t.Errorf("a row prints %s", got)
+	// And what holds them in unexported fields, which fmt asks nothing.
+	id := core.PairID{Session: "session", Seq: 1}
+	v := newVault()
+	v.answers[id], v.unread[id] = &kept, []byte("canary")
+	held.rest = unknown{"later": []byte(`"canary"`)}
+	r := row{stored: tokenstore.Record{AppUserID: "canary"}, secrets: held, vault: v}
+	l := live{Token: Token{Value: "canary"}}
+	e := &entry{user: "canary"}
+	e.live.Store(&l)
+	for _, what := range []any{r, &r, v, memory{kept: r}, &trip{e: e, row: r, vault: v}, l, &l, &flight{token: l.Token}, e, &Approval{User: "canary", record: r.stored}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+			got := fmt.Sprintf(verb, what)
+			for _, canary := range []string{"canary", fmt.Sprintf("%v", []byte("canary")), fmt.Sprintf("%x", "canary")} {
+				if strings.Contains(got, canary) {
+					t.Errorf("%T under %s prints what it holds", what, verb)
+				}
+			}
+		}
 	}
 }

@@ -43,12 +43,9 @@ func TestTable(t *testing.T) {
 		seen[e.user]++
 	}
 	for i := range n {
-		want := 0
-		if i < 10 {
-			want = 1
-		}
-		if (table.find(name(i)) != nil) != (want == 1) || seen[name(i)] != want {
-			t.Fatalf("user %d: found %v, yielded %d times", i, table.find(name(i)) != nil, seen[name(i)])
+		want := map[bool]int{true: 1}[i < 10]
+		if found := table.find(name(i)) != nil; found != (want == 1) || seen[name(i)] != want {
+			t.Fatalf("user %d: found %v, yielded %d times", i, found, seen[name(i)])
 		}
 	}
 	if table.size() != 10 {

@@ -58,9 +58,48 @@ func (w *work) shut() {
 	}
 }
 
+// closing reports whether nothing new may begin.
+func (w *work) closing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
 // count returns how much is under way.
 func (w *work) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.open
+}
+
+// unsaved are the trips that have something to save which nobody else has.
+type unsaved struct {
+	mu    sync.Mutex
+	trips map[*trip]struct{}
+}
+
+func (u *unsaved) add(t *trip) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.trips == nil {
+		u.trips = map[*trip]struct{}{}
+	}
+	u.trips[t] = struct{}{}
+}
+
+func (u *unsaved) remove(t *trip) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.trips, t)
+}
+
+// users returns whose it is.
+func (u *unsaved) users() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	users := make([]string, 0, len(u.trips))
+	for t := range u.trips {
+		users = append(users, t.e.user)
+	}
+	return users
 }

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write internal/house/testdata/api.txt anew")
+var update = flag.Bool("update", false, "write internal/house/testdata/api.txt or internal/custody/protocol.md anew")
 
 // apiFile is the listing of everything that a host can write down, so that a
 // change to it is seen where changes are reviewed.

@@ -77,8 +77,13 @@ var rules = map[string]rule{
 	"internal/seal":      {why: "sealing knows keys and bytes"},
 	"internal/tokenwire": {why: "it knows a token endpoint, and neither links nor stores"},
 	"internal/custody": {
-		own: []string{"tokenstore", "internal/seal", "internal/tokenwire"},
+		own: []string{"tokenstore", "internal/seal", "internal/tokenwire", "internal/custody/core"},
 		why: "keeping tokens alive knows no PKB",
+	},
+	"internal/custody/core": {why: "the protocol is explored in every history, so it knows no clock, no store and no endpoint"},
+	"internal/custody/explore": {
+		own: []string{"internal/custody/core"},
+		why: "it explores the protocol, and nothing that drives it",
 	},
 	"internal/house": {why: "it is made of tests"},
 	"internal/canary": {

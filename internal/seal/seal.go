@@ -47,14 +47,15 @@ type Place struct {
 	Environment string
 	ClientID    string
 	AppUserID   string
-	Generation  uint64
+	// Pair and Candidate name the token pairs that the blob holds.
+	Pair, Candidate string
 }
 
 // associated returns the length-prefixed associated data, so that no two
 // places can run together into the same bytes.
 func (p Place) associated() []byte {
-	parts := [...]string{"pkb-go/1", p.Purpose, p.Environment, p.ClientID, p.AppUserID}
-	room := 8
+	parts := [...]string{"pkb-go/2", p.Purpose, p.Environment, p.ClientID, p.AppUserID, p.Pair, p.Candidate}
+	room := 0
 	for _, s := range parts {
 		room += binary.MaxVarintLen16 + len(s)
 	}
@@ -63,7 +64,7 @@ func (p Place) associated() []byte {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	return binary.BigEndian.AppendUint64(b, p.Generation)
+	return b
 }
 
 // AEAD seals and opens with a key that somebody else holds; Tink's has the same

@@ -35,7 +35,7 @@ func sealed(t testing.TB, r *seal.Ring, plain []byte) []byte {
 	return blob
 }
 
-var place = seal.Place{Environment: "env", ClientID: "client", AppUserID: "user", Generation: 7}
+var place = seal.Place{Environment: "env", ClientID: "client", AppUserID: "user", Pair: "s/7"}
 
 func TestBlobOpensOnlyAtItsPlace(t *testing.T) {
 	r := ring(t, "a")
@@ -48,12 +48,12 @@ func TestBlobOpensOnlyAtItsPlace(t *testing.T) {
 		t.Fatalf("Open = %q, %v", got, err)
 	}
 	for name, elsewhere := range map[string]seal.Place{
-		"environment":  {Environment: "other", ClientID: "client", AppUserID: "user", Generation: 7},
-		"client":       {Environment: "env", ClientID: "other", AppUserID: "user", Generation: 7},
-		"user":         {Environment: "env", ClientID: "client", AppUserID: "other", Generation: 7},
-		"generation":   {Environment: "env", ClientID: "client", AppUserID: "user", Generation: 8},
-		"purpose":      {Purpose: "other", Environment: "env", ClientID: "client", AppUserID: "user", Generation: 7},
-		"run together": {Environment: "envc", ClientID: "lient", AppUserID: "user", Generation: 7},
+		"environment":  {Environment: "other", ClientID: "client", AppUserID: "user", Pair: "s/7"},
+		"client":       {Environment: "env", ClientID: "other", AppUserID: "user", Pair: "s/7"},
+		"user":         {Environment: "env", ClientID: "client", AppUserID: "other", Pair: "s/7"},
+		"generation":   {Environment: "env", ClientID: "client", AppUserID: "user", Pair: "s/8"},
+		"purpose":      {Purpose: "other", Environment: "env", ClientID: "client", AppUserID: "user", Pair: "s/7"},
+		"run together": {Environment: "envc", ClientID: "lient", AppUserID: "user", Pair: "s/7"},
 	} {
 		if _, err := r.Open(elsewhere, blob); !errors.Is(err, seal.ErrNotAuthentic) {
 			t.Errorf("another %s: %v, want ErrNotAuthentic", name, err)
@@ -214,7 +214,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sealed(f, r, []byte("x")))
 	f.Add([]byte{1, 200, 'a'})
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		_, _ = r.Open(seal.Place{Generation: 1}, blob)
+		_, _ = r.Open(seal.Place{Pair: "s/1"}, blob)
 		var none *seal.Ring
 		_, _ = none.Open(place, blob)
 	})

@@ -19,7 +19,7 @@ import (
 type Failure struct {
 	What  string
 	Cause error
-	// Excerpt makes of the answer what Endpoint.Excerpt does; nil without it. A
+	// Excerpt makes of the response what Endpoint.Excerpt does; nil without it. A
 	// function, because that is what no printer looks into.
 	Excerpt func() string
 }
@@ -46,7 +46,7 @@ func Explain(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "the request was cancelled"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
+		return "no response in time"
 	case errors.As(err, &dns):
 		return "the host name could not be resolved"
 	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record):
@@ -56,7 +56,7 @@ func Explain(err error) string {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		return "the connection was cut"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
+		return "no response in time"
 	case errors.As(err, &op) && op.Op == "dial":
 		return "no connection could be made"
 	}

@@ -16,7 +16,7 @@ import (
 // it would keep a token long after its end.
 const longestLife = 24 * time.Hour
 
-// Grant is a token answer, read.
+// Grant is a token response, read.
 type Grant struct {
 	AccessToken string
 	// RefreshToken is empty when the server sent none.
@@ -34,23 +34,23 @@ func (Grant) String() string { return "[redacted]" }
 // GoString implements fmt.GoStringer.
 func (Grant) GoString() string { return "[redacted]" }
 
-// Parse reads a token answer. It minds what matters, an access token of type
+// Parse reads a token response. It minds what matters, an access token of type
 // Bearer, and is tolerant of everything else: the content type, a byte-order
 // mark, extra and repeated members, numbers in strings. Its errors repeat
 // nothing of the body.
 func Parse(body []byte) (Grant, error) {
 	body = bytes.TrimSpace(trimBOM(body))
 	if len(body) == 0 {
-		return Grant{}, &Failure{What: "the token answer is empty"}
+		return Grant{}, &Failure{What: "the token response is empty"}
 	}
 	// A map, not a struct: member names are matched to the letter, and an odd
 	// type in one member does not cost the others.
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		if body[0] == '<' {
-			return Grant{}, &Failure{What: "the token answer is a web page, not JSON"}
+			return Grant{}, &Failure{What: "the token response is a web page, not JSON"}
 		}
-		return Grant{}, &Failure{What: "the token answer is not a JSON object"}
+		return Grant{}, &Failure{What: "the token response is not a JSON object"}
 	}
 	g := Grant{
 		AccessToken:  text(members["access_token"]),
@@ -60,13 +60,13 @@ func Parse(body []byte) (Grant, error) {
 	}
 	switch kind := text(members["token_type"]); {
 	case g.AccessToken == "" && len(members["error"]) > 0:
-		return Grant{}, &Failure{What: "the token answer has status 200 and an error in it"}
+		return Grant{}, &Failure{What: "the token response has status 200 and an error in it"}
 	case g.AccessToken == "":
-		return Grant{}, &Failure{What: "the token answer has no access_token"}
+		return Grant{}, &Failure{What: "the token response has no access_token"}
 	case !headerSafe(g.AccessToken):
 		return Grant{}, &Failure{What: "the access_token cannot be sent in a header"}
 	case kind != "" && !strings.EqualFold(kind, "Bearer"):
-		return Grant{}, &Failure{What: "the token answer has a token_type other than Bearer"}
+		return Grant{}, &Failure{What: "the token response has a token_type other than Bearer"}
 	}
 	return g, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// S29, S30, S32, S33: what is read of a token answer, and what is made of one
+// S29, S30, S32, S33: what is read of a token response, and what is made of one
 // that is odd.
 func TestParse(t *testing.T) {
 	full := tokenwire.Grant{AccessToken: "a", RefreshToken: "r", Scope: "PATIENT", ExpiresIn: 10 * time.Minute}
@@ -45,15 +45,15 @@ func TestParse(t *testing.T) {
 		"refresh_token odd":      {`{"access_token":"a","refresh_token":7}`, only, ""},
 		"white space":            {" \r\n{\"access_token\":\"a\"}\n ", only, ""},
 
-		"empty":                {``, tokenwire.Grant{}, "the token answer is empty"},
-		"null":                 {`null`, tokenwire.Grant{}, "the token answer is not a JSON object"},
-		"array":                {`[]`, tokenwire.Grant{}, "the token answer is not a JSON object"},
-		"page":                 {`<!doctype html>`, tokenwire.Grant{}, "the token answer is a web page, not JSON"},
-		"cut":                  {`{"access_token":"a`, tokenwire.Grant{}, "the token answer is not a JSON object"},
-		"error":                {`{"error":"x"}`, tokenwire.Grant{}, "the token answer has status 200 and an error in it"},
-		"no token":             {`{}`, tokenwire.Grant{}, "the token answer has no access_token"},
-		"empty token":          {`{"access_token":""}`, tokenwire.Grant{}, "the token answer has no access_token"},
-		"other type":           {`{"access_token":"a","token_type":"mac"}`, tokenwire.Grant{}, "the token answer has a token_type other than Bearer"},
+		"empty":                {``, tokenwire.Grant{}, "the token response is empty"},
+		"null":                 {`null`, tokenwire.Grant{}, "the token response is not a JSON object"},
+		"array":                {`[]`, tokenwire.Grant{}, "the token response is not a JSON object"},
+		"page":                 {`<!doctype html>`, tokenwire.Grant{}, "the token response is a web page, not JSON"},
+		"cut":                  {`{"access_token":"a`, tokenwire.Grant{}, "the token response is not a JSON object"},
+		"error":                {`{"error":"x"}`, tokenwire.Grant{}, "the token response has status 200 and an error in it"},
+		"no token":             {`{}`, tokenwire.Grant{}, "the token response has no access_token"},
+		"empty token":          {`{"access_token":""}`, tokenwire.Grant{}, "the token response has no access_token"},
+		"other type":           {`{"access_token":"a","token_type":"mac"}`, tokenwire.Grant{}, "the token response has a token_type other than Bearer"},
 		"header injection":     {`{"access_token":"a\r\nX: y"}`, tokenwire.Grant{}, "the access_token cannot be sent in a header"},
 		"token with non-ASCII": {`{"access_token":"ä"}`, tokenwire.Grant{}, "the access_token cannot be sent in a header"},
 	} {

@@ -84,9 +84,9 @@ const (
 	keyState     = attribute.Key("pkb.link.state")
 )
 
-// buckets are the limits of durations in seconds: from an answer of a server
-// nearby to the default of pkb.Config.RequestTimeout.
-var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30}
+// buckets are the limits of durations in seconds: from a response of a server
+// nearby to the defaults of pkb.Config.RequestTimeout and TokenTimeout.
+var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 180}
 
 // kinds, causes and states are counted from the start.
 var (
@@ -95,10 +95,12 @@ var (
 		pkb.EventUncertain, pkb.EventRecovered, pkb.EventSaveRetried, pkb.EventSaveFailed, pkb.EventRelinkRequired,
 		pkb.EventEndsSoon, pkb.EventWrongPatient, pkb.EventSharedRecord, pkb.EventRefused, pkb.EventKeyRotated,
 		pkb.EventScopeChanged, pkb.EventUnlinked, pkb.EventStoreRolledBack, pkb.EventMassRejection, pkb.EventAppTrouble,
+		pkb.EventUnclear, pkb.EventUnreadable, pkb.EventUnchecked, pkb.EventAbandoned, pkb.EventNotExchanged,
+		pkb.EventRestored, pkb.EventDiscarded, pkb.EventTransportRepeats,
 	}
 	causes = []pkb.Cause{
 		pkb.CauseSessionExpired, pkb.CauseSessionInvalid, pkb.CauseGrantRejected, pkb.CauseFinalTokenExpired,
-		pkb.CauseOutcomeUnknown, pkb.CauseFrozen, pkb.CauseWrongPatient,
+		pkb.CauseOutcomeUnknown, pkb.CauseFrozen, pkb.CauseWrongPatient, pkb.CauseShared, pkb.CauseRefusedUnclear, pkb.CauseAnswerUnreadable,
 	}
 	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
 )

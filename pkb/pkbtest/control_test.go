@@ -118,6 +118,14 @@ func TestControlFaultAtCalls(t *testing.T) {
 		if status, _, _ := a.call("GET", "/elsewhere", "", "", ""); status != 418 {
 			t.Errorf("elsewhere: %d", status)
 		}
+		// The Facade has a name of its own: what is for others does not reach it.
+		for _, endpoint := range []string{"other", "facade"} {
+			a.ordered("POST", "faults", `{"endpoint":"`+endpoint+`","status":418}`, map[string]any{"queued": 1.0})
+			if status, _, _ := a.call("GET", "/fhir/Appointment", token, "", ""); (status == 418) != (endpoint == "facade") {
+				t.Errorf("the Facade, with a fault for %s: %d", endpoint, status)
+			}
+			a.server.ClearFaults()
+		}
 		a.ordered("POST", "faults", `{"endpoint":"authorize","status":500,"times":1000}`, map[string]any{"queued": 1000.0})
 		a.server.Next(pkbtest.Self, pkbtest.Drop())
 		a.ordered("DELETE", "faults", "", map[string]any{"cleared": 1001.0})

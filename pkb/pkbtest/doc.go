@@ -44,7 +44,7 @@
 // A patient is named as for FindPatient. A fault is meant for the next request
 // to an endpoint, and has these members:
 //
-//	endpoint     authorize, token, purview, self, or other for every other address
+//	endpoint     authorize, token, purview, self, facade, or other for every address that is none of them
 //	status       answer with this status, as Respond
 //	contentType  ... and this content type
 //	header       ... and these headers: {"Retry-After": "30"}

@@ -65,7 +65,7 @@ func (s *Store) write() {
 	all := strings.Join(columns, ", ")
 	s.load = "SELECT " + all + " FROM " + s.table + where(" WHERE app_user_id = %s", "")
 	s.list = "SELECT " + all + " FROM " + s.table + where(" WHERE app_user_id > %s ORDER BY app_user_id LIMIT %s", "", "")
-	s.find = "SELECT " + all + " FROM " + s.table + where(" WHERE public_id = %s ORDER BY app_user_id LIMIT %s", "", "")
+	s.find = "SELECT " + all + " FROM " + s.table + where(" WHERE public_id = %s OR claim = %s ORDER BY app_user_id LIMIT %s", "", "", "")
 	s.delete = "DELETE FROM " + s.table + where(" WHERE app_user_id = %s AND version = %s", "", "")
 	s.exists = "SELECT 1 FROM " + s.table + where(" WHERE app_user_id = %s", "")
 

@@ -12,20 +12,20 @@ import (
 
 // columns are a row's, in the order of values and scan.
 var columns = []string{
-	"app_user_id", "version", "environment", "client_id", "state", "cause", "public_id", "generation",
+	"app_user_id", "version", "environment", "client_id", "state", "cause", "public_id", "claim",
+	"pair", "candidate", "tried", "generation",
 	"expires_at", "ends_at", "due_at", "linked_at", "refreshed_at",
-	"lease_owner", "lease_fence", "lease_renewed_at", "lease_expires_at",
-	"intent_generation", "intent_attempt", "intent_sent_at",
+	"lease_owner", "lease_beat", "lease_ttl", "lease_taken_at",
 	"key_id", "details", "sealed",
 }
 
 // values returns r's columns.
 func values(r tokenstore.Record) []any {
 	return []any{
-		[]byte(r.AppUserID), signed(r.Version), r.Environment, r.ClientID, string(r.State), r.Cause, r.PublicID, signed(r.Generation),
+		[]byte(r.AppUserID), signed(r.Version), r.Environment, r.ClientID, string(r.State), r.Cause, r.PublicID, sql.NullString{String: r.Claim, Valid: r.Claim != ""},
+		r.Pair, r.Candidate, int64(r.Tried), signed(r.Generation),
 		micros(r.ExpiresAt), micros(r.EndsAt), micros(r.DueAt), micros(r.LinkedAt), micros(r.RefreshedAt),
-		r.Lease.Owner, signed(r.Lease.Fence), micros(r.Lease.RenewedAt), micros(r.Lease.ExpiresAt),
-		signed(r.Intent.Generation), int64(r.Intent.Attempt), micros(r.Intent.SentAt),
+		r.Lease.Owner, signed(r.Lease.Beat), r.Lease.TTL.Microseconds(), micros(r.Lease.TakenAt),
 		r.KeyID, notNil(r.Details), notNil(r.Sealed),
 	}
 }
@@ -33,24 +33,25 @@ func values(r tokenstore.Record) []any {
 // scan reads one row.
 func scan(row interface{ Scan(...any) error }) (tokenstore.Record, error) {
 	var (
-		r                                                            tokenstore.Record
-		id, details, sealed                                          []byte
-		state                                                        string
-		version, generation, fence, intended, attempt                int64
-		expires, ends, due, linked, refreshed, renewed, leased, sent sql.NullInt64
+		r                                            tokenstore.Record
+		id, details, sealed                          []byte
+		state                                        string
+		claim                                        sql.NullString
+		version, tried, generation, beat, ttl        int64
+		expires, ends, due, linked, refreshed, taken sql.NullInt64
 	)
-	err := row.Scan(&id, &version, &r.Environment, &r.ClientID, &state, &r.Cause, &r.PublicID, &generation,
+	err := row.Scan(&id, &version, &r.Environment, &r.ClientID, &state, &r.Cause, &r.PublicID, &claim,
+		&r.Pair, &r.Candidate, &tried, &generation,
 		&expires, &ends, &due, &linked, &refreshed,
-		&r.Lease.Owner, &fence, &renewed, &leased,
-		&intended, &attempt, &sent,
+		&r.Lease.Owner, &beat, &ttl, &taken,
 		&r.KeyID, &details, &sealed)
 	if err != nil {
 		return tokenstore.Record{}, err
 	}
 	r.AppUserID, r.Version, r.State, r.Generation = string(id), unsigned(version), tokenstore.State(state), unsigned(generation)
+	r.Claim, r.Tried = claim.String, int(tried)
 	r.ExpiresAt, r.EndsAt, r.DueAt, r.LinkedAt, r.RefreshedAt = moment(expires), moment(ends), moment(due), moment(linked), moment(refreshed)
-	r.Lease.Fence, r.Lease.RenewedAt, r.Lease.ExpiresAt = unsigned(fence), moment(renewed), moment(leased)
-	r.Intent = tokenstore.Intent{Generation: unsigned(intended), Attempt: int(attempt), SentAt: moment(sent)}
+	r.Lease.Beat, r.Lease.TTL, r.Lease.TakenAt = unsigned(beat), time.Duration(ttl)*time.Microsecond, moment(taken)
 	r.Details, r.Sealed = details, sealed
 	return r, nil
 }

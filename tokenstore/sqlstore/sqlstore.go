@@ -21,6 +21,7 @@
 // acknowledging (MySQL or MariaDB with asynchronous replicas, PostgreSQL
 // without synchronous_commit), a failover may bring back an older row: the
 // library notices from what PKB answers, and the patient must approve again.
+// Versions are not used again even then: each Save steps by a random amount.
 // Galera needs wsrep_sync_wait=1 for reads. SQLite wants one machine, WAL, a
 // busy time-out, and synchronous=FULL if acknowledged writes are to outlive a
 // loss of power.
@@ -156,19 +157,19 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 	if tooLarge(next) {
 		return tokenstore.Record{}, tokenstore.ErrInvalid
 	}
-	if rec.Version >= math.MaxInt64 {
+	if rec.Version > math.MaxInt64-maxStep {
 		return tokenstore.Record{}, tokenstore.ErrConflict // never given out
 	}
 	statement, args := s.update, []any(nil)
 	if rec.Version == 0 {
 		// Where a new row's versions begin is random, so that they never meet
 		// those of a row that was deleted.
-		var b [8]byte
-		_, _ = rand.Read(b[:])
-		statement, next.Version = s.insert, 1+binary.BigEndian.Uint64(b[:])>>2
+		statement, next.Version = s.insert, 1+random()>>2
 		args = values(next)
 	} else {
-		next.Version++
+		// So is the step to the next one, so that a primary that was promoted
+		// without the last writes does not give their versions to others.
+		next.Version += 1 + random()%maxStep
 		args = append(values(next), []byte(rec.AppUserID), signed(rec.Version))
 	}
 	err = s.do(ctx, "save", func(ctx context.Context) error {
@@ -182,6 +183,16 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 		return tokenstore.Record{}, err
 	}
 	return next, nil
+}
+
+// maxStep is the most by which a version grows.
+const maxStep = 1 << 20
+
+// random returns 64 random bits.
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // Delete implements tokenstore.Store.
@@ -218,14 +229,14 @@ func (s *Store) FindPublicID(ctx context.Context, publicID string, limit int) ([
 	if publicID == "" || limit <= 0 {
 		return nil, nil
 	}
-	return s.page(ctx, "find", s.find, publicID, limit)
+	return s.page(ctx, "find", s.find, publicID, publicID, limit)
 }
 
 // page returns the records that a query selects.
 func (s *Store) page(ctx context.Context, op, query string, args ...any) (page []tokenstore.Record, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		page = page[:0]
-		rows, err := s.db.QueryContext(ctx, query, args...)
+		rows, err := s.query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
@@ -272,6 +283,13 @@ func (s *Store) queryRow(ctx context.Context, statement string, args ...any) *sq
 		return p.QueryRowContext(ctx, args...)
 	}
 	return s.db.QueryRowContext(ctx, statement, args...)
+}
+
+func (s *Store) query(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
+	if p := s.prepare(ctx, statement); p != nil {
+		return p.QueryContext(ctx, args...)
+	}
+	return s.db.QueryContext(ctx, statement, args...)
 }
 
 // prepare returns a statement that stays prepared, or nil where that is not
@@ -351,10 +369,10 @@ const (
 )
 
 func tooLarge(r tokenstore.Record) bool {
-	for _, text := range []string{r.Environment, r.ClientID, r.Cause, r.PublicID, r.Lease.Owner, r.KeyID} {
+	for _, text := range []string{r.Environment, r.ClientID, r.Cause, r.PublicID, r.Claim, r.Lease.Owner, r.KeyID} {
 		if len(text) > maxText {
 			return true
 		}
 	}
-	return len(r.State) > maxState || max(r.Generation, r.Lease.Fence, r.Intent.Generation) > math.MaxInt64
+	return len(r.State) > maxState || max(r.Generation, r.Lease.Beat) > math.MaxInt64
 }

@@ -56,6 +56,7 @@ var checks = []check{
 			r := full(p.id("large"))
 			r.Sealed = bytes.Repeat([]byte{0, 0xff, '\'', '\\'}, tokenstore.MaxSealed/4)
 			r.Details = bytes.Repeat([]byte("ü"), tokenstore.MaxDetails/2)
+			r.Pair, r.Candidate = strings.Repeat("~", tokenstore.MaxPair), strings.Repeat("x", tokenstore.MaxPair)
 			r.Version = p.create(r).Version
 			p.holds("the largest record", r)
 		},
@@ -64,10 +65,13 @@ var checks = []check{
 		"limits", "a record that is cut instead of refused loses its tokens without anybody noticing",
 		func(p *probe) {
 			long := p.id(strings.Repeat("x", tokenstore.MaxUserID))
+			pair := strings.Repeat("x", tokenstore.MaxPair+1)
 			for what, r := range map[string]tokenstore.Record{
 				"no id": {}, "an id that is too long": {AppUserID: long}, "an id that is not UTF-8": {AppUserID: p.id("\xff")},
 				"too large a blob":   {AppUserID: p.id("blob"), Sealed: make([]byte, tokenstore.MaxSealed+1)},
 				"too large a detail": {AppUserID: p.id("details"), Details: make([]byte, tokenstore.MaxDetails+1)},
+				"too long a pair":    {AppUserID: p.id("pair"), Pair: pair}, "too long a candidate": {AppUserID: p.id("candidate"), Candidate: pair},
+				"a pair that is not ASCII": {AppUserID: p.id("umlaut"), Pair: "ü"}, "a candidate with a NUL": {AppUserID: p.id("nul"), Candidate: "a\x00"},
 			} {
 				if _, err := p.store.Save(p.ctx, r); err == nil {
 					p.errorf("Save took %s", what)
@@ -90,11 +94,14 @@ var checks = []check{
 				time.Date(2026, 10, 25, 1, 30, 0, 1000, time.UTC), time.Date(2026, 7, 1, 12, 0, 0, 500000000, east),
 				time.Date(2026, 2, 28, 23, 59, 59, 999999000, time.UTC),
 			} {
-				r := tokenstore.Record{AppUserID: p.id(fmt.Sprint("time", i)), ExpiresAt: at}
+				r := tokenstore.Record{AppUserID: p.id(fmt.Sprint("time", i)), ExpiresAt: at, Lease: tokenstore.Lease{TTL: 1234567, TakenAt: at}}
 				r.Version = p.create(r).Version
 				got := p.load(r.AppUserID)
 				if !got.ExpiresAt.Equal(at) || got.ExpiresAt.Location() != time.UTC {
 					p.errorf("saved %v, loaded %v", at, got.ExpiresAt)
+				}
+				if got.Lease.TTL != 1234*time.Microsecond || !got.Lease.TakenAt.Equal(at) {
+					p.errorf("saved a lease of 1.234567ms taken at %v, loaded %v and %v", at, got.Lease.TTL, got.Lease.TakenAt)
 				}
 				if !got.EndsAt.IsZero() {
 					p.errorf("a zero time came back as %v", got.EndsAt)
@@ -440,16 +447,21 @@ var checks = []check{
 			}
 			shared, other := p.id("shared"), p.id("other")
 			var want []string
-			for _, s := range []string{"b", "a", "c"} {
-				r := full(p.id(s))
-				r.PublicID = shared
-				p.create(r)
-				want = append(want, r.AppUserID)
+			for i, state := range []tokenstore.State{
+				tokenstore.StateUnlinked, tokenstore.StateLinked, tokenstore.StateRelinkRequired, tokenstore.StatePending, tokenstore.StateUncertain, "",
+			} {
+				linked, claims, both := full(p.id(fmt.Sprint(9-i, "b"))), full(p.id(fmt.Sprint(9-i, "a"))), full(p.id(fmt.Sprint(9-i, "c")))
+				linked.PublicID, claims.Claim, both.PublicID, both.Claim = shared, shared, shared, shared
+				for _, r := range []tokenstore.Record{linked, claims, both} {
+					r.State = state
+					p.create(r)
+					want = append(want, r.AppUserID)
+				}
 			}
 			slices.Sort(want)
-			r := full(p.id("d"))
-			r.PublicID = other
-			r = p.create(r)
+			r, claims := full(p.id("d")), full(p.id("e"))
+			r.PublicID, claims.Claim = other, other
+			r, claims = p.create(r), p.create(claims)
 			find := func(publicID string, limit int) (ids []string) {
 				found, err := finder.FindPublicID(p.ctx, publicID, limit)
 				p.must("FindPublicID", err)
@@ -459,7 +471,7 @@ var checks = []check{
 				}
 				return ids
 			}
-			for limit, want := range map[int][]string{1: want[:1], 2: want[:2], 3: want, 10: want} {
+			for limit, want := range map[int][]string{1: want[:1], 2: want[:2], len(want): want, 100: want} {
 				if got := find(shared, limit); !slices.Equal(got, want) {
 					p.errorf("FindPublicID, at most %d: got %q, want %q", limit, trimAll(got, p.prefix), trimAll(want, p.prefix))
 				}
@@ -470,11 +482,13 @@ var checks = []check{
 				}
 			}
 			// It sees what was written a moment ago.
-			r.PublicID = ""
-			_, err := p.store.Save(p.ctx, r)
-			p.must("saving", err)
+			r.PublicID, claims.Claim = "", ""
+			for _, r := range []tokenstore.Record{r, claims} {
+				_, err := p.store.Save(p.ctx, r)
+				p.must("saving", err)
+			}
 			if got := find(other, 10); len(got) > 0 {
-				p.errorf("FindPublicID found a record by the public id it no longer has")
+				p.errorf("FindPublicID found %q by a public id that they no longer have", trimAll(got, p.prefix))
 			}
 		},
 	},

@@ -157,10 +157,10 @@ func full(id string) tokenstore.Record {
 	}
 	return tokenstore.Record{
 		AppUserID: id, Environment: "sandbox", ClientID: "client-ü", State: tokenstore.StateRelinkRequired, Cause: "session_expired",
-		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Generation: math.MaxInt64,
+		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Claim: "2e5b9c3e-0996-4aa0-8b62-61711423a427",
+		Pair: "4b0de7/12", Candidate: "9f31ac/1", Tried: 2, Generation: math.MaxInt64,
 		ExpiresAt: at(1), EndsAt: at(2), DueAt: at(3), LinkedAt: at(4), RefreshedAt: at(5),
-		Lease:   tokenstore.Lease{Owner: "replica-1", Fence: math.MaxInt64, RenewedAt: at(6), ExpiresAt: at(7)},
-		Intent:  tokenstore.Intent{Generation: math.MaxInt64, Attempt: 2, SentAt: at(8)},
+		Lease:   tokenstore.Lease{Owner: "5KQ2", Beat: math.MaxInt64, TTL: 15*time.Second + 123456*time.Microsecond, TakenAt: at(6)},
 		KeyID:   "2026-01",
 		Details: []byte(`{"a":"<&'\"ü` + "\u2028" + `"}`),
 		Sealed:  every,

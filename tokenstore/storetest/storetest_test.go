@@ -6,6 +6,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type broken struct {
 	save   func(context.Context, tokenstore.Record) (tokenstore.Record, error)
 	delete func(context.Context, string, uint64) error
 	list   func(context.Context, string, int) ([]tokenstore.Record, error)
+	find   func(context.Context, string, int) ([]tokenstore.Record, error)
 }
 
 func (s *broken) Load(ctx context.Context, id string) (tokenstore.Record, error) {
@@ -58,6 +60,22 @@ func (s *broken) List(ctx context.Context, after string, limit int) ([]tokenstor
 		return s.list(ctx, after, limit)
 	}
 	return s.Memory.List(ctx, after, limit)
+}
+
+func (s *broken) FindPublicID(ctx context.Context, publicID string, limit int) ([]tokenstore.Record, error) {
+	if s.find != nil {
+		return s.find(ctx, publicID, limit)
+	}
+	return s.Memory.FindPublicID(ctx, publicID, limit)
+}
+
+// only returns a find that leaves out the records that are not kept.
+func only(s *broken, keep func(tokenstore.Record, string) bool) func(context.Context, string, int) ([]tokenstore.Record, error) {
+	return func(ctx context.Context, publicID string, limit int) ([]tokenstore.Record, error) {
+		found, err := s.Memory.FindPublicID(ctx, publicID, math.MaxInt)
+		found = slices.DeleteFunc(found, func(r tokenstore.Record) bool { return !keep(r, publicID) })
+		return found[:min(limit, len(found))], err
+	}
 }
 
 // The suite can fail: each way of being broken is caught by the check that is
@@ -190,7 +208,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		}},
 		"forgets a field": {"round trip", func(s *broken) {
 			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
-				r.Lease.Fence = 0
+				r.Lease.Beat = 0
 				return s.Memory.Save(ctx, r)
 			}
 		}},
@@ -273,6 +291,29 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 					err = &named{id, err}
 				}
 				return r, err
+			}
+		}},
+		"finds no claims": {"find", func(s *broken) {
+			s.find = only(s, func(r tokenstore.Record, publicID string) bool { return r.PublicID == publicID })
+		}},
+		"finds linked records only": {"find", func(s *broken) {
+			s.find = only(s, func(r tokenstore.Record, _ string) bool { return r.State == tokenstore.StateLinked })
+		}},
+		"finds a record twice": {"find", func(s *broken) {
+			s.find = func(ctx context.Context, publicID string, limit int) (found []tokenstore.Record, err error) {
+				all, err := s.Memory.FindPublicID(ctx, publicID, limit)
+				for _, r := range all {
+					if found = append(found, r); r.PublicID == r.Claim {
+						found = append(found, r)
+					}
+				}
+				return found[:min(limit, len(found))], err
+			}
+		}},
+		"a lease of whole milliseconds": {"round trip", func(s *broken) {
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				r.Lease.TTL = r.Lease.TTL.Truncate(time.Millisecond)
+				return s.Memory.Save(ctx, r)
 			}
 		}},
 		"list skips": {"list", func(s *broken) {

@@ -11,6 +11,9 @@
 // patient, or its record names the cause: outcome_unknown, and that only where
 // PKB had spent the refresh token and its answer died with the process.
 // double_posts counts refresh tokens that were presented twice otherwise.
+//
+// Who takes over must have watched the lease of the dead stand still for 75
+// seconds, and does so here: all the heirs at once.
 package main
 
 import (
@@ -25,6 +28,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -52,7 +56,9 @@ var steps = []string{beforeIntent, afterIntent, duringPost, afterAnswer, beforeS
 // order is what a process is to do.
 type order struct {
 	Setup cluster.Setup
-	User  string
+	// Users are one, who is called for until the process dies, or those that an
+	// heir takes over.
+	Users []string
 	// DieAt is a step; "" for one that lives.
 	DieAt string
 	// After is how long into the step.
@@ -107,6 +113,20 @@ func play() error {
 	return heir()
 }
 
+// link is one that a process was killed with.
+type link struct {
+	user    string
+	patient *pkbtest.Patient
+	step    string
+	early   bool // the old access token was still good
+	// now is what was found before the token was over, if it was early; end, what
+	// was in the end.
+	now, end report
+}
+
+// heirs is how many processes take over.
+const heirs = 4
+
 func run(ctx context.Context, rounds int, seed uint64) (f figures, err error) {
 	fmt.Printf("seed %d\n", seed)
 	c, err := cluster.New(ctx)
@@ -119,14 +139,27 @@ func run(ctx context.Context, rounds int, seed uint64) (f figures, err error) {
 		}
 	}()
 	random := rand.New(rand.NewPCG(seed, seed))
+	reused := c.PKB.ReusedRefreshTokens()
+	var links []*link
+	for _, step := range steps {
+		killed, err := killAt(ctx, c, random, step, rounds)
+		if err != nil {
+			return f, fmt.Errorf("killed %s: %w", step, err)
+		}
+		links = append(links, killed...)
+	}
+	c.PKB.Advance(4 * time.Minute) // all tokens are over
+	fmt.Printf("killed %d processes; their links are taken over\n\n", len(links))
+	if err := inherit(ctx, c, heirs, links, func(l *link) *report { return &l.end }); err != nil {
+		return f, err
+	}
 	fmt.Printf("%-36s %-20s %6s %7s %6s %12s\n", "killed", "access token", "kills", "usable", "named", "unexplained")
-	for i, step := range steps {
+	for _, step := range steps {
 		for _, early := range []bool{false, true} {
 			var at figures
-			for n := range rounds {
-				user := fmt.Sprintf("user-%d-%t-%d", i, early, n)
-				if err := at.round(ctx, c, random, user, step, early); err != nil {
-					return f, fmt.Errorf("killed %s: %w", step, err)
+			for _, l := range links {
+				if l.step == step && l.early == early {
+					at.judge(l, c.PKB.LiveSessions(l.patient))
 				}
 			}
 			token := "over"
@@ -138,29 +171,73 @@ func run(ctx context.Context, rounds int, seed uint64) (f figures, err error) {
 			f.Usable += at.Usable
 			f.Named += at.Named
 			f.Unexplained += at.Unexplained
-			f.DoublePosts += at.DoublePosts
 		}
 	}
+	f.DoublePosts = c.PKB.ReusedRefreshTokens() - reused - f.Named
 	return f, nil
 }
 
-// round kills one process and judges what it left behind.
-func (f *figures) round(ctx context.Context, c *cluster.Cluster, random *rand.Rand, user, step string, early bool) error {
-	if err := c.Link(ctx, user); err != nil {
-		return err
+// judge says what became of a link. PKB ends a session whose token comes twice.
+func (f *figures) judge(l *link, sessions int) {
+	f.Kills++
+	switch {
+	case l.early && !l.now.Usable:
+		f.Unexplained++
+		fmt.Printf("  %s: while the token was still good: %+v\n", l.user, l.now)
+	case l.end.Usable:
+		f.Usable++
+	case l.end.Cause == string(pkb.CauseOutcomeUnknown) && sessions == 0:
+		f.Named++
+	default:
+		f.Unexplained++
+		fmt.Printf("  %s: %+v, and PKB has %d sessions\n", l.user, l.end, sessions)
 	}
-	reused := c.PKB.ReusedRefreshTokens()
-	age := 11 * time.Minute // of 10
-	if early {
-		age = 9 * time.Minute // due since 8.5, good until 9.5
+}
+
+// killAt kills processes at one step, each with a link of its own: so many with
+// the old access token over, and as many with it still good.
+func killAt(ctx context.Context, c *cluster.Cluster, random *rand.Rand, step string, rounds int) (links []*link, err error) {
+	var over, good []*link
+	for n := range 2 * rounds {
+		l := &link{user: fmt.Sprintf("%s-%d", step, n), patient: c.PKB.AddPatient(pkbtest.Patient{}), step: step, early: n >= rounds}
+		if n == rounds {
+			c.PKB.Advance(2 * time.Minute)
+		}
+		if err := cluster.Link(ctx, c.PKB, l.patient, c.Client, l.user); err != nil {
+			return nil, err
+		}
+		if l.early {
+			good = append(good, l)
+		} else {
+			over = append(over, l)
+		}
 	}
-	c.PKB.Advance(age)
-	o := order{Setup: c.Setup(), User: user, DieAt: step}
-	if step == duringSave {
+	c.PKB.Advance(9 * time.Minute) // of 10: due since 8.5, good until 9.5
+	for _, l := range good {
+		if err := kill(ctx, c, random, l); err != nil {
+			return nil, err
+		}
+	}
+	// The old token serves on, whatever became of the refresh.
+	if err := inherit(ctx, c, 1, good, func(l *link) *report { return &l.now }); err != nil {
+		return nil, err
+	}
+	for _, l := range over {
+		if err := kill(ctx, c, random, l); err != nil {
+			return nil, err
+		}
+	}
+	return append(over, good...), nil
+}
+
+// kill kills one process.
+func kill(ctx context.Context, c *cluster.Cluster, random *rand.Rand, l *link) error {
+	o := order{Setup: c.Setup(), Users: []string{l.user}, DieAt: l.step}
+	if l.step == duringSave {
 		o.After = time.Duration(random.IntN(600)) * time.Microsecond
 	}
 	arrived, dead := make(chan struct{}), make(chan struct{})
-	switch step {
+	switch l.step {
 	case duringPost:
 		c.PKB.Next(pkbtest.Token, func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,13 +248,14 @@ func (f *figures) round(ctx context.Context, c *cluster.Cluster, random *rand.Ra
 		})
 	case anyMoment:
 		c.PKB.Next(pkbtest.Token, pkbtest.Delay(20*time.Millisecond))
+		defer c.PKB.ClearFaults() // it may not have come so far
 	}
 	v, err := cluster.Start(ctx, "victim", o)
 	if err != nil {
 		return err
 	}
 	defer v.Kill()
-	switch step {
+	switch l.step {
 	case duringPost:
 		<-arrived
 		v.Kill()
@@ -193,37 +271,6 @@ func (f *figures) round(ctx context.Context, c *cluster.Cluster, random *rand.Ra
 	if !killed(err) {
 		return fmt.Errorf("the process ended by itself: %w", err)
 	}
-	f.Kills++
-
-	if early {
-		// The old token serves on, whatever became of the refresh.
-		now, err := inherit(ctx, c, user)
-		if err != nil {
-			return err
-		}
-		if !now.Usable {
-			f.Unexplained++
-			fmt.Printf("  %s: while the token was still good: %+v\n", user, now)
-			return nil
-		}
-	}
-	c.PKB.Advance(4 * time.Minute) // the lease is over, and the token
-	end, err := inherit(ctx, c, user)
-	if err != nil {
-		return err
-	}
-	again := c.PKB.ReusedRefreshTokens() - reused
-	switch {
-	case end.Usable:
-		f.Usable++
-		f.DoublePosts += again
-	case end.Cause == string(pkb.CauseOutcomeUnknown) && again == 1:
-		f.Named++
-	default:
-		f.Unexplained++
-		f.DoublePosts += again
-		fmt.Printf("  %s: %+v, and PKB saw %d spent tokens\n", user, end, again)
-	}
 	return nil
 }
 
@@ -237,15 +284,36 @@ func killed(err error) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// inherit lets another process call PKB for user.
-func inherit(ctx context.Context, c *cluster.Cluster, user string) (report, error) {
-	p, err := cluster.Start(ctx, "heir", order{Setup: c.Setup(), User: user})
-	if err != nil {
-		return report{}, err
+// inherit lets other processes call PKB for the users of links, and puts what they
+// find where into says.
+func inherit(ctx context.Context, c *cluster.Cluster, processes int, links []*link, into func(*link) *report) error {
+	all := make([]*cluster.Process, processes)
+	shares := make([][]*link, processes)
+	for i, l := range links {
+		shares[i%processes] = append(shares[i%processes], l)
 	}
-	defer func() { p.Kill(); _ = p.Wait() }() // it may wait for the lease of the dead
-	var r report
-	return r, p.Receive(&r)
+	for i, share := range shares {
+		o := order{Setup: c.Setup()}
+		for _, l := range share {
+			o.Users = append(o.Users, l.user)
+		}
+		p, err := cluster.Start(ctx, "heir", o)
+		if err != nil {
+			return err
+		}
+		defer func() { p.Kill(); _ = p.Wait() }()
+		all[i] = p
+	}
+	for i, share := range shares {
+		var found []report
+		if err := all[i].Receive(&found); err != nil {
+			return err
+		}
+		for n, l := range share {
+			*into(l) = found[n]
+		}
+	}
+	return nil
 }
 
 func heir() error {
@@ -257,21 +325,37 @@ func heir() error {
 	if err != nil {
 		return err
 	}
-	var r report
-	_, err = replica.Client.ForUser(o.User).Self(context.Background())
-	var relink *pkb.RelinkError
-	switch {
-	case err == nil:
-		r.Usable = true
-	case errors.As(err, &relink):
-		r.Cause = string(relink.Cause)
-	default:
-		r.Error = err.Error()
+	found := make([]report, len(o.Users))
+	var calls sync.WaitGroup
+	for i, user := range o.Users {
+		calls.Go(func() { found[i] = call(replica.Client, user) })
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+	calls.Wait()
+	if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
 		return err
 	}
 	select {} // killed when the answer is read
+}
+
+// mostPatience is how long the patient of a dead process hears "try again later" at
+// most: the lease is watched for 75 seconds, and the rest is for a busy machine.
+const mostPatience = 3 * time.Minute
+
+// call calls PKB for a user, again and again as long as that is what it is told.
+func call(client *pkb.Client, user string) (r report) {
+	for began := time.Now(); ; {
+		_, err := client.ForUser(user).Self(context.Background())
+		var relink *pkb.RelinkError
+		switch {
+		case err == nil:
+			return report{Usable: true}
+		case errors.As(err, &relink):
+			return report{Cause: string(relink.Cause)}
+		case time.Since(began) > mostPatience:
+			return report{Error: err.Error()}
+		}
+		time.Sleep(time.Second) // as a patient would
+	}
 }
 
 func victim() error {
@@ -279,9 +363,15 @@ func victim() error {
 	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
 		return err
 	}
+	refreshed := make(chan struct{}, 1)
 	replica, err := o.Setup.Open(func(cfg *pkb.Config) {
 		cfg.Store = &dyingStore{Store: cfg.Store, order: o}
 		cfg.HTTPClient = &http.Client{Transport: dyingTransport{o}}
+		cfg.OnEvent = func(e pkb.Event) {
+			if e.Kind == pkb.EventRefreshed {
+				refreshed <- struct{}{}
+			}
+		}
 	})
 	if err != nil {
 		return err
@@ -292,12 +382,14 @@ func victim() error {
 		}
 	}
 	for range 2 { // the first reads the record, the second sees that a refresh is due
-		if _, err := replica.Client.Token(context.Background(), o.User); err != nil {
+		if _, err := replica.Client.Token(context.Background(), o.Users[0]); err != nil {
 			return err
 		}
 	}
-	if err := replica.Client.Close(context.Background()); err != nil { // an early refresh is in the background
-		return err
+	select {
+	case <-refreshed: // an early refresh is in the background
+	case <-time.After(time.Minute):
+		return errors.New("nothing was refreshed")
 	}
 	if o.DieAt == anyMoment {
 		die()

@@ -60,16 +60,13 @@ func (l list) users() (users []string) {
 type shown struct {
 	linkRow
 	PublicID string `json:"public_id"`
+	Tried    int    `json:"tried"`
+	Next     string `json:"next"`
 	Lease    *struct {
-		Owner     string    `json:"owner"`
-		RenewedAt time.Time `json:"renewed_at"`
-		ExpiresAt time.Time `json:"expires_at"`
-		Over      bool      `json:"over"`
+		Owner   string    `json:"owner"`
+		Beat    uint64    `json:"beat"`
+		TakenAt time.Time `json:"taken_at"`
 	} `json:"lease"`
-	Intent *struct {
-		Attempt int       `json:"attempt"`
-		SentAt  time.Time `json:"sent_at"`
-	} `json:"intent"`
 	Timeline []struct {
 		Kind  string    `json:"kind"`
 		At    time.Time `json:"at"`
@@ -124,8 +121,8 @@ func all(h *host) {
 		case 1:
 			h.change(user, func(r *tokenstore.Record) {
 				r.State = tokenstore.StateUncertain
-				r.Lease = tokenstore.Lease{Owner: "REPLICA2", Fence: 1, RenewedAt: time.Now(), ExpiresAt: time.Now().Add(45 * time.Second)}
-				r.Intent = tokenstore.Intent{Generation: r.Generation, Attempt: 1, SentAt: time.Now()}
+				r.Lease = tokenstore.Lease{Owner: "FLIGHT2", Beat: 3, TTL: 15 * time.Second, TakenAt: time.Now()}
+				r.Tried = 1
 			})
 		case 2:
 			h.end(user, p)
@@ -252,14 +249,14 @@ func TestShow(t *testing.T) {
 				`^token ends +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  in 9m$`,
 				`^WHEN \(UTC\) +WHAT +UNTIL +CAUSE$`, ` approved$`, ` exchanged$`, ` linked$`)
 		}
-		h.shows(0, []string{"show", "app-user-2"}, `^lease +REPLICA2, renewed \d+s ago, until `, `^intent +refresh sent \d+s ago, attempt 1`)
+		h.shows(0, []string{"show", "app-user-2"}, `^lease +FLIGHT2, taken \d+s ago, beat 3$`, `^tried +1 times, with an outcome that is not known$`, `^next +whoever has the lease saves`)
 		h.shows(1, []string{"show", "app-user-3"}, `^state +relink_required$`, `^cause +session_invalid$`, ` relink_required +session_invalid$`)
 		h.shows(0, []string{"show", "app-user-4"}, `^state +unlinked$`, ` unlinked$`)
 
 		var s shown
 		h.json(0, &s, "show", "app-user-2")
-		if s.Lease == nil || s.Lease.Owner != "REPLICA2" || s.Lease.Over || s.Intent == nil || s.Intent.Attempt != 1 {
-			t.Errorf("lease and intent: %+v, %+v", s.Lease, s.Intent)
+		if s.Lease == nil || s.Lease.Owner != "FLIGHT2" || s.Lease.Beat != 3 || s.Tried != 1 || s.Next == "" {
+			t.Errorf("lease: %+v, tried %d, next %q", s.Lease, s.Tried, s.Next)
 		}
 		var kinds []string
 		for _, h := range s.Timeline {
@@ -340,7 +337,7 @@ func TestNotDue(t *testing.T) {
 				t.Errorf("%s: %+v", test.user, o)
 			}
 		}
-		h.shows(0, []string{"refresh", "-n", "app-user-2"}, `^app-user-2  wait$`, `a process holds the lease until`)
+		h.shows(0, []string{"refresh", "-n", "app-user-2"}, `^app-user-2  wait$`, `a process took the lease at `)
 		if s := h.pipe("refresh", "app-user-4", "-keys", keys); s.code != 4 {
 			t.Errorf("an unlinked user: exit code %d, want 4\n%s", s.code, s.err)
 		}

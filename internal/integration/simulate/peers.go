@@ -14,20 +14,29 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// designs are what is compared.
+// designs are what is compared, each with one layer more than the one before.
 var designs = []design{
 	{name: "x/oauth2 in each replica", start: startPerReplica},
 	{name: "map of mutexes", start: startMutexMap},
 	{name: "lock for a fixed time", start: startFixedLock},
+	{name: "lease row, replicas' time", start: startLeaseRow(false)},
+	{name: "lease row, database's time", start: startLeaseRow(true)},
 	{name: "ours", ours: true, start: startOurs},
 }
 
-// rows are the table of the designs that are not ours: the last write wins. The
-// lock is the row that such designs keep in Redis or in a table.
-type rows struct {
+// row is what the designs that are not ours keep of a user. Its times are those of
+// the process that wrote them.
+type row struct {
+	token oauth2.Token
+	// leasedBy has the right to refresh until leased.
+	leasedBy string
+	leased   time.Time
+}
+
+// locks are what such designs keep in Redis.
+type locks struct {
 	mu    sync.Mutex
-	rows  map[string]oauth2.Token
-	locks map[string]time.Time
+	until map[string]time.Time
 }
 
 // peer is what the designs that are not ours have in common.
@@ -61,12 +70,12 @@ func (p *peer) alone(s *session) (leave func()) {
 }
 
 // link writes the first pair, and lets all replicas forget the one before.
-func (p *peer) link(ctx context.Context, s *session, asked time.Time, answer []byte) error {
+func (p *peer) link(ctx context.Context, s *session, answer []byte) error {
 	var t oauth2.Token
 	if err := json.Unmarshal(answer, &t); err != nil {
 		return err
 	}
-	t.Expiry = asked.Add(-p.skew).Add(tokenLife) // their clocks are right
+	t.Expiry = time.Now().Add(tokenLife)
 	if err := p.write(ctx, s, t); err != nil {
 		return err
 	}
@@ -84,33 +93,56 @@ func (p *peer) forget(user string) {
 	delete(p.cached, user)
 }
 
-// write and read are a plain UPDATE and a plain SELECT.
+// update is one UPDATE, and one INSERT where there is nothing yet.
+func (p *peer) update(ctx context.Context, s *session, change func(*row) error) error {
+	var pair pairID
+	err := p.reach(ctx, s, true, func() error {
+		before, after, err := p.world.rows.change(s.user, p.world.lags(s), func(r row) (row, pairID, error) {
+			err := change(&r)
+			_, pair = split(r.token.RefreshToken)
+			return r, pair, err
+		})
+		if err != nil {
+			return err
+		}
+		p.world.server.keeps(s, p.process, pair)
+		if after.leasedBy != "" {
+			p.world.server.leased(s, p.process, before.leasedBy, after.leasedBy, leaseFor)
+		}
+		return nil
+	})
+	if err != nil {
+		p.world.server.refusesToKeep(s, p.process, pair)
+	}
+	return err
+}
+
+// write writes a token. Its expiry is true in this process, and gets into the row
+// by its wall clock.
 func (p *peer) write(ctx context.Context, s *session, t oauth2.Token) error {
-	return p.reach(ctx, s, true, func() error {
-		p.world.server.mu.Lock()
-		defer p.world.server.mu.Unlock()
-		p.world.rows.mu.Lock()
-		defer p.world.rows.mu.Unlock()
-		if p.world.rows.rows == nil {
-			p.world.rows.rows = map[string]oauth2.Token{}
-		}
-		p.world.rows.rows[s.user] = t
-		if s.last != nil && s.refresh(s.gen) == t.RefreshToken {
-			s.last.saved = time.Now()
-		}
+	return p.update(ctx, s, func(r *row) error {
+		r.token = t
+		r.token.Expiry = t.Expiry.Add(p.clock.offset())
 		return nil
 	})
 }
 
+// read is a SELECT.
 func (p *peer) read(ctx context.Context, s *session) (t oauth2.Token, err error) {
 	err = p.reach(ctx, s, false, func() error {
-		p.world.rows.mu.Lock()
-		defer p.world.rows.mu.Unlock()
-		t = p.world.rows.rows[s.user]
+		r, saw := p.world.rows.read(s.user)
+		p.world.server.misled(s, p.process, saw != newest)
+		if saw == absent {
+			return errNoRow
+		}
+		t = r.token
 		return nil
 	})
+	t.Expiry = t.Expiry.Add(-p.clock.offset())
 	return t, err
 }
+
+var errNoRow = errors.New("there is no such row")
 
 // source is x/oauth2's, with what it is given to start from.
 func (p *peer) source(s *session, t oauth2.Token) oauth2.TokenSource {
@@ -122,30 +154,42 @@ func (p *peer) source(s *session, t oauth2.Token) oauth2.TokenSource {
 	return conf.TokenSource(ctx, &t)
 }
 
-// refresh gets another pair for t with x/oauth2 and writes it, as well as that
-// goes: a failing save is logged, where people log.
-func (p *peer) refresh(ctx context.Context, s *session, t oauth2.Token) (oauth2.Token, error) {
+// fetch gets another pair for t with x/oauth2.
+func (p *peer) fetch(s *session, t oauth2.Token) (oauth2.Token, error) {
 	t.Expiry = time.Unix(1, 0) // it is the caller who found that it is over
 	next, err := p.source(s, t).Token()
 	if err != nil {
 		return oauth2.Token{}, err
 	}
-	if err := p.write(context.WithoutCancel(ctx), s, *next); err != nil {
-		p.world.gaveUp(s, p.process)
-	}
 	return *next, nil
 }
 
-// over is how people ask whether a token still serves.
-func over(t oauth2.Token) bool { return time.Until(t.Expiry) < 30*time.Second }
+// refresh gets another pair and writes it, as well as that goes: a failing save
+// is logged, where people log.
+func (p *peer) refresh(ctx context.Context, s *session, t oauth2.Token) (oauth2.Token, error) {
+	next, err := p.fetch(s, t)
+	if err == nil {
+		_ = p.write(context.WithoutCancel(ctx), s, next)
+	}
+	return next, err
+}
+
+// over is how people ask whether a token still serves; rejected is one that the
+// API did not take.
+func over(t oauth2.Token, rejected string) bool {
+	return time.Until(t.Expiry) < 30*time.Second || t.AccessToken == rejected
+}
 
 // perReplica: each replica reads the pair once and leaves the rest to x/oauth2.
 type perReplica struct{ *peer }
 
 func startPerReplica(p *process) keeper { return perReplica{newPeer(p)} }
 
-func (p perReplica) token(ctx context.Context, s *session) (string, error) {
+func (p perReplica) token(ctx context.Context, s *session, rejected string) (string, error) {
 	defer p.alone(s)() // as x/oauth2's own mutex does
+	if rejected != "" {
+		p.forget(s.user)
+	}
 	p.mu.Lock()
 	source := p.sources[s.user]
 	p.mu.Unlock()
@@ -153,6 +197,9 @@ func (p perReplica) token(ctx context.Context, s *session) (string, error) {
 		t, err := p.read(ctx, s)
 		if err != nil {
 			return "", err
+		}
+		if t.AccessToken == rejected {
+			t.Expiry = time.Unix(1, 0)
 		}
 		source = p.source(s, t)
 		p.mu.Lock()
@@ -168,9 +215,7 @@ func (p perReplica) token(ctx context.Context, s *session) (string, error) {
 	p.cached[s.user] = *t
 	p.mu.Unlock()
 	if changed {
-		if err := p.write(context.WithoutCancel(ctx), s, *t); err != nil {
-			p.world.gaveUp(s, p.process)
-		}
+		_ = p.write(context.WithoutCancel(ctx), s, *t)
 	}
 	return t.AccessToken, nil
 }
@@ -181,10 +226,10 @@ type mutexMap struct{ *peer }
 
 func startMutexMap(p *process) keeper { return mutexMap{newPeer(p)} }
 
-func (p mutexMap) token(ctx context.Context, s *session) (string, error) {
+func (p mutexMap) token(ctx context.Context, s *session, rejected string) (string, error) {
 	defer p.alone(s)()
 	t, err := p.read(ctx, s)
-	if err == nil && over(t) {
+	if err == nil && over(t, rejected) {
 		t, err = p.refresh(ctx, s, t)
 	}
 	return t.AccessToken, err
@@ -198,10 +243,11 @@ const lockFor = 10 * time.Second
 
 func startFixedLock(p *process) keeper { return fixedLock{newPeer(p)} }
 
-func (p fixedLock) token(ctx context.Context, s *session) (string, error) {
+func (p fixedLock) token(ctx context.Context, s *session, rejected string) (string, error) {
+	defer p.alone(s)()
 	for {
 		t, err := p.read(ctx, s)
-		if err != nil || !over(t) {
+		if err != nil || !over(t, rejected) {
 			return t.AccessToken, err
 		}
 		got, err := p.lock(ctx, s)
@@ -211,15 +257,13 @@ func (p fixedLock) token(ctx context.Context, s *session) (string, error) {
 		if got {
 			break
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return "", ctx.Err()
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return "", err
 		}
 	}
 	defer p.unlock(ctx, s)
 	t, err := p.read(ctx, s) // somebody may have refreshed meanwhile
-	if err == nil && over(t) {
+	if err == nil && over(t, rejected) {
 		t, err = p.refresh(ctx, s, t)
 	}
 	return t.AccessToken, err
@@ -228,14 +272,14 @@ func (p fixedLock) token(ctx context.Context, s *session) (string, error) {
 // lock is SET NX with a time to live.
 func (p fixedLock) lock(ctx context.Context, s *session) (got bool, err error) {
 	err = p.reach(ctx, s, false, func() error {
-		l := &p.world.rows
+		l := &p.world.locks
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.locks == nil {
-			l.locks = map[string]time.Time{}
+		if l.until == nil {
+			l.until = map[string]time.Time{}
 		}
-		if got = time.Now().After(l.locks[s.user]); got {
-			l.locks[s.user] = time.Now().Add(lockFor)
+		if got = time.Now().After(l.until[s.user]); got {
+			l.until[s.user] = time.Now().Add(lockFor)
 		}
 		return nil
 	})
@@ -244,14 +288,11 @@ func (p fixedLock) lock(ctx context.Context, s *session) (got bool, err error) {
 
 // unlock is DEL, whosever lock it is by now.
 func (p fixedLock) unlock(ctx context.Context, s *session) {
-	err := p.reach(context.WithoutCancel(ctx), s, false, func() error {
-		l := &p.world.rows
+	_ = p.reach(context.WithoutCancel(ctx), s, false, func() error { // else it ends by itself
+		l := &p.world.locks
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.locks, s.user)
+		delete(l.until, s.user)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errDead) && !errors.Is(err, errOutage) {
-		panic(err) // nothing else can go wrong here
-	}
 }

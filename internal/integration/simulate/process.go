@@ -14,41 +14,57 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // How likely things are.
 const (
-	crashAt  = 1.0 / 10_000 // at each point of a refresh
-	pauseAt  = 1.0 / 20_000
-	outageAt = 1.0 / 1_000 // with each save
-	lyingAt  = 1.0 / 1_000
+	crashAt   = 1.0 / 10_000 // at each point of a refresh
+	pauseAt   = 1.0 / 20_000
+	suspendAt = 1.0 / 12_000 // in worlds whose clocks are wrong
+	jumpAt    = 1.0 / 3_000
 
-	slowPost     = 1.0 / 100
-	latePost     = 1.0 / 2_000 // served when the client has gone
+	outageAt   = 1.0 / 1_000 // with each save
+	lyingAt    = 1.0 / 1_000
+	slowAt     = 1.0 / 1_000
+	lagAt      = 1.0 / 500
+	failoverAt = 1.0 / 3_000
+
+	slowPost     = 1.0 / 200
+	latePost     = 1.0 / 2_000 // served when most clients have gone
+	latestPost   = 1.0 / 4_000 // served when all have
 	lostRequest  = 1.0 / 1_000
 	lostAnswer   = 1.0 / 2_000
 	brokenBefore = 1.0 / 1_000 // 503
 	brokenAfter  = 1.0 / 2_000
 	tooMany      = 1.0 / 2_000
+	endsAt       = 1.0 / 3_000 // PKB ends the session
 
 	maxSkew   = 14 * time.Second // each way: 28 s apart, which the hard margin of 30 s covers
+	maxWrong  = 5 * time.Hour    // of clocks that are wrong
 	maxPause  = 4 * time.Minute
+	maxSleep  = 2 * time.Hour // suspended
 	maxOutage = 45 * time.Second
-	postLimit = 20 * time.Second
+	maxSlow   = 20 * time.Second
+	// A failover takes so long, and loses what was written in the last moment.
+	minFailover  = time.Second
+	maxFailover  = 20 * time.Second
+	lostMoment   = 2 * time.Second
+	failoverRest = 10 * time.Minute // until there can be another one
+
+	postLimit = 20 * time.Second // the time-out of people's HTTP clients
+	longLimit = 3 * time.Minute  // ours
 )
 
 // process is one replica. What it does goes through its methods, which are
-// where it dies, sleeps, and loses its database.
+// where it dies, stops, and loses its database.
 type process struct {
 	world *world
-	skew  time.Duration
+	clock *clock
 	dead  atomic.Bool
 
-	mu    sync.Mutex
-	until time.Time // it sleeps
-	down  time.Time // so long it cannot reach the database
+	mu     sync.Mutex
+	down   time.Time // so long it cannot reach the database
+	missed time.Time // when it last noticed that
 }
 
 var (
@@ -59,9 +75,6 @@ var (
 
 // whose is the key of the session in a request's context.
 type whose struct{}
-
-// now is the process's clock.
-func (p *process) now() time.Time { return time.Now().Add(p.skew) }
 
 // chance throws the dice of a user.
 func (w *world) chance(s *session) *rand.Rand {
@@ -76,111 +89,135 @@ func random(dice *rand.Rand, limit time.Duration) time.Duration {
 	return time.Duration(dice.Int64N(int64(limit)))
 }
 
-// point is where a process may die, or sleep. It returns errDead in a dead one.
-func (p *process) point(s *session) error {
+// picker makes one number decide: each case takes its share of it.
+func picker(dice *rand.Rand) func(likely float64) bool {
+	x := dice.Float64()
+	return func(likely float64) bool { x -= likely; return x < 0 && x >= -likely }
+}
+
+// point is where a process may die, or stop, or get another time of day. It
+// returns errDead in a dead one. In one that stands still nothing returns before
+// it goes on, other than what the caller's context ends: connections do not
+// outlive it.
+func (p *process) point(ctx context.Context, s *session) error {
 	if !p.world.isCalm(s) {
 		dice := p.world.chance(s)
-		switch x := dice.Float64(); {
-		case x < crashAt:
+		switch is := picker(dice); {
+		case is(crashAt):
 			p.dead.Store(true)
-		case x < crashAt+pauseAt:
-			p.mu.Lock()
-			p.until = time.Now().Add(random(dice, maxPause))
-			p.mu.Unlock()
+		case is(pauseAt):
+			p.clock.halt(random(dice, maxPause), false)
+		case p.world.wrongClocks && is(suspendAt):
+			p.clock.halt(random(dice, maxSleep), true)
+		case p.world.wrongClocks && is(jumpAt):
+			p.clock.jump(random(dice, 2*maxWrong) - maxWrong)
 		}
 	}
 	for {
-		p.mu.Lock()
-		sleep := time.Until(p.until)
-		p.mu.Unlock()
+		halted := p.clock.halted()
 		if p.dead.Load() {
 			return errDead
 		}
-		if sleep <= 0 {
+		if halted <= 0 {
 			return nil
 		}
-		time.Sleep(sleep)
+		if err := pause(ctx, halted); err != nil {
+			return err
+		}
 	}
 }
 
-// sleptSince reports whether the process slept after t.
-func (p *process) sleptSince(t time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.until.After(t)
+// pause waits, or returns the error of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // reach is one trip to the database and back. In between, do is what the
-// database does.
+// database does: it may come late, when nobody waits any more.
 func (p *process) reach(ctx context.Context, s *session, write bool, do func() error) error {
-	if err := p.point(s); err != nil {
+	if err := p.point(ctx, s); err != nil {
 		return err
 	}
 	time.Sleep(time.Millisecond)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	lied := false
+	var slow time.Duration
+	early, lied, failover := false, false, false
+	dice := p.world.chance(s)
 	if write && !p.world.isCalm(s) {
-		dice := p.world.chance(s)
-		switch x := dice.Float64(); {
-		case x < outageAt:
+		switch is := picker(dice); {
+		case is(outageAt):
 			p.mu.Lock()
 			if time.Since(p.down) > 2*time.Minute {
 				p.down = time.Now().Add(random(dice, maxOutage))
 			}
 			p.mu.Unlock()
-		case x < outageAt+lyingAt:
+		case is(lyingAt):
 			lied = true
+		case is(slowAt):
+			slow, early = 100*time.Millisecond+random(dice, maxSlow), dice.IntN(2) == 0
+		case is(failoverAt):
+			failover = true
 		}
 	}
-	p.mu.Lock()
-	down := time.Now().Before(p.down)
-	p.mu.Unlock()
-	if down {
+	if p.isDown() {
+		p.mu.Lock()
+		p.missed = time.Now()
+		p.mu.Unlock()
 		return errOutage
 	}
+	if slow > 0 && !early {
+		began := time.Now()
+		if err := pause(ctx, slow); err != nil {
+			p.world.late.Go(func() {
+				time.Sleep(slow - time.Since(began))
+				if !p.isDown() {
+					_ = do() // if it is refused, that is right
+				}
+			})
+			return err
+		}
+	}
 	err := do()
+	p.world.server.saw(s, p)
+	if slow > 0 && early {
+		if late := pause(ctx, slow); late != nil {
+			return late
+		}
+	}
+	if err == nil && failover {
+		p.world.failover(dice)
+	}
 	if err == nil && lied {
 		err = errLied
 	}
-	if dead := p.point(s); dead != nil {
+	if dead := p.point(ctx, s); dead != nil {
 		return dead
 	}
 	return err
 }
 
-// Load implements tokenstore.Store.
-func (p *process) Load(ctx context.Context, user string) (r tokenstore.Record, err error) {
-	err = p.reach(ctx, p.world.session(user), false, func() error {
-		r, err = p.world.store.Load(context.Background(), user)
-		return err
-	})
-	return r, err
+// isDown reports whether the database cannot be reached.
+func (p *process) isDown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Before(p.down) || p.world.isDown()
 }
 
-// Save implements tokenstore.Store.
-func (p *process) Save(ctx context.Context, r tokenstore.Record) (saved tokenstore.Record, err error) {
-	s := p.world.session(r.AppUserID)
-	err = p.reach(ctx, s, true, func() error {
-		p.world.server.mu.Lock() // so that nobody sees the record before it counts as saved
-		defer p.world.server.mu.Unlock()
-		if saved, err = p.world.store.Save(context.Background(), r); err != nil {
-			return err
-		}
-		if r.Generation > s.stored {
-			s.stored = r.Generation
-			if s.last != nil && s.last.from == p {
-				s.last.saved = time.Now()
-			}
-		}
-		return nil
-	})
-	return saved, err
+// noticed reports whether the process has found the database away since t.
+func (p *process) noticed(t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.missed.After(t)
 }
-
-// Delete implements tokenstore.Store; nobody unlinks here.
-func (p *process) Delete(context.Context, string, uint64) error { return errors.New("not simulated") }
 
 // RoundTrip implements http.RoundTripper: one POST to the token endpoint. Whose
 // it is stands in its context, so that a process can die before the form is
@@ -188,7 +225,7 @@ func (p *process) Delete(context.Context, string, uint64) error { return errors.
 func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	w, ctx := p.world, req.Context()
 	s := ctx.Value(whose{}).(*session)
-	if err := p.point(s); err != nil {
+	if err := p.point(ctx, s); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -203,15 +240,17 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	token := values.Get("refresh_token")
+	dice := w.chance(s)
+	if status, body, refused := w.refuses(s, dice); refused {
+		time.Sleep(20 * time.Millisecond)
+		return answer(req, status, nil, body), nil
+	}
 	w.server.mu.Lock()
 	w.tally.posts++
 	w.server.mu.Unlock()
 
-	dice := w.chance(s)
-	// One number decides: each case takes its share of it.
-	x := dice.Float64()
-	is := func(likely float64) bool { x -= likely; return x < 0 && x >= -likely }
-	sent := &post{from: p, at: time.Now()}
+	is := picker(dice)
+	sent := w.server.send(s, p)
 	wait := 50*time.Millisecond + random(dice, 350*time.Millisecond)
 	broken := false
 	switch {
@@ -219,6 +258,8 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		wait = time.Second + random(dice, 14*time.Second)
 	case is(latePost):
 		wait = postLimit + random(dice, 40*time.Second)
+	case is(latestPost):
+		wait = longLimit + random(dice, 40*time.Second)
 	case is(lostRequest):
 		return nil, io.ErrUnexpectedEOF
 	case is(brokenBefore):
@@ -229,12 +270,10 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		sent.lost = true
 	case is(brokenAfter):
 		sent.lost, broken = true, true
+	case is(endsAt):
+		w.server.end(s)
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	if err := pause(ctx, wait); err != nil {
 		// A server does not notice that its client has gone.
 		sent.lost = true
 		left := wait - time.Since(sent.at)
@@ -242,10 +281,10 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 			time.Sleep(left)
 			w.server.take(sent, token)
 		})
-		return nil, ctx.Err()
+		return nil, err
 	}
 	status, body := w.server.take(sent, token)
-	if err := p.point(s); err != nil {
+	if err := p.point(context.WithoutCancel(ctx), s); err != nil {
 		return nil, err
 	}
 	switch {

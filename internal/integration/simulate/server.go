@@ -18,37 +18,56 @@ type reason int
 
 const (
 	byRace     reason = iota // two presented one token, and nothing else was wrong
-	bySave                   // the answer came, and the store never took it
+	bySave                   // the answer came, and the store did not take it in time
+	byClock                  // a lease was taken over too early, by a clock that was wrong
+	byWording                // refused in unknown words, and taken for ended
+	byStore                  // the store lost what it had acknowledged, or showed an old row
 	byResponse               // the network lost the answer
 	byCrash                  // the process died with the answer
-	byPause                  // the process slept with the answer
+	byPause                  // the process stood still with the answer, or with the token
+	byEnd                    // PKB ended it: nothing was lost
 	reasons
 )
 
 // tally is what was counted in a world.
 type tally struct {
-	commits     int64 // pairs that the server gave for a refresh token
-	posts       int64
-	lost        [reasons]int64
-	answersLost int64
-	unnamed     int64
-	badTokens   int64
+	commits int64 // pairs that the server gave for a refresh token
+	posts   int64 // that it, or the way to it, was asked
+	refused int64 // by a gateway before it
+	lost    [reasons]int64
+	// answersLost, rowsLost and known are what could have lost a link: answers,
+	// writes of rows with a new pair, and those of the links lost with them whose
+	// pair a process knew that was awake and had seen the database away.
+	answersLost, rowsLost, known int64
+	// unnamed links were said to have ended with a cause that does not fit; of
+	// limbo was nothing said for hours, although they did not work.
+	unnamed, limbo int64
+	// badTokens are access tokens that the API did not take; wrongTime, those of
+	// them that a wrong clock explains.
+	badTokens, wrongTime int64
 }
 
 func (t *tally) add(o tally) {
 	t.commits += o.commits
 	t.posts += o.posts
+	t.refused += o.refused
 	t.answersLost += o.answersLost
+	t.rowsLost += o.rowsLost
+	t.known += o.known
 	t.unnamed += o.unnamed
+	t.limbo += o.limbo
 	t.badTokens += o.badTokens
+	t.wrongTime += o.wrongTime
 	for i := range t.lost {
 		t.lost[i] += o.lost[i]
 	}
 }
 
 func (t *tally) allLost() (n int64) {
-	for _, lost := range t.lost {
-		n += lost
+	for why, lost := range t.lost {
+		if reason(why) != byEnd {
+			n += lost
+		}
 	}
 	return n
 }
@@ -64,29 +83,67 @@ type server struct {
 
 // session is one user's present approval.
 type session struct {
-	user    string
-	index   uint64
-	epoch   int // counts approvals
-	gen     int // of the refresh token that works
-	since   time.Time
-	before  time.Time // when the one before gen was made
-	dead    bool
-	killer  reason
+	user   string
+	index  uint64
+	epoch  int // counts approvals
+	gen    int // of the refresh token that works
+	since  time.Time
+	before time.Time // when the one before gen was made
+	dead   bool
+	killer reason
+	// mumbles: that it is dead is said in unknown words.
+	mumbles bool
+	refused bool  // in unknown words, since it last gave a pair
 	last    *post // the one that made gen
+	// fell: the row went back, and nobody has brought it forward since.
+	fell  *fall
+	lease lease
+	// early: the lease was taken over too early, by another clock.
+	early   bool
+	looked  map[*process]look
+	worked  time.Time // when a caller was last served
+	missed  int       // how often since then nobody had a link
 	commits int64
-	stored  uint64 // the record's generation, for ours
+	grown   bool   // it has refreshed often enough
 	calm    bool   // no faults: the patient is approving
 	dice    uint64 // how often they were thrown
 }
 
+// fall is a row that the store took back.
+type fall struct {
+	gen int
+	// pair: a pair is lost; else a lease, with the intent to present its pair.
+	pair  bool
+	at    time.Time
+	saver *process // of what is lost
+	saved time.Time
+}
+
+// lease is who had a session's lease last, and when it was taken or renewed.
+type lease struct {
+	by *process
+	at time.Time
+}
+
+// look is the last time that a process was at a session's row.
+type look struct {
+	at    time.Time
+	older bool // what it saw was not the newest row
+}
+
 // post is one request with a refresh token, and what became of its answer.
 type post struct {
-	from  *process
-	at    time.Time
-	lost  bool // nobody will read the answer
-	saved time.Time
-	// unsaved: its holder has given up saving it.
-	unsaved bool
+	from *process
+	at   time.Time
+	lost bool // nobody will read the answer
+	// saved is when its pair was, and by whom; failed says that a save was not
+	// acknowledged.
+	saved  time.Time
+	saver  *process
+	failed bool
+	// overslept: its sender stood still after its last look at the row. stale: what
+	// it saw there was old.
+	overslept, stale bool
 }
 
 // answer is the body of a token response.
@@ -104,84 +161,203 @@ func (s *session) refresh(gen int) string {
 }
 
 // approve begins a session and returns its first pair.
-func (v *server) approve(user string) []byte {
+func (v *server) approve(user string, mumbles bool) []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[user]
 	s.epoch, s.gen, s.dead, s.last, s.since = s.epoch+1, 1, false, nil, time.Now()
+	s.mumbles, s.refused, s.fell, s.early, s.looked, s.worked = mumbles, false, nil, false, map[*process]look{}, time.Now()
+	s.missed = 0
 	return s.answer()
 }
 
 // split reads a token.
-func split(token string) (user string, epoch, gen int) {
+func split(token string) (user string, pair pairID) {
 	parts := strings.Split(token, ":")
 	if len(parts) != 4 {
-		return "", 0, 0
+		return "", pairID{}
 	}
-	epoch, _ = strconv.Atoi(parts[2])
-	gen, _ = strconv.Atoi(parts[3])
-	return parts[1], epoch, gen
+	pair.epoch, _ = strconv.Atoi(parts[2])
+	pair.gen, _ = strconv.Atoi(parts[3])
+	return parts[1], pair
+}
+
+// saw notes that a process was at a session's row.
+func (v *server) saw(s *session, p *process) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s.looked[p] = look{at: time.Now(), older: s.looked[p].older}
+}
+
+// misled notes whether what it saw there was old.
+func (v *server) misled(s *session, p *process, is bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s.looked[p] = look{at: time.Now(), older: is}
+}
+
+// send returns a request that a process is about to send.
+func (v *server) send(s *session, p *process) *post {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	sent := &post{from: p, at: time.Now(), stale: s.looked[p].older}
+	until, halted := p.clock.haltedSince(s.looked[p].at)
+	sent.overslept = halted && time.Since(until) < time.Second
+	return sent
+}
+
+// keeps notes that a process wrote a row, with which pair.
+func (v *server) keeps(s *session, p *process, pair pairID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if pair != (pairID{s.epoch, s.gen}) {
+		return
+	}
+	if f := s.fell; f != nil && (f.pair || s.gen > f.gen || p == f.saver) {
+		s.fell = nil
+	}
+	if s.last != nil && s.last.saved.IsZero() {
+		s.last.saved, s.last.saver = time.Now(), p
+		s.early = false
+	}
+}
+
+// refusesToKeep notes that a save of a pair was not acknowledged.
+func (v *server) refusesToKeep(s *session, p *process, pair pairID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s.last != nil && s.last.from == p && pair == (pairID{s.epoch, s.gen}) {
+		s.last.failed = true
+	}
+}
+
+// loses notes that a row went back.
+func (v *server) loses(s *session, had, has pairID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if had != (pairID{s.epoch, s.gen}) {
+		return
+	}
+	f := &fall{gen: s.gen, pair: has != had, at: time.Now(), saver: s.lease.by, saved: time.Now()}
+	if f.pair {
+		v.tally.rowsLost++
+		if s.last != nil {
+			f.saver, f.saved = s.last.saver, s.last.saved
+		}
+	}
+	s.fell = f
+}
+
+// leased notes who has a session's lease. Nobody else may take it within lasts of
+// its latest renewal, unless its holder gives it back; clocks that differ can make
+// them.
+func (v *server) leased(s *session, p *process, before, after string, lasts time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if before != "" && before != after && s.lease.by != nil && s.lease.by != p && time.Since(s.lease.at) < lasts {
+		s.early = true
+	}
+	s.lease = lease{p, time.Now()}
+}
+
+// end ends a session as PKB does when it wants to.
+func (v *server) end(s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !s.dead {
+		s.dead, s.killer = true, byEnd
+	}
 }
 
 // take processes one POST.
 func (v *server) take(p *post, token string) (status int, body []byte) {
-	user, epoch, gen := split(token)
+	user, pair := split(token)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[user]
-	refuse := func(code string) (int, []byte) {
-		return http.StatusBadRequest, []byte(`{"error":"invalid_grant","error_description":"` + code + `"}`)
-	}
 	switch {
-	case s == nil || epoch != s.epoch || gen > s.gen || gen < 1:
-		return refuse("unknown token")
+	case s == nil || pair.epoch != s.epoch || pair.gen > s.gen || pair.gen < 1:
+		return http.StatusBadRequest, []byte(`{"error":"invalid_grant","error_description":"unknown token"}`)
 	case s.dead:
-		return refuse("API_SESSION_INVALID")
+		return s.refuse()
 	}
 	if p.lost {
 		v.tally.answersLost++
 	}
-	if gen < s.gen {
-		s.dead, s.killer = true, s.judge(p)
-		return refuse("API_SESSION_INVALID")
+	if pair.gen < s.gen {
+		s.dead, s.killer = true, v.judge(s, p)
+		return s.refuse()
 	}
 	s.gen, s.last, s.before, s.since = s.gen+1, p, s.since, time.Now()
+	s.refused = false
 	s.commits++
 	v.tally.commits++
 	return http.StatusOK, s.answer()
 }
 
+// refuse is what a dead session's token gets.
+func (s *session) refuse() (status int, body []byte) {
+	if s.mumbles {
+		s.refused = true
+		words := unknownWords[s.index%uint64(len(unknownWords))]
+		return words.status, []byte(words.body)
+	}
+	return http.StatusBadRequest, []byte(`{"error":"API_SESSION_INVALID"}`)
+}
+
+// knownFor is how long a process can be expected to know what it saved.
+const knownFor = 5 * time.Minute
+
 // judge says what made a spent token come again.
-func (s *session) judge(again *post) reason {
-	switch first := s.last; {
+func (v *server) judge(s *session, again *post) reason {
+	first := s.last
+	switch {
 	case again.lost:
 		return byResponse // it was on its way when the network lost its sender
+	case again.overslept:
+		return byPause
+	case s.fell != nil:
+		f := s.fell
+		if f.saver != nil && !f.saver.dead.Load() && f.saver.clock.halted() == 0 && time.Since(f.saved) < knownFor && f.saver.noticed(f.at) {
+			v.tally.known++
+		}
+		return byStore
+	case again.stale:
+		return byStore
 	case first == nil || !first.saved.IsZero() && !first.saved.After(again.at):
-		return byRace
 	case first.lost:
 		return byResponse
 	case first.from.dead.Load():
 		return byCrash
-	case first.from.sleptSince(first.at):
+	case first.stoodStill():
 		return byPause
-	case first.unsaved:
+	case first.failed:
 		return bySave
+	}
+	if s.early {
+		return byClock
 	}
 	return byRace
 }
 
+// stoodStill reports whether the sender stood still after it had sent.
+func (p *post) stoodStill() bool {
+	_, yes := p.from.clock.haltedSince(p.at)
+	return yes
+}
+
 // good reports whether PKB's API would take an access token.
 func (v *server) good(user, token string) bool {
-	_, epoch, gen := split(token)
+	_, pair := split(token)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[user]
-	if s.dead || epoch != s.epoch {
+	if s.dead || pair.epoch != s.epoch {
 		return true // that it is over is what the next refresh tells
 	}
 	made := s.since
-	if gen == s.gen-1 {
+	if pair.gen == s.gen-1 {
 		made = s.before
 	}
-	return gen > 0 && (gen == s.gen || gen == s.gen-1) && time.Since(made) < tokenLife
+	return pair.gen > 0 && (pair.gen == s.gen || pair.gen == s.gen-1) && time.Since(made) < tokenLife
 }

@@ -24,20 +24,30 @@ type design struct {
 
 // keeper is a design at work in one process.
 type keeper interface {
-	// link keeps the first pair of an approval, which was asked for at asked.
-	link(ctx context.Context, s *session, asked time.Time, answer []byte) error
+	// link keeps the first pair of an approval.
+	link(ctx context.Context, s *session, answer []byte) error
 	// token returns an access token; errLost, or an error that wraps it, when
-	// the design itself says that the patient must approve again.
-	token(ctx context.Context, s *session) (string, error)
+	// the design itself says that the patient must approve again. rejected is one
+	// that the API did not take, or "".
+	token(ctx context.Context, s *session, rejected string) (string, error)
 	close()
 }
 
 // errLost: the link has ended. errUnnamed: with a cause for which the server
-// gave no reason.
+// gave no reason. errNone: there is no link at all.
 var (
 	errLost    = errors.New("the link has ended")
 	errUnnamed = errors.New("without a cause that fits")
+	errNone    = errors.New("there is no link")
 )
+
+// patienceOfPatients is how long somebody hears that it will work later, with
+// nothing wrong between them and PKB, before they approve again.
+const patienceOfPatients = 5 * time.Hour
+
+// maxMissed is how often in a row they may hear that there is no link, though there
+// is.
+const maxMissed = 2
 
 // replica is a process and what runs in it.
 type replica struct {
@@ -51,26 +61,41 @@ type world struct {
 	seed   uint64
 	number uint64
 	each   int64 // refreshes of one user
-	tally  tally
-	server *server
-	store  *tokenstore.Memory
-	rows   rows
-	late   sync.WaitGroup
+	// wrongClocks: clocks are off by minutes and hours, and jump, and machines are
+	// suspended. In two of three worlds clocks are as they should be.
+	wrongClocks bool
+	troubles    []trouble
+	tally       tally
+	young       int // users who have not refreshed often enough
+	server      *server
+	records     database[tokenstore.Record] // of ours
+	rows        database[row]               // of the others
+	locks       locks
+	late        sync.WaitGroup
 
 	mu       sync.Mutex
 	replicas [replicas]*replica
 	buried   []*replica
+	down     time.Time // so long nobody can reach the database
+	version  uint64
 }
 
+// newWorld is called in its bubble, where time is simulated.
 func newWorld(d design, seed, number uint64, each int64) *world {
-	w := &world{design: d, seed: seed, number: number, each: each, store: tokenstore.NewMemory()}
+	w := &world{design: d, seed: seed, number: number, each: each, young: usersPerWorld, wrongClocks: number%3 == 0}
 	w.server = &server{sessions: map[string]*session{}, tally: &w.tally}
 	for i := range usersPerWorld {
-		user := fmt.Sprintf("user%d", i)
+		user := userName(i)
 		w.server.sessions[user] = &session{user: user, index: uint64(i)}
 	}
+	w.troubles = newTroubles(w.random(0))
 	return w
 }
+
+func userName(i int) string { return fmt.Sprintf("user%d", i) }
+
+// random returns dice of the world's own.
+func (w *world) random(of uint64) *rand.Rand { return rand.New(rand.NewPCG(w.seed, w.number<<32|of)) }
 
 func (w *world) session(user string) *session { return w.server.sessions[user] }
 
@@ -89,12 +114,64 @@ func (w *world) replica(n int) *replica {
 		if r != nil {
 			w.buried = append(w.buried, r)
 		}
-		dice := rand.New(rand.NewPCG(w.seed, w.number<<32|uint64(len(w.buried))<<8|uint64(n)))
-		p := &process{world: w, skew: random(dice, 2*maxSkew) - maxSkew}
+		dice := w.random(1 + uint64(len(w.buried))<<8 | uint64(n))
+		off := random(dice, 2*maxSkew) - maxSkew
+		if w.wrongClocks && dice.IntN(3) > 0 {
+			off = random(dice, 2*maxWrong) - maxWrong
+			if dice.IntN(2) == 0 {
+				off /= time.Duration(maxWrong / (5 * time.Minute)) // minutes are as many as hours
+			}
+		}
+		p := &process{world: w, clock: newClock(off)}
 		r = &replica{p, w.design.start(p)}
 		w.replicas[n] = r
 	}
 	return r
+}
+
+// isDown reports whether the database is away, with its primary.
+func (w *world) isDown() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.down)
+}
+
+// failover loses the primary, and with it the last write or two of each row that
+// was written in the last moment. The standby takes its place after a while.
+func (w *world) failover(dice *rand.Rand) {
+	w.mu.Lock()
+	if time.Since(w.down) < failoverRest && !w.down.IsZero() {
+		w.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	w.down = now.Add(minFailover + random(dice, maxFailover))
+	w.mu.Unlock()
+	for i := range usersPerWorld {
+		s, n := w.session(userName(i)), 1+dice.IntN(2)
+		if w.isCalm(s) {
+			continue
+		}
+		lose := w.rows.lose
+		if w.design.ours {
+			lose = w.records.lose
+		}
+		if had, has, lost := lose(s.user, n, now.Add(-lostMoment)); lost {
+			w.server.loses(s, had, has)
+		}
+	}
+}
+
+// lags returns what the next read of a row sees that is being written.
+func (w *world) lags(s *session) sight {
+	if w.isCalm(s) {
+		return newest
+	}
+	dice := w.chance(s)
+	if dice.Float64() >= lagAt {
+		return newest
+	}
+	return [...]sight{older, absent}[dice.IntN(2)]
 }
 
 // run lets all users live until each has refreshed often enough.
@@ -118,7 +195,7 @@ func (w *world) live(s *session) {
 	w.link(s)
 	for w.goesOn(s) {
 		dice := w.chance(s)
-		time.Sleep(time.Duration((0.05 + 0.5*dice.Float64()) * float64(tokenLife)))
+		time.Sleep(time.Duration((0.1 + 0.7*dice.Float64()) * float64(tokenLife)))
 		first, n := dice.IntN(replicas), 1+dice.IntN(replicas)
 		var callers sync.WaitGroup
 		var mu sync.Mutex
@@ -133,50 +210,103 @@ func (w *world) live(s *session) {
 				callers.Go(func() {
 					ctx, cancel := context.WithTimeout(context.Background(), patience)
 					defer cancel()
-					token, err := r.keeper.token(ctx, s)
+					err := w.call(ctx, r, s)
+					if _, halted := r.clock.haltedSince(time.Now().Add(-time.Minute)); halted || r.dead.Load() {
+						return // nobody is there to use it, or it was good when it was looked up
+					}
 					mu.Lock()
 					defer mu.Unlock()
-					switch {
-					case r.dead.Load() || r.sleptSince(time.Now().Add(-time.Minute)):
-						// nobody is there to use it, or it was good when it was looked up
-					case err == nil && !w.server.good(s.user, token):
-						w.server.mu.Lock()
-						w.tally.badTokens++
-						w.server.mu.Unlock()
-					default:
-						said = append(said, err)
-					}
+					said = append(said, err)
 				})
 			}
 		}
 		callers.Wait()
-		w.bury(s, errors.Join(said...))
+		w.bury(s, said)
 	}
 }
 
-// goesOn reports whether a user's life does: it does not end while it is open
-// what becomes of the last answer.
+// call is one caller, who uses the token at PKB's API, and asks once more for one
+// that this takes.
+func (w *world) call(ctx context.Context, r *replica, s *session) error {
+	token, err := r.keeper.token(ctx, s, "")
+	if err != nil || w.server.good(s.user, token) {
+		return err
+	}
+	if _, halted := r.clock.haltedSince(time.Now().Add(-time.Minute)); !halted {
+		w.server.mu.Lock()
+		w.tally.badTokens++
+		if w.wrongClocks {
+			w.tally.wrongTime++
+		}
+		w.server.mu.Unlock()
+	}
+	token, err = r.keeper.token(ctx, s, token)
+	if err == nil && !w.server.good(s.user, token) {
+		err = errors.New("the API takes no token")
+	}
+	return err
+}
+
+// patience is that of the patients. What a process has watched for long enough,
+// it has watched by its own clock.
+func (w *world) patience() time.Duration {
+	if w.wrongClocks {
+		return 2 * patienceOfPatients
+	}
+	return patienceOfPatients
+}
+
+// goesOn reports whether a user's life does. It lasts until all users have
+// refreshed often enough, so that nobody is left alone whose refusals others have
+// to vouch for; and it does not end while it is open what becomes of the last
+// answer.
 func (w *world) goesOn(s *session) bool {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
-	return s.commits < w.each || s.dead || s.last != nil && s.last.saved.IsZero()
+	if s.commits >= w.each && !s.grown {
+		s.grown = true
+		w.young--
+	}
+	return w.young > 0 || s.dead || s.last != nil && s.last.saved.IsZero() || s.fell != nil && s.fell.pair
 }
 
 // bury counts a link that has ended, and links the user again.
-func (w *world) bury(s *session, said error) {
-	lost := errors.Is(said, errLost)
+func (w *world) bury(s *session, said []error) {
+	all := errors.Join(said...)
+	lost, none := errors.Is(all, errLost), errors.Is(all, errNone)
 	w.server.mu.Lock()
-	dead, killer := s.dead, s.killer
-	if lost || dead && !w.design.ours {
-		if dead {
-			w.tally.lost[killer]++
-		}
-		if !dead || errors.Is(said, errUnnamed) {
-			w.tally.unnamed++ // said to have ended, and it had not, or not so
+	for _, err := range said {
+		if err == nil {
+			s.worked, s.missed = time.Now(), 0
 		}
 	}
+	// Once, it can be a row that lags, before a process that knows nothing of it.
+	if none {
+		s.missed++
+	}
+	none = s.missed > maxMissed
+	limbo := min(time.Since(s.worked), w.untroubled()) > w.patience()
+	over := lost || none || limbo || s.dead && !w.design.ours
+	t := w.server.tally
+	switch {
+	case !over:
+	case s.dead:
+		t.lost[s.killer]++
+	case s.fell != nil:
+		t.lost[byStore]++
+	case lost && s.refused:
+		t.lost[byWording]++
+	default:
+		t.unnamed++
+	}
+	if over && s.dead && (errors.Is(all, errUnnamed) || none) {
+		t.unnamed++
+	}
+	if limbo && w.young > 0 && (s.dead || s.fell == nil) {
+		t.limbo++
+	}
 	w.server.mu.Unlock()
-	if lost || dead && !w.design.ours {
+	if over {
 		w.link(s)
 	}
 }
@@ -190,13 +320,13 @@ func (w *world) link(s *session) {
 	}
 	calm(true)
 	defer calm(false)
+	mumbles := w.chance(s).IntN(2) == 0
 	for i := 0; ; i++ {
 		if i > 1000 {
 			panic("no replica can link") // must not happen, and must not hang
 		}
 		r := w.replica(i % replicas)
-		asked := r.now()
-		if err := r.keeper.link(context.Background(), s, asked, w.server.approve(s.user)); err == nil {
+		if err := r.keeper.link(context.Background(), s, w.server.approve(s.user, mumbles)); err == nil {
 			return
 		}
 		time.Sleep(time.Second)

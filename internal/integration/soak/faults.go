@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -28,8 +29,9 @@ type fault struct {
 	perMille float64
 	do       func(random *rand.Rand) pkbtest.Fault
 	// withholds: PKB does the work, and its answer does not arrive. With a
-	// refresh token that works once, the link cannot be kept.
-	withholds bool
+	// refresh token that works once, the link cannot be kept. garbles: half of it
+	// arrives, as if it were the whole.
+	withholds, garbles bool
 }
 
 func always(f pkbtest.Fault) func(*rand.Rand) pkbtest.Fault {
@@ -46,7 +48,7 @@ var faults = []fault{
 	{name: "client refused", perMille: 0.5, do: always(pkbtest.Respond(http.StatusUnauthorized, "application/json", `{"error":"invalid_client"}`))},
 	{name: "cut after the work", perMille: 0.5, withholds: true, do: always(pkbtest.DropAfter())},
 	{name: "502 after the work", perMille: 0.3, withholds: true, do: always(pkbtest.RespondAfter(http.StatusBadGateway, "text/html", "<h1>Bad gateway</h1>"))},
-	{name: "half an answer", perMille: 0.2, withholds: true, do: always(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte { return body[:len(body)/2] }))},
+	{name: "half an answer", perMille: 0.2, withholds: true, garbles: true, do: always(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte { return body[:len(body)/2] }))},
 }
 
 var unavailable = pkbtest.Respond(http.StatusServiceUnavailable, "text/html", "<h1>Service unavailable</h1>")
@@ -93,6 +95,8 @@ type session struct {
 	// ended: a refresh token came twice. excused: the answer to the first time
 	// had been withheld.
 	ended, excused bool
+	// garbled: the answer to the newest token was.
+	garbled bool
 }
 
 // token is a refresh token.
@@ -140,12 +144,17 @@ func (s *server) expect(code, user string) {
 	s.codes[code] = user
 }
 
-// excused reports whether PKB ended the present session of user because a
-// refresh token came twice, after it had withheld the answer to the first time.
-func (s *server) excused(user string) bool {
+// excused reports whether the server has lost a link that ended with cause: it
+// ended the present session of user because a refresh token came twice, after it
+// had withheld the answer to the first time; or it sent an answer that nobody can
+// read, which a client rather keeps than presents the token again.
+func (s *server) excused(user string, cause pkb.Cause) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.sessions[user]
+	if e != nil && cause == pkb.CauseAnswerUnreadable {
+		return e.garbled
+	}
 	return e != nil && e.ended && e.excused
 }
 
@@ -268,6 +277,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request, presented strin
 			s.mu.Lock()
 			s.forget(t.previous)
 			t.spent, t.withheld, t.previous = true, f.withholds, ""
+			t.session.garbled = f.garbles
 			t.session.newest, s.tokens[successor] = successor, &token{session: t.session, previous: presented}
 			s.mu.Unlock()
 		}

@@ -86,11 +86,16 @@ func TestExcused(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = s.close() }()
-			store := tokenstore.NewMemory()
+			store, uncertain := tokenstore.NewMemory(), make(chan struct{}, 8)
 			open := func() *pkb.Client {
 				client, err := pkb.New(pkb.Config{
 					Environment: pkb.BaseURL(s.url), ClientID: s.pkb.ClientID(), RedirectURL: cluster.RedirectURL,
 					Store: store, Now: s.pkb.Now,
+					OnEvent: func(e pkb.Event) {
+						if e.Kind == pkb.EventUncertain {
+							uncertain <- struct{}{}
+						}
+					},
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -113,6 +118,7 @@ func TestExcused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			<-uncertain // the refresh in the background has met the fault
 			if err := first.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +126,7 @@ func TestExcused(t *testing.T) {
 			if test.invalidate {
 				s.pkb.InvalidateSessions(nil)
 			}
-			if s.excused(user) {
+			if s.excused(user, pkb.CauseOutcomeUnknown) {
 				t.Error("a link is excused that has not ended")
 			}
 			s.pkb.Advance(2 * time.Minute)
@@ -128,7 +134,7 @@ func TestExcused(t *testing.T) {
 			if got := errors.Is(err, pkb.ErrRelinkRequired); got != test.ends || !got && err != nil {
 				t.Fatalf("the link has ended: %t, want %t (%v)", got, test.ends, err)
 			}
-			if got := s.excused(user); got != test.excused {
+			if got := s.excused(user, pkb.CauseOutcomeUnknown); got != test.excused {
 				t.Errorf("excused: %t, want %t", got, test.excused)
 			}
 			if s.doublePosts != 0 {
@@ -139,7 +145,7 @@ func TestExcused(t *testing.T) {
 			if err := k.link(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
-			if s.excused(user) {
+			if s.excused(user, pkb.CauseOutcomeUnknown) {
 				t.Error("a new approval is excused by what happened to the old one")
 			}
 		})
@@ -162,8 +168,8 @@ func TestDoublePost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if s.doublePosts != 1 || s.excused("user") {
-		t.Errorf("doublePosts %d, excused %t: want 1, false", s.doublePosts, s.excused("user"))
+	if s.doublePosts != 1 || s.excused("user", pkb.CauseOutcomeUnknown) {
+		t.Errorf("doublePosts %d, excused %t: want 1, false", s.doublePosts, s.excused("user", pkb.CauseOutcomeUnknown))
 	}
 }
 

@@ -270,7 +270,7 @@ func (k *soak) hasEnded(ctx context.Context, l loss) {
 
 // judge counts the end of a link, once.
 func (k *soak) judge(l loss) (first bool) {
-	excused := k.server.excused(l.User)
+	excused := k.server.excused(l.User, l.Cause)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.ended[l.User] {

@@ -35,14 +35,14 @@ func sample() tokenstore.Record {
 	at := time.Date(2026, 1, 1, 12, 0, 0, 123456000, time.UTC)
 	return tokenstore.Record{
 		AppUserID: cycleUser, Environment: "production", ClientID: "client", State: tokenstore.StateLinked,
-		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Generation: 1,
+		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Pair: "4b0de7/1", Generation: 1,
 		ExpiresAt: at, DueAt: at, LinkedAt: at, RefreshedAt: at,
-		Lease: tokenstore.Lease{Owner: "replica", Fence: 1, RenewedAt: at, ExpiresAt: at},
+		Lease: tokenstore.Lease{Owner: "5KQ2", Beat: 1, TTL: 15 * time.Second, TakenAt: at},
 		KeyID: "2026-01", Details: []byte(`{"used":[]}`), Sealed: make([]byte, 2<<10),
 	}
 }
 
-// cycle is what a refresh asks of a store: a load, the intent, the answer.
+// cycle is what a refresh asks of a store: a load, the lease, the answer.
 func cycle(ctx context.Context, s tokenstore.Store) error {
 	r, err := s.Load(ctx, cycleUser)
 	if errors.Is(err, tokenstore.ErrNotFound) {
@@ -95,25 +95,26 @@ func newBare(ctx context.Context, d database, db *sql.DB) (*bare, error) {
 }
 
 // columns are those of the schema.
-var columns = strings.Fields(`app_user_id version environment client_id state cause public_id generation
-	expires_at ends_at due_at linked_at refreshed_at lease_owner lease_fence lease_renewed_at lease_expires_at
-	intent_generation intent_attempt intent_sent_at key_id details sealed`)
+var columns = strings.Fields(`app_user_id version environment client_id state cause public_id claim
+	pair candidate tried generation expires_at ends_at due_at linked_at refreshed_at
+	lease_owner lease_beat lease_ttl lease_taken_at key_id details sealed`)
 
 func (b *bare) cycle(ctx context.Context) error {
 	var id, details, sealed []byte
-	var text [7]string
-	var number [12]sql.NullInt64
+	var text [9]string
+	var claim sql.NullString
+	var number [10]sql.NullInt64
 	var version int64
-	if err := b.load.QueryRowContext(ctx, b.id).Scan(&id, &version, &text[0], &text[1], &text[2], &text[3], &text[4], &number[0],
-		&number[1], &number[2], &number[3], &number[4], &number[5], &text[5], &number[6], &number[7], &number[8],
-		&number[9], &number[10], &number[11], &text[6], &details, &sealed); err != nil {
+	if err := b.load.QueryRowContext(ctx, b.id).Scan(&id, &version, &text[0], &text[1], &text[2], &text[3], &text[4], &claim,
+		&text[5], &text[6], &number[0], &number[1], &number[2], &number[3], &number[4], &number[5], &number[6],
+		&text[7], &number[7], &number[8], &number[9], &text[8], &details, &sealed); err != nil {
 		return err
 	}
 	for range 2 {
-		number[0].Int64++
-		res, err := b.update.ExecContext(ctx, id, version+1, text[0], text[1], text[2], text[3], text[4], number[0],
-			number[1], number[2], number[3], number[4], number[5], text[5], number[6], number[7], number[8],
-			number[9], number[10], number[11], text[6], details, sealed, b.id, version)
+		number[1].Int64++
+		res, err := b.update.ExecContext(ctx, id, version+1, text[0], text[1], text[2], text[3], text[4], claim,
+			text[5], text[6], number[0], number[1], number[2], number[3], number[4], number[5], number[6],
+			text[7], number[7], number[8], number[9], text[8], details, sealed, b.id, version)
 		if err != nil {
 			return err
 		}
@@ -182,71 +183,103 @@ func compare(total time.Duration, ours, theirs func() error) (perSecond, ratio f
 	return o[turns/2], o[turns/2] / t[turns/2], nil
 }
 
-// trips counts what one refresh sends through the driver.
-func (d database) trips(ctx context.Context, dsn string) (n int, err error) {
+// count counts what the library's work sends through the driver.
+func (d database) count(ctx context.Context, dsn string, r *result) (err error) {
 	var calls atomic.Int64
 	db, err := d.open(dsn, &calls)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1) // so that its statements are prepared after the first time
 	store, err := d.store(ctx, db)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return refreshTrips(ctx, store, func() int { return int(calls.Load()) })
+	return r.count(ctx, store, func() int { return int(calls.Load()) })
 }
 
 // countedStore counts calls of a store.
 type countedStore struct {
-	tokenstore.Store
+	*tokenstore.Memory
 	calls atomic.Int64
 }
 
 // Load implements tokenstore.Store.
 func (s *countedStore) Load(ctx context.Context, id string) (tokenstore.Record, error) {
 	s.calls.Add(1)
-	return s.Store.Load(ctx, id)
+	return s.Memory.Load(ctx, id)
 }
 
 // Save implements tokenstore.Store.
 func (s *countedStore) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
 	s.calls.Add(1)
-	return s.Store.Save(ctx, r)
+	return s.Memory.Save(ctx, r)
 }
 
-// refreshTrips lets a client refresh twice, and returns by how much count grew
-// with the second.
-func refreshTrips(ctx context.Context, store tokenstore.Store, count func() int) (int, error) {
+// FindPublicID implements tokenstore.Finder.
+func (s *countedStore) FindPublicID(ctx context.Context, publicID string, limit int) ([]tokenstore.Record, error) {
+	s.calls.Add(1)
+	return s.Memory.FindPublicID(ctx, publicID, limit)
+}
+
+// count lets a client link, refresh, and read a token for the first time, each
+// twice, and notes by how much calls grew with the second.
+func (r *result) count(ctx context.Context, store tokenstore.Store, calls func() int) error {
 	server := pkbtest.New(pkbtest.Config{})
 	text, err := pkb.GenerateKey("stores")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	keys, err := pkb.ParseKeyring(text)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	client, err := pkb.New(pkb.Config{
-		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL, Store: store, Keys: keys,
-		HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
-	})
+	open := func() (*pkb.Client, error) {
+		return pkb.New(pkb.Config{
+			Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL, Store: store, Keys: keys,
+			HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
+		})
+	}
+	client, err := open()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := cluster.Link(ctx, server, server.AddPatient(pkbtest.Patient{}), client, "refreshing"); err != nil {
-		return 0, err
+	for _, user := range []string{"first", "second"} {
+		address, pending, err := client.Authorize(ctx, user)
+		if err != nil {
+			return err
+		}
+		back, err := server.Approve(ctx, address, server.AddPatient(pkbtest.Patient{}))
+		if err != nil {
+			return err
+		}
+		before := calls()
+		if _, err := client.Complete(ctx, user, pending, back.Query()); err != nil {
+			return err
+		}
+		r.Complete = calls() - before
 	}
-	before := 0
 	for range 2 {
 		server.Advance(11 * time.Minute)
-		before = count()
-		if _, err := client.Token(ctx, "refreshing"); err != nil {
-			return 0, err
+		before := calls()
+		if _, err := client.Token(ctx, "first"); err != nil {
+			return err
 		}
+		r.RoundTrips = calls() - before
 	}
-	return count() - before, nil
+	for range 2 {
+		cold, err := open()
+		if err != nil {
+			return err
+		}
+		before := calls()
+		if _, err := cold.Token(ctx, "first"); err != nil {
+			return err
+		}
+		r.Cold = calls() - before
+	}
+	return nil
 }
 
 // sealRatio is how long sealing and opening a record of 2 KiB takes, as a
@@ -265,8 +298,8 @@ func sealRatio(total time.Duration) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	plain, place := make([]byte, 2<<10), seal.Place{Environment: "production", ClientID: "client", AppUserID: cycleUser, Generation: 7}
-	associated := []byte("production client app-user-1 7")
+	plain, place := make([]byte, 2<<10), seal.Place{Environment: "production", ClientID: "client", AppUserID: cycleUser, Pair: "4b0de7/7"}
+	associated := []byte("production client app-user-1 4b0de7/7")
 	_, ratio, err := compare(total,
 		func() error {
 			blob, _, err := ring.Seal(place, plain)

@@ -1,31 +1,37 @@
 -- One row for each user's link. Ids are bytes, so that no collation folds two
 -- users into one; times are microseconds since 1970 in UTC, NULL for none.
+-- version is another one with each write, and has no order. claim is NULL for
+-- none, so that the index does not hold every row under one value. lease_ttl is
+-- a duration in microseconds; tried is how often the refresh token of pair was
+-- presented with an outcome that is not known.
 -- The indexes are for sweeps (what is due, in which state), and for who else is
--- linked to a patient.
+-- linked to a patient, or about to be.
 CREATE TABLE IF NOT EXISTS pkb_links (
-	app_user_id       VARBINARY(1024) NOT NULL PRIMARY KEY,
-	version           BIGINT NOT NULL,
-	environment       TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	client_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	state             VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	cause             TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	public_id         BLOB NOT NULL,
-	generation        BIGINT NOT NULL,
-	expires_at        BIGINT,
-	ends_at           BIGINT,
-	due_at            BIGINT,
-	linked_at         BIGINT,
-	refreshed_at      BIGINT,
-	lease_owner       TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	lease_fence       BIGINT NOT NULL,
-	lease_renewed_at  BIGINT,
-	lease_expires_at  BIGINT,
-	intent_generation BIGINT NOT NULL,
-	intent_attempt    BIGINT NOT NULL,
-	intent_sent_at    BIGINT,
-	key_id            TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	details           BLOB NOT NULL,
-	sealed            MEDIUMBLOB NOT NULL,
+	app_user_id    VARBINARY(1024) NOT NULL PRIMARY KEY,
+	version        BIGINT NOT NULL,
+	environment    TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	client_id      TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	state          VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	cause          TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	public_id      BLOB NOT NULL,
+	claim          BLOB,
+	pair           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	candidate      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	tried          BIGINT NOT NULL,
+	generation     BIGINT NOT NULL,
+	expires_at     BIGINT,
+	ends_at        BIGINT,
+	due_at         BIGINT,
+	linked_at      BIGINT,
+	refreshed_at   BIGINT,
+	lease_owner    TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	lease_beat     BIGINT NOT NULL,
+	lease_ttl      BIGINT NOT NULL,
+	lease_taken_at BIGINT,
+	key_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	details        BLOB NOT NULL,
+	sealed         MEDIUMBLOB NOT NULL,
 	INDEX pkb_links_due (state, due_at),
-	INDEX pkb_links_public (public_id(64))
+	INDEX pkb_links_public (public_id(64)),
+	INDEX pkb_links_claim (claim(64))
 ) ENGINE=InnoDB;

@@ -1,31 +1,37 @@
 -- One row for each user's link. Ids are bytes, so that no collation folds two
 -- users into one; times are microseconds since 1970 in UTC, NULL for none.
+-- version is another one with each write, and has no order. claim is NULL for
+-- none, so that the index does not hold every row under one value. lease_ttl is
+-- a duration in microseconds; tried is how often the refresh token of pair was
+-- presented with an outcome that is not known.
 CREATE TABLE IF NOT EXISTS pkb_links (
-	app_user_id       BLOB    NOT NULL PRIMARY KEY,
-	version           INTEGER NOT NULL,
-	environment       TEXT    NOT NULL,
-	client_id         TEXT    NOT NULL,
-	state             TEXT    NOT NULL,
-	cause             TEXT    NOT NULL,
-	public_id         TEXT    NOT NULL,
-	generation        INTEGER NOT NULL,
-	expires_at        INTEGER,
-	ends_at           INTEGER,
-	due_at            INTEGER,
-	linked_at         INTEGER,
-	refreshed_at      INTEGER,
-	lease_owner       TEXT    NOT NULL,
-	lease_fence       INTEGER NOT NULL,
-	lease_renewed_at  INTEGER,
-	lease_expires_at  INTEGER,
-	intent_generation INTEGER NOT NULL,
-	intent_attempt    INTEGER NOT NULL,
-	intent_sent_at    INTEGER,
-	key_id            TEXT    NOT NULL,
-	details           BLOB    NOT NULL,
-	sealed            BLOB    NOT NULL
+	app_user_id    BLOB    NOT NULL PRIMARY KEY,
+	version        INTEGER NOT NULL,
+	environment    TEXT    NOT NULL,
+	client_id      TEXT    NOT NULL,
+	state          TEXT    NOT NULL,
+	cause          TEXT    NOT NULL,
+	public_id      TEXT    NOT NULL,
+	claim          TEXT,
+	pair           TEXT    NOT NULL,
+	candidate      TEXT    NOT NULL,
+	tried          INTEGER NOT NULL,
+	generation     INTEGER NOT NULL,
+	expires_at     INTEGER,
+	ends_at        INTEGER,
+	due_at         INTEGER,
+	linked_at      INTEGER,
+	refreshed_at   INTEGER,
+	lease_owner    TEXT    NOT NULL,
+	lease_beat     INTEGER NOT NULL,
+	lease_ttl      INTEGER NOT NULL,
+	lease_taken_at INTEGER,
+	key_id         TEXT    NOT NULL,
+	details        BLOB    NOT NULL,
+	sealed         BLOB    NOT NULL
 );
 -- For sweeps: what is due, in which state.
 CREATE INDEX IF NOT EXISTS pkb_links_due ON pkb_links (state, due_at);
--- For who else is linked to a patient.
+-- For who else is linked to a patient, or about to be.
 CREATE INDEX IF NOT EXISTS pkb_links_public ON pkb_links (public_id);
+CREATE INDEX IF NOT EXISTS pkb_links_claim ON pkb_links (claim);

@@ -1,0 +1,515 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import "time"
+
+// Goal is what a flight is for.
+type Goal uint8
+
+// The goals.
+const (
+	Call    Goal = iota + 1 // bring a token
+	Warm                    // refresh early; nobody waits for it
+	Look                    // check what is not checked yet; never refresh the active pair
+	Approve                 // complete an authorization
+	Put                     // record one event, which is Flight.Ev
+)
+
+// InputKind is what came back from the outside.
+type InputKind uint8
+
+// The inputs. Each answers the effect before it.
+const (
+	Begin       InputKind = iota + 1
+	Loaded                // Input.Rec; version 0 where there is no row
+	Saved                 // Input.Rec
+	Conflict              // somebody else wrote
+	StoreFailed           // a load that failed, or a save whose outcome is unknown
+	Entered               // Input.Open, and how long to Wait if not
+	Answered              // by the token endpoint
+	Lapsed                // too much time has passed since the lease was last confirmed
+	Verified
+	Found
+	Waited
+)
+
+// Ruling is what checking a session came to.
+type Ruling uint8
+
+// The rulings.
+const (
+	Known   Ruling = iota + 1 // Input.Patient
+	Barred                    // it must not be used
+	Unknown                   // it could not be found out
+)
+
+// Facts are what the driver measures for one look at a record, by its own clock.
+type Facts struct {
+	// ActiveOver and CandidateOver: the access token is past use, by whichever of
+	// two clocks says so first.
+	ActiveOver, CandidateOver bool
+	// Since is the time since this process's last look, by whichever of two
+	// clocks says less.
+	Since time.Duration
+	// Here is the same since this flight's last look; 0 at its first.
+	Here time.Duration
+	// Due: the active pair is old enough for an early refresh.
+	Due bool
+	// Ours: the lease is of an earlier flight of this process, which has ended.
+	// Unsent: nothing was presented under it. Stale: it was taken more than a day
+	// ago.
+	Ours, Unsent, Stale bool
+	// Lagging: this process has had a save acknowledged so lately that a row that
+	// is missing, or older, may be lag.
+	Lagging bool
+	// Wary: the store has just come back, and may have gone back.
+	Wary bool
+	// Tired: the last check of a session failed a moment ago.
+	Tired bool
+	// Replaced: a token of this link was replaced for being rejected, less than a
+	// minute ago.
+	Replaced bool
+	// Forgiven: the server takes the refresh token that this flight presented
+	// once more.
+	Forgiven bool
+	// Parsed is the successor in a response that could not be read before; of the
+	// pair ParsedFrom.
+	Parsed     Pair
+	ParsedFrom PairID
+}
+
+// Input is one thing that came back.
+type Input struct {
+	Kind  InputKind
+	Rec   Record
+	Facts Facts
+	// Entered.
+	Open bool
+	Wait time.Duration
+	// Answered.
+	Outcome Outcome
+	Next    Pair
+	Cause   Cause
+	Evidence
+	// Verified and Found.
+	Ruling  Ruling
+	Patient string
+	Shared  bool // another user is linked with the patient
+	Claimed bool // another user is about to be
+	Yield   bool // and goes first
+	// Nonce is fresh, for the next acquisition or visit.
+	Nonce string
+}
+
+// EffectKind is what the driver is to do.
+type EffectKind uint8
+
+// The effects.
+const (
+	Load     EffectKind = iota + 1
+	Save                // Effect.Rec
+	Delete              // Effect.Rec
+	Enter               // ask the breaker, for Effect.Pair
+	Post                // present the refresh token of Effect.Pair
+	Exchange            // present the code of the flight's session
+	Verify              // find out whose Effect.Pair is
+	Find                // look for other users of Effect.Patient
+	Wait                // a moment; longer for Effect.Long
+	Done                // Effect.Result
+)
+
+// Effect is the one thing that a flight waits for.
+type Effect struct {
+	Kind    EffectKind
+	Rec     Record
+	Pair    PairID
+	Patient string
+	Long    bool
+	Result  Result
+	// Tell: callers are told now, though the flight goes on: StoreTrouble, or
+	// Token for a pair that is in the record and not acknowledged.
+	Tell Result
+	// Look: something is left to check, and nobody has to wait for it.
+	Look bool
+	// After is how long the caller should wait, for Later.
+	After time.Duration
+}
+
+// Result is what callers are told. What else there is to say is in the record.
+type Result uint8
+
+// The results.
+const (
+	Token          Result = iota + 1 // of Effect.Pair
+	NoLink                           // and nothing may be shown
+	LostNow                          // relink required
+	LaterElsewhere                   // another process is refreshing
+	LaterUncertain                   // a presentation has an unknown outcome
+	LaterUnclear                     // refused in unknown words
+	LaterHeld                        // the breaker is open
+	LaterUnsent                      // the endpoint could not be reached
+	LaterAppWide                     // it refuses the application, or everybody
+	LaterUnread                      // a response is kept that cannot be read
+	LaterUnchecked                   // the session cannot be checked yet
+	LaterRejected                    // the last access token was rejected, and there is no other
+	LaterBehind                      // the store has gone back, and nobody here can restore it
+	LaterWary                        // the store has just come back
+	LaterReplaced                    // the token was replaced a moment ago
+	StoreTrouble
+	Looked             // nothing left to check, or not now
+	LinkMade           // Approve: the session is active
+	LinkWaiting        // Approve: it is the candidate, and there is no other link
+	LinkUnchecked      // Approve: it is the candidate beside a link
+	ApprovalBarred     // Approve: it must not be used
+	ApprovalOther      // Approve: it is another patient's
+	ApprovalShared     // Approve: another user is linked with its patient
+	ApprovalOvertaken  // Approve: a later one, or an unlink, has taken its place
+	ApprovalUsed       // Approve: it was completed before, and is not the link
+	ApprovalUnlinked   // Approve: the user was unlinked since it began
+	ApprovalStalled    // Approve: another visit began and did not end
+	ApprovalFailed     // Approve: there is no pair; the code may be spent
+	ApprovalRepeatable // Approve: there is no pair; the same callback may come again
+	Recorded           // Put: the event is in the record
+	Unneeded           // Put: it was in the record
+	Overruled          // Put: the record has moved on
+)
+
+type at uint8
+
+const (
+	atDecide at = iota
+	atWrite
+	atReload
+	atEnter
+	atPost
+	atExchange
+	atVerify
+	atFind
+	atDone
+)
+
+// maxSends is how often a form that never left is sent under one intent;
+// maxLapses, how often a flight comes too late to send.
+const (
+	maxSends  = 3
+	maxLapses = 2
+)
+
+// Flight is one program under way: everything it knows, and nothing else.
+type Flight struct {
+	Goal Goal
+	// Rejected: the caller's access token was refused by an API.
+	Rejected bool
+	// Session, Terms and Unlinks are those of an authorization.
+	Session string
+	Terms   Terms
+	Unlinks uint64
+	// Kept is what the record proves that this process last saw acknowledged;
+	// Newest, the furthest pair whose token it had.
+	Kept   Record
+	Newest PairID
+	Sight  Sight
+
+	At    at
+	Back  at     // where to go on after a wait
+	Rec   Record // as last read or written
+	Owner string // of the lease, or of the visit
+	Pair  PairID // presented
+	Over  bool   // nothing was left to lose when the lease was taken
+	Ev    Event  // being written
+	Asked string // the session that was checked in this flight
+	Whose string
+	// Bought is what this flight was given: it is used once, whatever the clock
+	// says, or a clock that is hours ahead would refresh for ever.
+	Bought  PairID
+	Absent  bool // the row was missing at the last look
+	Failing bool // the store does not take Ev
+	Told    bool // callers know that
+	Sends   uint8
+	Lapses  uint8
+	Replays uint8
+	After   Result // to say instead of Token, if the record does not serve
+	Watched time.Duration
+	Out     Result
+}
+
+// Idle reports whether the flight may end here and now: it holds nothing, and
+// writes nothing.
+func (f *Flight) Idle() bool { return f.At == atDecide && f.Ev.Kind == 0 && f.Asked == "" }
+
+// Step takes what came back and says what to do next.
+func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
+	switch in.Kind {
+	case Begin:
+		f.Kept = f.Kept.kept("")
+		switch f.Goal {
+		case Approve:
+			f.Owner = in.Nonce
+		case Put:
+			return f.load(atReload)
+		}
+		return f.load(atDecide)
+	case Loaded:
+		return f.loaded(p, in)
+	case Saved:
+		f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner)
+		f.Sight = f.Sight.look(p, &f.Rec, 0) // what it writes, it has seen from then on
+		return f.written(p, in)
+	case Conflict:
+		return f.load(atReload)
+	case StoreFailed:
+		return f.failed()
+	case Entered:
+		return f.entered(p, in)
+	case Answered:
+		if in.Rec.Version != 0 {
+			f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner) // beats have changed it
+		}
+		if f.At == atExchange {
+			return f.exchanged(p, in)
+		}
+		return f.answered(p, in)
+	case Lapsed:
+		f.Lapses++
+		f.After = StoreTrouble
+		return f.put(p, in, Event{Kind: NotSpent, Owner: f.Owner, Pair: f.Pair})
+	case Verified:
+		return f.verified(p, in)
+	case Found:
+		return f.found(p, in)
+	}
+	return f.load(f.Back) // Waited
+}
+
+func (f Flight) load(where at) (Flight, Effect) {
+	f.At, f.Rec = where, Record{} // what was read before counts for nothing
+	return f, Effect{Kind: Load}
+}
+
+func (f Flight) wait(back at, long bool) (Flight, Effect) {
+	f.Back, f.Rec = back, Record{}
+	return f, Effect{Kind: Wait, Long: long}
+}
+
+func (f Flight) done(r Result, id PairID) (Flight, Effect) {
+	f.At, f.Out = atDone, r
+	return f, Effect{Kind: Done, Result: r, Pair: id}
+}
+
+// later is done for callers who should come again, and when.
+func (f Flight) later(r Result, after time.Duration) (Flight, Effect) {
+	f, e := f.done(r, PairID{})
+	e.After = after
+	return f, e
+}
+
+// loaded is one look at the record.
+func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
+	f.Rec = in.Rec
+	missing := in.Rec.Version == 0
+	if missing && (in.Facts.Lagging && f.Kept.Version != 0 || !f.Absent && (f.Kept.Version != 0 || !f.Newest.IsZero())) {
+		// It was there. What lags is waited for; what somebody deleted is looked
+		// for twice.
+		f.Absent = true
+		return f.wait(f.At, false)
+	}
+	if f.Absent = missing; missing {
+		f.Kept, f.Newest = Record{}, PairID{}
+	}
+	f.Sight = f.Sight.look(p, &f.Rec, in.Facts.Since)
+	if f.At == atReload {
+		return f.write(p, in)
+	}
+	return f.decide(p, in)
+}
+
+// failed: what is being written must not get lost, and a lease that may have
+// been taken must be found. Only a first look can fail as a whole.
+func (f Flight) failed() (Flight, Effect) {
+	if f.At != atWrite && f.At != atReload {
+		return f.done(StoreTrouble, PairID{})
+	}
+	tell := Result(0)
+	if f.Failing && !f.Told {
+		f.Told, tell = true, StoreTrouble
+	}
+	f.Failing = true
+	f, e := f.load(atReload)
+	e.Tell = tell
+	return f, e
+}
+
+// put writes an event, against the record at hand first.
+func (f Flight) put(p Policy, in Input, e Event) (Flight, Effect) {
+	f.Ev, f.Failing, f.Told = e, false, false
+	if e.Kind == NotSpent || e.Kind == Refused {
+		// The intent is undone: a row without it has lost nothing, whether or not
+		// this save is heard of.
+		f.Kept, _ = p.Apply(f.Kept, e)
+	}
+	return f.write(p, in)
+}
+
+// write applies the event to the record at hand.
+func (f Flight) write(p Policy, in Input) (Flight, Effect) {
+	if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Lease.Owner != f.Owner {
+		return f.outrun(p, in)
+	}
+	base := f.base()
+	next, verdict := p.Apply(base, f.Ev)
+	switch verdict {
+	case Write:
+		if f.Ev.Kind == Admit && f.Ev.Patient != "" && f.At == atReload {
+			return f.anew(p, in)
+		}
+		return f.save(next)
+	case Remove:
+		f.At = atWrite
+		return f, Effect{Kind: Delete, Rec: f.Rec}
+	case Already:
+		return f.already(p, in, base)
+	case Denied:
+		return f.denied(p, in.Facts)
+	}
+	return f.superseded(p, in)
+}
+
+// base is what the event is applied to: none is saved on less than what is known.
+func (f *Flight) base() Record {
+	r := f.Rec
+	if f.Ev.Kind != Restore && r.Version != 0 && r.Behind(f.Kept) {
+		r = r.Merged(f.Kept)
+	}
+	if own := f.Kept.mark(f.Session); f.Goal == Approve && own.State == Open && own.By == f.Owner && r.Version != 0 && r.Unlinks <= f.Unlinks && r.mark(f.Session).State == 0 {
+		r.setMark(own) // nobody else removes it, so the store has lost it
+	}
+	return r
+}
+
+// outrun: the lease was not written, or somebody else was faster. Unlike every
+// other event, this one was decided on what the record said, so it is decided
+// anew.
+func (f Flight) outrun(p Policy, in Input) (Flight, Effect) {
+	f.Ev = Event{}
+	if f.Failing {
+		f.Lapses++ // nothing can be sent under a lease that cannot be written
+	}
+	if f.Told || f.Failing && f.Lapses >= maxLapses {
+		return f.done(StoreTrouble, PairID{})
+	}
+	return f.decide(p, in)
+}
+
+func (f Flight) save(next Record) (Flight, Effect) {
+	f.At = atWrite
+	e := Effect{Kind: Save, Rec: next}
+	if f.Failing && !f.Told {
+		f.Told, e.Tell = true, StoreTrouble
+	}
+	return f, e
+}
+
+// already: an earlier save has landed.
+func (f Flight) already(p Policy, in Input, base Record) (Flight, Effect) {
+	switch {
+	case f.Failing && f.Ev.acknowledges():
+		return f.again(base)
+	case f.Goal == Put:
+		return f.done(Unneeded, PairID{})
+	}
+	return f.written(p, in)
+}
+
+// anew decides an admission again, against a record that somebody has changed.
+func (f Flight) anew(p Policy, in Input) (Flight, Effect) {
+	failing := f.Failing
+	f, e := f.admit(p, in)
+	if failing && e.Kind != Done {
+		e.Tell = StoreTrouble
+	}
+	return f, e
+}
+
+// acknowledges reports whether an event counts as saved only when the store has
+// said so, because it holds what nobody else has, or a request is sent on the
+// strength of it. A row that can be read back may be one that no standby has.
+func (e *Event) acknowledges() bool {
+	return e.Kind == Successor || e.Kind == Settle || e.Kind == Acquire || e.Kind == Reserve
+}
+
+// again writes the record as it is, until that is acknowledged. Callers may use
+// what is in it.
+func (f Flight) again(r Record) (Flight, Effect) {
+	f.At = atWrite
+	e := Effect{Kind: Save, Rec: r}
+	if f.Ev.Kind == Successor && r.Phase == Linked && r.Active.ID == f.Ev.Next.ID && !f.Told {
+		f.Told, e.Tell, e.Pair = true, Token, f.Ev.Next.ID
+	}
+	return f, e
+}
+
+// written: the event is in the record.
+func (f Flight) written(p Policy, in Input) (Flight, Effect) {
+	e := f.Ev
+	f.Ev, f.Failing = Event{}, false
+	if f.Goal == Put {
+		return f.done(Recorded, PairID{})
+	}
+	switch e.Kind {
+	case Reserve:
+		f.At = atExchange
+		return f, Effect{Kind: Exchange}
+	case Release, Forfeit:
+		return f.done(f.After, PairID{})
+	case Settle:
+		if f.Rec.Candidate.ID.Session != f.Session {
+			return f.approved(e) // somebody has checked it already
+		}
+		return f.ask(f.Rec.Candidate.ID)
+	case Acquire:
+		f.At, f.Sends = atPost, 1
+		return f, Effect{Kind: Post, Pair: f.Pair}
+	case Claim:
+		return f.claimed(p, in, e)
+	case Admit, Refuse:
+		if f.Goal == Approve {
+			return f.approved(e)
+		}
+	case Ambiguous, Unreadable, Refused, NotSpent:
+		return f.presented(p, in, e)
+	case Successor:
+		f.Rejected, f.Bought, f.After = false, e.Next.ID, 0
+	}
+	return f.decide(p, in)
+}
+
+// presented: the presentation came to nothing that could be used.
+func (f Flight) presented(p Policy, in Input, e Event) (Flight, Effect) {
+	f.Pair = PairID{}
+	switch {
+	case e.Kind == NotSpent && f.After == StoreTrouble && f.Lapses < maxLapses:
+		f.After = 0
+		return f.load(atDecide)
+	case e.Kind == Ambiguous && f.Replays == 0 && f.Rec.tried(e.Pair) == 1 && (f.Over || in.Facts.Forgiven):
+		f.Replays, f.After = 1, 0 // nothing is left to lose, or nothing can be lost: once more
+		return f.wait(atDecide, true)
+	}
+	return f.decide(p, in)
+}
+
+// superseded: the record has moved on. What that means is read from it.
+func (f Flight) superseded(p Policy, in Input) (Flight, Effect) {
+	e := f.Ev
+	f.Ev, f.Failing = Event{}, false
+	switch {
+	case f.Goal == Put:
+		return f.done(Overruled, PairID{})
+	case f.Goal == Approve && (e.Kind == Release || e.Kind == Forfeit) && !f.Rec.Holds(f.Session):
+		return f.done(f.After, PairID{})
+	case f.Goal == Approve:
+		return f.approved(e)
+	}
+	return f.decide(p, in)
+}

@@ -1,0 +1,444 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package explore
+
+import (
+	"slices"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+)
+
+// Rule is an invariant.
+type Rule uint8
+
+// The invariants. Their numbers are those of the design.
+const (
+	Again       Rule = iota + 1 // presented again without a lost outcome, or with something left to lose
+	AgainUnread                 // presented again while a response is kept that may hold the successor
+	Refused                     // a refused or ended authorization is in use
+	Unlinked                    // an authorization from before an unlink is back
+	WrongPerson                 // the public id is not the patient's
+	Unverified                  // an unverified pair took the place of a working one, or was handed out
+	LostAlive                   // the link has ended though the session lives
+	Stale                       // at rest the record has another token than the server
+	Stuck                       // nobody can go on
+	TwoUsers                    // two users have one patient
+	OwnVisit                    // a visit waits for itself
+	CodeTwice                   // a code was presented twice
+	Unwitnessed                 // ended by unknown words that nobody vouches for
+	Limbo                       // a call never comes to an end
+	PastHolder                  // somebody without the lease says what a presentation came to
+	SeenDone                    // presented though a live process has seen it superseded
+	NotRestored                 // a live process knows better, and the link does not work again
+	FalseAlarm                  // a record counts as behind though the store lost nothing
+	ThrownAway                  // the pair of a code is thrown away though nothing was decided against it
+	ToldWrong                   // a caller was told something else than the record says
+)
+
+var ruleNames = [...]string{
+	Again:       "I1 a token is presented again without a lost outcome, or with something left to lose",
+	AgainUnread: "I2 a token is presented again while a response is kept that may hold its successor",
+	Refused:     "I3 a refused or ended authorization is in use",
+	Unlinked:    "I4 an authorization from before an unlink is back",
+	WrongPerson: "I5 the public id is not the patient's",
+	Unverified:  "I6 an unverified pair took the place of a working one, or was handed out",
+	LostAlive:   "I7 the link has ended though the session lives",
+	Stale:       "I8 at rest the record has another token than the server",
+	Stuck:       "I9 nobody can go on",
+	TwoUsers:    "I10 two users have one patient",
+	OwnVisit:    "I11 a visit waits for itself",
+	CodeTwice:   "I12 a code was presented twice",
+	Unwitnessed: "I13 a link was ended by unknown words that nobody vouches for",
+	Limbo:       "I14 a call never comes to an end",
+	PastHolder:  "I15 somebody without the lease says what a presentation came to",
+	SeenDone:    "I16 a token is presented that a live process has seen superseded",
+	NotRestored: "I17 a live process holds the newer facts, and the link does not work again",
+	FalseAlarm:  "I18 a record counts as behind though the store has lost nothing",
+	ThrownAway:  "I20 the pair of a code is thrown away though nothing was decided against it",
+	ToldWrong:   "I19 a caller was told something else than the record says",
+}
+
+// String implements fmt.Stringer.
+func (r Rule) String() string { return ruleNames[r] }
+
+// stillFor is how many steps a lease must have stood still before its token may be
+// presented by somebody else.
+const stillFor = uint8((ttl + patience) / tick)
+
+// checkSend judges a request of process i that leaves now.
+func (c *setup) checkSend(w *world, i int) {
+	p := w.proc[i]
+	if p.e.Kind == core.Exchange {
+		if w.ses[number(p.f.Session)].coded && !w.g.wentBack {
+			w.violate(CodeTwice)
+		}
+		return
+	}
+	id := p.e.Pair
+	ses := &w.ses[number(id.Session)]
+	if c.final != 0 && id.Seq >= c.final {
+		w.violate(Again)
+	}
+	before := w.late == id || uint64(ses.valid) > id.Seq
+	for j, o := range w.proc {
+		if j != i && o.flying && o.air != notSent && o.e.Kind == core.Post && o.e.Pair == id {
+			before = true
+			if o.stood < stillFor && !w.g.wentBack && !c.stale {
+				w.violate(Again)
+			}
+		}
+		if w.g.wentBack && !w.back && o.seen(id.Session, i == j) > id.Seq {
+			w.violate(SeenDone)
+		}
+	}
+	if !before || w.g.wentBack {
+		return
+	}
+	if w.g.unread == id {
+		w.violate(AgainUnread)
+	}
+	if !w.g.fault || !p.f.Over && !c.forgiving {
+		w.violate(Again)
+	}
+	if s := p.f.Rec.Slot(id); s != nil && s.Tried < 2 {
+		w.violate(Again)
+	}
+}
+
+// seen returns the number of the furthest pair of a session that a process has
+// saved, or, with had, whose token it had.
+func (p *proc) seen(session string, had bool) (seq uint64) {
+	kept, newest := &p.kept, p.newest
+	if p.flying {
+		kept, newest = &p.f.Kept, p.f.Newest
+	}
+	for n, id := range []core.PairID{kept.Active.ID, kept.Candidate.ID, newest} {
+		if id.Session == session && (had || n < 2) {
+			seq = max(seq, id.Seq)
+		}
+	}
+	return seq
+}
+
+// checkWrite judges the step from one record to the next.
+func (c *setup) checkWrite(w *world, old, next *core.Record, e core.Event) {
+	if e.Kind >= core.NotSpent && e.Kind <= core.Reject && old.Lease.Owner != e.Owner && !w.g.wentBack {
+		w.violate(PastHolder)
+	}
+	if e.Kind == core.Unlink || w.g.wentBack {
+		return
+	}
+	was, is := old.Active.ID.Session, next.Active.ID.Session
+	if was != "" && was != is && w.g.ok&bit(is) == 0 {
+		w.violate(Unverified)
+	}
+	if was != "" && is != was && old.Public != "" && next.Public != old.Public && !old.Terms.Switch {
+		w.violate(WrongPerson)
+	}
+	switch {
+	case e.Kind == core.Restore:
+		w.violate(FalseAlarm)
+	case e.Kind == core.Successor && old.Active.ID != e.Next.ID && next.Active.ID == e.Next.ID && next.Phase == core.Relink && !next.Cause.Decided():
+		w.violate(LostAlive)
+	}
+}
+
+// checkBought judges a flight that was given a pair, and has nothing of it left to
+// save: as long as the server takes that pair, and the record holds its session, it
+// is in there.
+func (c *setup) checkBought(w *world, i int) {
+	id, r := w.proc[i].bought, &w.row[c.programs[i].user]
+	switch {
+	case !c.works(w, id) || r.Slot(id) != nil || r.Version == 0:
+	case r.Holds(id.Session) && !w.g.wentBack:
+		w.violate(Stale)
+	case w.proc[i].f.Goal == core.Approve && r.Candidate.ID.IsZero():
+		w.violate(ThrownAway)
+	}
+}
+
+// check is what must hold in every world.
+func (c *setup) check(w *world) {
+	if w.back {
+		return // what the store has lost is not restored yet
+	}
+	for u := range w.row {
+		c.checkRow(w, &w.row[u])
+	}
+	a, b := &w.row[0], &w.row[1]
+	if a.Phase == core.Linked && b.Phase == core.Linked && a.Public != "" && a.Public == b.Public && !c.shares() {
+		w.violate(TwoUsers)
+	}
+	if !w.g.wentBack {
+		for i, p := range w.proc {
+			if kept := p.f.Kept; p.flying && kept.Version != 0 && w.row[c.programs[i].user].Behind(kept) && w.row[c.programs[i].user].Version != 0 {
+				w.violate(FalseAlarm)
+			}
+		}
+	}
+}
+
+func (c *setup) checkRow(w *world, r *core.Record) {
+	s := r.Active.ID.Session
+	ses := &w.ses[number(s)]
+	live := r.Phase == core.Linked && s != ""
+	switch {
+	case live && (w.g.refused|w.g.ended)&bit(s)&w.proven() != 0:
+		w.violate(Refused)
+	case w.g.void&(bit(s)|bit(r.Candidate.ID.Session))&w.proven() != 0:
+		w.violate(Unlinked)
+	case w.g.replaced&bit(s)&w.proven() != 0:
+		w.violate(NotRestored)
+	case live && r.Public != "" && ses.patient != r.Public && c.b.fickle == 0:
+		w.violate(WrongPerson)
+	case live && c.policy.VerifyFirst && w.g.ok&bit(s) == 0:
+		w.violate(Unverified)
+	case r.Phase == core.Relink && !c.mayEnd(w, r):
+		w.violate(LostAlive)
+	case r.Phase == core.Relink && r.Cause == core.RefusedUnclear && (!c.evidence.Witnessed || !c.evidence.Few()):
+		w.violate(Unwitnessed)
+	}
+}
+
+// proven returns the sessions that are known to be over: all that are, or those of
+// which a live process has a record, if the store has lost writes.
+func (w *world) proven() (of bits) {
+	if !w.g.wentBack {
+		return ^bits(0)
+	}
+	for _, p := range w.proc {
+		kept := &p.kept
+		if p.flying {
+			kept = &p.f.Kept
+		}
+		for _, m := range kept.Marks {
+			if m.State == core.Void {
+				of |= bit(m.Session)
+			}
+		}
+		if kept.Phase == core.Relink && kept.Cause.Decided() {
+			of |= bit(kept.Active.ID.Session)
+		}
+	}
+	return of
+}
+
+// mayEnd reports whether the cause of a link that has ended is true.
+func (c *setup) mayEnd(w *world, r *core.Record) bool {
+	switch r.Cause {
+	case sessionEnded, core.OutcomeUnknown:
+		return w.ses[number(r.Active.ID.Session)].dead
+	case core.FinalTokenExpired:
+		return r.Active.Final
+	case core.AnswerUnreadable:
+		return r.Active.Unread
+	case core.RefusedUnclear:
+		return true
+	}
+	return r.Cause.Decided()
+}
+
+// checkAtRest judges a world in which no flight is under way.
+func (c *setup) checkAtRest(w *world) {
+	if !w.late.IsZero() || w.back || w.lateSave != nil {
+		return
+	}
+	for _, p := range w.proc {
+		if p.flying {
+			return
+		}
+	}
+	r := &w.row[0]
+	for _, p := range []core.Pair{r.Active, r.Candidate} {
+		ses := &w.ses[number(p.ID.Session)]
+		if p.ID.IsZero() || p.Tried > 0 || p.Unread || ses.dead || p.ID.Seq == uint64(ses.valid) || r.Phase != core.Linked {
+			continue
+		}
+		if !w.g.wentBack || c.knows(w, p.ID) {
+			w.violate(Stale)
+		}
+	}
+}
+
+// knows reports whether a live process has saved the pair that the server takes.
+func (c *setup) knows(w *world, id core.PairID) bool {
+	for _, p := range w.proc {
+		if p.seen(id.Session, false) == uint64(w.ses[number(id.Session)].valid) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *setup) shares() bool {
+	for _, p := range c.programs {
+		if p.terms.Share {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTold judges what callers are told, and what a flight does for its own
+// visit.
+func (c *setup) checkTold(w *world, p *proc, told core.Result) {
+	r, now := &p.f.Rec, &w.row[c.userOf(w, p)]
+	current := r.Version == now.Version
+	session := p.e.Pair.Session
+	switch told {
+	case core.Token:
+		if c.policy.VerifyFirst && w.g.ok&bit(session) == 0 {
+			w.violate(Unverified)
+		}
+		if current && !w.g.wentBack && ((w.g.refused|w.g.ended)&bit(session) != 0) {
+			w.violate(Refused)
+		}
+	case core.ApprovalStalled:
+		if slices.Contains(r.Marks, core.Mark{Session: p.f.Session, By: p.f.Owner, State: core.Open}) {
+			w.violate(OwnVisit)
+		}
+	case core.LinkMade:
+		if r.Active.ID.Session != p.f.Session {
+			w.violate(ToldWrong)
+		}
+	case core.ApprovalBarred, core.ApprovalOther, core.ApprovalShared, core.ApprovalOvertaken, core.ApprovalUnlinked, core.ApprovalUsed,
+		core.ApprovalFailed, core.ApprovalRepeatable:
+		other := w.ses[number(p.f.Session)].patient != r.Public
+		if now.Phase == core.Linked && now.Active.ID.Session == p.f.Session && current || told == core.ApprovalOther && !other {
+			w.violate(ToldWrong)
+		}
+	case core.NoLink:
+		if (current || r.Version == 0 && w.b.removed == c.b.removed) && now.Phase == core.Linked && !w.g.wentBack {
+			w.violate(ToldWrong)
+		}
+	}
+}
+
+// checkWait judges a visit that waits.
+func (c *setup) checkWait(w *world, f *core.Flight, in *core.Input) {
+	if f.Goal == core.Approve && slices.Contains(in.Rec.Marks, core.Mark{Session: f.Session, By: f.Owner, State: core.Open}) {
+		w.violate(OwnVisit)
+	}
+}
+
+// userOf returns whose row a process works on.
+func (c *setup) userOf(w *world, p *proc) int {
+	for i := range w.proc {
+		if w.proc[i] == p {
+			return c.programs[i].user
+		}
+	}
+	return 0
+}
+
+// rest judges a world in which nothing can happen any more: whoever calls later,
+// when all is well, must get a token, or hear that there is no link, or that only
+// the patient can repair it.
+func (c *setup) rest(w *world) (Rule, []move) {
+	for _, p := range w.proc {
+		if p.flying {
+			return Stuck, nil
+		}
+	}
+	r := w.row[0]
+	if r.Phase == core.None {
+		return 0, nil
+	}
+	last := core.Result(0)
+	after, ok := c.calls(*w, program{goal: core.Call}, 8, func(res core.Result, _ *world) bool {
+		last = res
+		return res == core.Token || res == core.NoLink || res == core.LostNow
+	})
+	if !ok {
+		return Limbo, []move{{verb: endsIn, arg: uint8(last)}}
+	}
+	if s := number(r.Active.ID.Session); w.g.wentBack && last != core.Token && r.Phase == core.Linked && !w.ses[s].dead &&
+		c.knows(w, r.Active.ID) {
+		return NotRestored, []move{{verb: endsIn, arg: uint8(last)}}
+	}
+	if bad := c.forgotten(w); bad {
+		return NotRestored, nil
+	}
+	other := &w.row[1]
+	_, ok = c.calls(after, program{goal: core.Look}, 6, func(res core.Result, w *world) bool {
+		last = res
+		r, whose := &w.row[0], w.ses[number(w.row[0].Candidate.ID.Session)].patient
+		return r.Candidate.ID.IsZero() || r.Candidate.Unread || other.Claim == whose
+	})
+	if !ok {
+		return Limbo, []move{{verb: staysCandidate, arg: uint8(last)}}
+	}
+	return 0, nil
+}
+
+// forgotten reports whether a live process knows of a session that works, and that
+// the row has lost.
+func (c *setup) forgotten(w *world) bool {
+	r := &w.row[0]
+	if !w.g.wentBack || !r.Candidate.ID.IsZero() {
+		return false
+	}
+	for i, p := range w.proc {
+		if c.programs[i].user != 0 {
+			continue
+		}
+		var known []core.PairID
+		if !r.Active.ID.IsZero() || len(r.Marks) > 0 { // or it is another row
+			known = append(known, p.kept.Candidate.ID)
+		}
+		if p.kept.Phase == core.Linked && r.Active.ID.IsZero() {
+			known = append(known, p.kept.Active.ID)
+		}
+		for _, id := range known {
+			if !r.Holds(id.Session) && c.works(w, id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// works reports whether the server takes a pair, of a session that nothing was
+// decided against.
+func (c *setup) works(w *world, id core.PairID) bool {
+	ses := &w.ses[number(id.Session)]
+	over := (w.g.void | w.g.refused | w.g.ended | w.g.replaced) & bit(id.Session)
+	return !id.IsZero() && over == 0 && !ses.dead && uint64(ses.valid) == id.Seq
+}
+
+// calls runs flights of a new process one after the other, when all is well,
+// until one satisfies enough.
+func (c *setup) calls(w world, g program, times int, enough func(core.Result, *world) bool) (world, bool) {
+	well := *c
+	well.skew, well.stale, well.pace = false, false, false
+	well.evidence = core.Evidence{Witnessed: true}
+	well.programs[0] = g
+	var result core.Result
+	well.results = func(_ int, e core.Effect) { result = e.Result }
+	w.b = budget{}
+	w.proc[0] = &proc{}
+	for range times {
+		w.activeOver, w.candidateOver, result = true, true, 0
+		w.own(0).left = 1
+		for n := 0; result == 0; n++ {
+			if n > 100 {
+				return w, false
+			}
+			var moved *world
+			well.process(&w, 0, func(next *world, _ move) {
+				if moved == nil {
+					moved = next
+				}
+			})
+			if moved == nil {
+				return w, false
+			}
+			w = *moved
+		}
+		if enough(result, &w) {
+			return w, true
+		}
+	}
+	return w, false
+}

@@ -1,0 +1,89 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"time"
+)
+
+// maxAbandoned is how many calls of host code may hang, deaf to their contexts,
+// before nothing new begins.
+const maxAbandoned = 64
+
+// deafAfter is how long a call may go on after its context has ended, before it
+// is abandoned.
+const deafAfter = time.Second
+
+// PanicError says that host code panicked, or ended its goroutine. What it
+// panicked with is not repeated: it may hold anything.
+type PanicError struct{ Of string }
+
+func (e *PanicError) Error() string { return e.Of + " panicked" }
+
+// TimeoutError says that host code did not come back in time.
+type TimeoutError struct{ Of string }
+
+func (e *TimeoutError) Error() string { return e.Of + " did not return in time" }
+
+// Timeout marks it for those who ask an error.
+func (*TimeoutError) Timeout() bool { return true }
+
+// Unwrap returns context.DeadlineExceeded.
+func (*TimeoutError) Unwrap() error { return context.DeadlineExceeded }
+
+// guard runs host code: on a goroutine of its own, within limit, and whatever it
+// does, its caller gets a result: at once when the caller's context ends. A call
+// that ignores its context is abandoned, and counted while it runs.
+func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of string, call func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(caller, limit)
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		r := result{err: &PanicError{Of: of}} // unless the call returns: it may panic, or call Goexit
+		defer func() {
+			_ = recover()
+			done <- r
+		}()
+		value, err := call(ctx)
+		r = result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	last := make(chan result, 1)
+	go func() {
+		deaf := time.NewTimer(deafAfter)
+		defer deaf.Stop()
+		select {
+		case r := <-done:
+			last <- r
+			return
+		case <-deaf.C:
+		}
+		k.abandoned.Add(1)
+		last <- result{err: &TimeoutError{Of: of}}
+		<-done
+		k.abandoned.Add(-1)
+	}()
+	if err := caller.Err(); err != nil {
+		return *new(T), err
+	}
+	r := <-last
+	return r.value, r.err
+}
+
+// overrun says that so many calls of host code hang that no new one may begin.
+func (k *Keeper) overrun() error {
+	if k.hanging() >= maxAbandoned {
+		return &StoreError{Op: "load", Err: errOverrun}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+)
+
+// memory is what a process remembers of a user between flights.
+type memory struct {
+	sight core.Sight
+	// lookedAt is when the record was last looked at.
+	lookedAt time.Time
+	// kept is the row that was last seen acknowledged, for keptFor from keptAt on.
+	kept   row
+	keptAt time.Time
+	// newest is the furthest pair whose token this process had.
+	newest core.PairID
+	// leases are those that this process's flights wanted, and that may be in the
+	// record though the flight has ended; true for those under which a token was
+	// presented.
+	leases map[string]bool
+	// seeking: somebody looks for them from time to time.
+	seeking bool
+	// failures counts the checks that failed in a row, up to tiredUntil.
+	failures   int
+	tiredUntil int64
+	// replacedAt is when a token was last replaced for being rejected.
+	replacedAt time.Time
+	// usedAt is when somebody last wrote here.
+	usedAt int64
+}
+
+// remembersFor is how long an entry without a token is kept for what it knows.
+const remembersFor = 12 * time.Hour
+
+// forgettable reports whether nobody would miss it.
+func (m *memory) forgettable(now int64) bool {
+	return m == nil || now-m.usedAt > int64(remembersFor)
+}
+
+// remember returns what is remembered of an entry; e.mu is held.
+func (k *Keeper) remember(e *entry) *memory {
+	if e.memory == nil {
+		e.memory = &memory{leases: map[string]bool{}}
+	}
+	e.memory.usedAt = k.clock.exact()
+	return e.memory
+}
+
+// unsent reports whether there may be a lease in the record under which nothing
+// was presented.
+func (m *memory) unsent() bool {
+	for _, posted := range m.leases {
+		if !posted {
+			return true
+		}
+	}
+	return false
+}
+
+// seek looks for a lease whose save was reported as failed, until others may take
+// it anyway: it may land late, and nobody else knows that nothing is sent under it.
+// A look gives it back.
+func (k *Keeper) seek(e *entry, after time.Duration) {
+	time.AfterFunc(after, func() {
+		e.mu.Lock()
+		m := e.memory
+		over := m == nil || !m.unsent() || after > patience
+		if m != nil && over {
+			m.seeking = false
+		}
+		e.mu.Unlock()
+		if over {
+			return
+		}
+		if _, err := k.check(context.Background(), e.user, false); err == nil {
+			k.seek(e, 2*after)
+		}
+	})
+}
+
+// keep notes a row that the store has acknowledged.
+func (k *Keeper) keep(e *entry, r row) {
+	now := k.now()
+	e.mu.Lock()
+	m := k.remember(e)
+	m.kept, m.keptAt = r, now
+	e.mu.Unlock()
+	k.kept.add(k, e, now)
+}
+
+// kept returns the row that was last seen acknowledged, if that was lately; e.mu
+// is held.
+func (m *memory) row(now time.Time) row {
+	if m.kept.Version == 0 || most(m.keptAt, now) > keptFor {
+		return row{}
+	}
+	return m.kept
+}
+
+// keptRows lets go of rows whose time is over.
+type keptRows struct {
+	mu    sync.Mutex
+	queue []keptRow
+}
+
+type keptRow struct {
+	e  *entry
+	at time.Time
+}
+
+func (q *keptRows) add(k *Keeper, e *entry, now time.Time) {
+	q.mu.Lock()
+	q.queue = append(q.queue, keptRow{e, now})
+	var over []*entry
+	for len(q.queue) > 0 && most(q.queue[0].at, now) > keptFor {
+		over = append(over, q.queue[0].e)
+		q.queue[0] = keptRow{}
+		q.queue = q.queue[1:]
+	}
+	q.mu.Unlock()
+	for _, e := range over {
+		k.release(e, now)
+	}
+}
+
+// recent yields the entries whose rows are still kept.
+func (q *keptRows) recent(now time.Time) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var all []*entry
+	for _, r := range q.queue {
+		if most(r.at, now) <= keptFor {
+			all = append(all, r.e)
+		}
+	}
+	return all
+}
+
+// release lets go of an entry's kept row, and of what is left of its memory if
+// that says nothing.
+func (k *Keeper) release(e *entry, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.memory
+	if m == nil || m.kept.Version != 0 && most(m.keptAt, now) <= keptFor {
+		return
+	}
+	m.kept = row{}
+	k.settle(e)
+}
+
+// settle lets go of a memory that says nothing, and of an entry that holds
+// nothing; e.mu is held.
+func (k *Keeper) settle(e *entry) {
+	if m := e.memory; m != nil && e.idle() && m.kept.Version == 0 && m.sight.Quiet() && m.failures == 0 && len(m.leases) == 0 && m.replacedAt.IsZero() {
+		if l := e.live.Load(); l == nil || m.newest == l.Pair {
+			e.memory = nil
+		}
+	}
+	if e.idle() && e.live.Load() == nil && e.memory == nil {
+		k.drop(e) // no link, or no token: it costs no memory
+	}
+}

@@ -1,0 +1,197 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// keepRemains is how long a record without tokens stays: longer than any
+// authorization that was begun before it lost them, with clocks that differ.
+const keepRemains = 48 * time.Hour
+
+// putFor bounds how long a single event is tried on, when nobody waits for it any
+// more.
+const putFor = time.Minute
+
+// put records one event, and goes on for a minute when ctx ends.
+func (k *Keeper) put(ctx context.Context, user string, ev core.Event, change ...func(*trip)) (core.Result, error) {
+	if err := k.overrun(); err != nil {
+		return 0, err
+	}
+	if !k.work.begin() {
+		return 0, ErrClosed
+	}
+	type result struct {
+		core.Result
+		err error
+	}
+	done := make(chan result, 2)
+	t := k.visit(ctx, user, core.Flight{Goal: core.Put, Ev: ev})
+	t.deadline = k.now().Add(putFor)
+	for _, f := range change {
+		f(t)
+	}
+	t.early = func(err error) { done <- result{0, err} }
+	go func() {
+		defer k.work.end()
+		end, err := t.run()
+		if err == nil && end.Result == core.StoreTrouble {
+			err = t.storeTrouble()
+		}
+		k.left(t.e)
+		done <- result{end.Result, err} // the second one is read by nobody
+	}()
+	select {
+	case r := <-done:
+		return r.Result, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Lose records that the session of a token has ended, if it is still the link's:
+// what an API call learned. It waits for the store no longer than ctx, and not for
+// one that fails; the work goes on.
+func (k *Keeper) Lose(ctx context.Context, user string, token Token, cause Cause) error {
+	r, err := k.put(ctx, user, core.Event{Kind: core.Lose, Pair: token.Pair, Cause: cause})
+	if err == nil && r != 0 {
+		k.forget(user) // whether by this, or because another process has moved the link on
+	}
+	return err
+}
+
+// Unlink deletes a user's tokens and leaves a tombstone, which keeps a refresh or
+// an authorization that is under way from bringing the link back. ErrNoLink says
+// that there was nothing to end; the tombstone is there all the same, since a
+// store that lags must not make an unlink do nothing.
+func (k *Keeper) Unlink(ctx context.Context, user string) error {
+	was, err := k.peek(ctx, user)
+	if err != nil && !errors.Is(err, ErrNoLink) {
+		return err
+	}
+	r, failed := k.put(ctx, user, core.Event{Kind: core.Unlink}, func(t *trip) { t.blind = true })
+	if failed != nil {
+		return failed
+	}
+	k.forget(user)
+	if r == core.Unneeded || err != nil || was.State == tokenstore.StateUnlinked {
+		return ErrNoLink
+	}
+	return nil
+}
+
+// Discard gives up a response that may hold the successor of a user's pair and
+// cannot be read: an operator's act. ErrNoLink where there is none.
+func (k *Keeper) Discard(ctx context.Context, user string) error {
+	r, err := k.view(ctx, user)
+	if err != nil {
+		return err
+	}
+	for id := range r.vault.unread {
+		if _, err := k.put(ctx, user, core.Event{Kind: core.Discard, Pair: id}); err != nil {
+			return err
+		}
+		k.forget(user)
+		return nil
+	}
+	return ErrNoLink
+}
+
+// Answers returns why the store cannot load a record, or nil. Whether the user has
+// one does not matter.
+func (k *Keeper) Answers(ctx context.Context, user string) error {
+	if _, err := k.storeLoad(ctx, user); !errors.Is(err, ErrNoLink) {
+		return err
+	}
+	return nil
+}
+
+// Look returns a user's record as operators may see it; ErrNoLink for one without
+// a link. A record whose parts differ is not shown.
+func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, error) {
+	r, err := k.view(ctx, user)
+	switch {
+	case err != nil:
+		return tokenstore.Record{}, err
+	case !IsLink(r.stored):
+		return r.stored, ErrNoLink
+	}
+	shown := r.stored
+	shown.State, shown.Cause = stateOf(r.Record), string(r.Cause)
+	return shown, nil
+}
+
+// Of reports whether a record's link was made by an authorization.
+func Of(r tokenstore.Record, session string) bool {
+	id, ok := core.ParsePairID(r.Pair)
+	return ok && session != "" && id.Session == session
+}
+
+// Unlinks returns how often a user was unlinked, for an authorization that is
+// about to begin.
+func Unlinks(r tokenstore.Record) uint64 { return remembered(r).Unlinks }
+
+// Unread reports whether a response is kept that cannot be read.
+func Unread(r tokenstore.Record) bool { d := remembered(r); return d.Unread || d.Held }
+
+// Refusals returns how often a link was refused in unknown words.
+func Refusals(r tokenstore.Record) int { return remembered(r).Unclear }
+
+// Past returns what is kept of the past of a user's link, oldest first, be it
+// one that was unlinked or refused a while ago; ErrNoLink without any.
+func (k *Keeper) Past(ctx context.Context, user string) ([]Happened, error) {
+	r, err := k.peek(ctx, user)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Environment != k.Environment || r.ClientID != k.ClientID:
+		return nil, ErrForeign
+	}
+	return remembered(r).Past, nil
+}
+
+// IsLink reports whether a record is a link, working or not, or a session that
+// waits to be checked where there is no link.
+func IsLink(r tokenstore.Record) bool {
+	switch r.State {
+	case tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired:
+		return true
+	}
+	return r.State == tokenstore.StatePending && r.Candidate != ""
+}
+
+// Reseal seals the tokens of a user's record with the key that seals now, and
+// reports whether that was due. Whatever happens to the record meanwhile, in any
+// process, goes on.
+func (k *Keeper) Reseal(ctx context.Context, user string) (done bool, err error) {
+	r, err := k.view(ctx, user)
+	if errors.Is(err, ErrNoLink) {
+		return false, nil // it has gone meanwhile
+	}
+	if err != nil || len(r.stored.Sealed) == 0 || r.stored.KeyID == k.Ring.KeyID() {
+		return false, err
+	}
+	verdict, err := k.put(ctx, user, core.Event{Kind: core.Reseal}, func(t *trip) { t.anew = true })
+	return verdict == core.Recorded, err
+}
+
+// Purge removes a record that has no tokens and will get none: a tombstone, or an
+// authorization that was never finished, whose time is over.
+func (k *Keeper) Purge(ctx context.Context, r tokenstore.Record) (done bool, err error) {
+	old := !r.DueAt.IsZero() && !k.now().Before(r.DueAt)
+	if r.State != tokenstore.StateUnlinked && r.State != tokenstore.StatePending || len(r.Sealed) > 0 || !old {
+		return false, nil
+	}
+	verdict, err := k.put(ctx, r.AppUserID, core.Event{Kind: core.Forget, Old: old}, func(t *trip) { t.version = r.Version })
+	if errors.Is(err, ErrOvertaken) || errors.Is(err, ErrNoLink) {
+		err = nil
+	}
+	return verdict == core.Recorded, err
+}

@@ -1,0 +1,66 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// outage notices that a store was away and is back: another node may have taken
+// its place, without the latest writes.
+type outage struct {
+	mu        sync.Mutex
+	since     int64 // of the first failure with no success after it; 0 without
+	waryUntil int64
+}
+
+// shortest is how long a store must have been away to be another one.
+const shortest = int64(1e9)
+
+// wary reports whether the store has just come back.
+func (o *outage) wary(now int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return now < o.waryUntil
+}
+
+// observe takes in the result of a call of the store. When an outage ends, this
+// process first looks at every row that it saved lately; until then, and for the
+// life of a lease, it presents only pairs that it saved itself.
+func (k *Keeper) observe(ctx context.Context, err error) {
+	if !k.cameBack(ctx, err) {
+		return
+	}
+	for _, e := range k.kept.recent(k.now()) {
+		_, _ = k.check(context.WithoutCancel(ctx), e.user, false)
+	}
+}
+
+func (k *Keeper) cameBack(ctx context.Context, err error) bool {
+	well := err == nil || errors.Is(err, tokenstore.ErrNotFound) || errors.Is(err, tokenstore.ErrConflict)
+	o := &k.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case well && o.since == 0:
+		return false
+	case well:
+		away := k.clock.exact() - o.since
+		if o.since = 0; away < shortest {
+			return false
+		}
+		o.waryUntil = k.clock.exact() + int64(leaseTTL)
+		return true
+	case errors.Is(err, tokenstore.ErrInvalid) || errors.Is(err, tokenstore.ErrClosed) || ctx.Err() != nil:
+		return false
+	}
+	if o.since == 0 {
+		o.since = k.clock.exact()
+	}
+	return false
+}

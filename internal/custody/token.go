@@ -1,0 +1,417 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// How old the sight of a record may be for a call, and how long a store may take
+// to show it before the call goes on without.
+const (
+	lookAgainAfter  = time.Second
+	lookAgainWithin = 2 * time.Second
+)
+
+// live is a published token. It is never changed, only replaced. Its times are
+// those of the clock that never goes backwards.
+type live struct {
+	// serveUntil is when the hard margin begins; refreshAt, when a refresh in the
+	// background should; seenAt, when this process first saw the pair. They come
+	// first, since each reading begins with them.
+	serveUntil, refreshAt, seenAt int64
+	Token
+}
+
+// flight is one refresh, or one look into the store, that callers wait for.
+type flight struct {
+	done chan struct{}
+	// early: the token at hand still serves, so a failure is nobody's problem yet.
+	early bool
+	// rejected must not be the flight's result.
+	rejected core.PairID
+	token    Token
+	err      error
+	told     bool // done is closed
+}
+
+// tell ends the wait of the flight's callers. The flight itself may go on.
+func (f *flight) tell(t Token, err error) {
+	if !f.told {
+		f.token, f.err, f.told = t, err, true
+		close(f.done)
+	}
+}
+
+// Token returns an access token with more than the hard margin left. Callers
+// that find none share one flight; a caller whose ctx ends stops waiting, and
+// the flight goes on.
+func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
+	if t := k.Hot(user); t != nil {
+		return *t, nil
+	}
+	return k.wait(ctx, user, core.PairID{})
+}
+
+// Hot returns the token in memory, if it can be used, or nil: one look into a
+// map, one atomic load, one comparison. What it points to is never changed.
+func (k *Keeper) Hot(user string) *Token {
+	e := k.entries.find(user)
+	if e == nil {
+		return nil
+	}
+	l := e.live.Load()
+	if l == nil {
+		return nil
+	}
+	now := k.time()
+	if now >= l.serveUntil {
+		return nil
+	}
+	if now >= l.refreshAt {
+		k.refreshEarly(e)
+	}
+	return &l.Token
+}
+
+// time returns the time for reading tokens.
+func (k *Keeper) time() int64 {
+	if k.Ticks {
+		return k.clock.read()
+	}
+	return k.clock.exact()
+}
+
+// Present is Token for a caller who is about to show what the token opens. If
+// another process has unlinked the user since, or linked another patient, the
+// token in memory still works at the server, and would show the wrong record: so
+// a record that was not seen for a second is looked at first. A store that does
+// not answer has taken no other authorization either, and holds nobody up twice.
+func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
+	if e := k.entries.find(user); e != nil {
+		if l := e.live.Load(); l != nil && k.clock.exact()-e.seenAt.Load() >= int64(lookAgainAfter) {
+			k.lookAgain(ctx, e, l)
+		}
+	}
+	return k.Token(ctx, user)
+}
+
+// lookAgain looks at the record of a token in memory, and waits for it; but not
+// for a store that let the last look wait in vain.
+func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
+	if k.overrun() != nil {
+		return
+	}
+	if k.deafStore.Load() {
+		if k.work.begin() {
+			e.seenAt.Store(k.clock.exact())
+			go func() {
+				defer k.work.end()
+				k.lookNow(context.WithoutCancel(ctx), e, l)
+			}()
+		}
+		return
+	}
+	done := make(chan struct{})
+	if !k.work.begin() {
+		return
+	}
+	go func() {
+		defer k.work.end()
+		defer close(done)
+		k.lookNow(context.WithoutCancel(ctx), e, l)
+	}()
+	patient := time.NewTimer(lookAgainWithin)
+	defer patient.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-patient.C:
+		k.deafStore.Store(true)
+	}
+}
+
+// lookNow drops a token in memory whose session was replaced or has ended. A
+// record that is older than the token is left to the next flight, which knows
+// what that means.
+func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
+	now := k.clock.exact()
+	r, err := k.storeLoad(ctx, e.user)
+	switch {
+	case errors.Is(err, ErrNoLink) && k.lagging(e):
+		return
+	case errors.Is(err, ErrNoLink):
+		if _, err = k.storeLoad(ctx, e.user); errors.Is(err, ErrNoLink) { // gone is gone, seen twice
+			k.forget(e.user)
+		}
+		return
+	case err != nil:
+		return
+	}
+	k.deafStore.Store(false)
+	id, _ := core.ParsePairID(r.Pair)
+	if r.PublicID == "" || r.Candidate != "" {
+		_, _ = k.check(ctx, e.user, false)
+	}
+	linked := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
+	if !linked || id.Session != l.Pair.Session {
+		k.forget(e.user)
+		return
+	}
+	e.seenAt.Store(now)
+}
+
+// lagging reports whether a row that is missing may be lag.
+func (k *Keeper) lagging(e *entry) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.memory
+	return m != nil && m.kept.Version != 0 && most(m.keptAt, k.now()) < lagFor
+}
+
+// Replace returns another token than the one that an API just rejected. If a newer
+// one is there already, that is it, and no refresh happens. A server that rejects
+// the other one too gets no third: ErrReplaced, for a minute.
+func (k *Keeper) Replace(ctx context.Context, user string, rejected Token) (Token, error) {
+	return k.wait(ctx, user, rejected.Pair)
+}
+
+// wait joins the user's flight, or starts one.
+func (k *Keeper) wait(ctx context.Context, user string, rejected core.PairID) (Token, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Token{}, err
+		}
+		e, f, err := k.join(ctx, user, rejected)
+		if err != nil {
+			return Token{}, err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Token{}, ctx.Err()
+		}
+		if f.err == nil && f.token.Pair == rejected || f.early && f.err != nil {
+			if !e.flies(f) {
+				continue // the flight was about something else: start our own
+			}
+			if f.err == nil {
+				return Token{}, &StoreError{Op: "save", Err: errUnacknowledged}
+			}
+		}
+		return f.token, f.err
+	}
+}
+
+// join returns the user's flight, or starts one; or what has just landed.
+func (k *Keeper) join(ctx context.Context, user string, rejected core.PairID) (*entry, *flight, error) {
+	e := k.entry(user)
+	e.mu.Lock()
+	for e.gone {
+		e.mu.Unlock()
+		e = k.entry(user)
+		e.mu.Lock()
+	}
+	defer e.mu.Unlock()
+	if l := e.live.Load(); l != nil && l.Pair != rejected && k.clock.exact() < l.serveUntil {
+		f := &flight{done: make(chan struct{})} // a flight has landed since the caller looked
+		f.tell(l.Token, nil)
+		return e, f, nil
+	}
+	if e.flight != nil {
+		return e, e.flight, nil
+	}
+	f, err := k.launch(ctx, e, core.Flight{Goal: core.Call}, rejected)
+	return e, f, err
+}
+
+// errUnacknowledged: the newest pair is the rejected one, and until the store has
+// acknowledged it there can be no other.
+var errUnacknowledged = errors.New("the store has not acknowledged the latest save")
+
+// flies reports whether a flight goes on, though its callers were told.
+func (e *entry) flies(f *flight) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.flight == f
+}
+
+// refreshEarly starts a flight in the background, unless one is under way.
+func (k *Keeper) refreshEarly(e *entry) {
+	if !e.mu.TryLock() {
+		return // somebody is about to do the same
+	}
+	defer e.mu.Unlock()
+	if e.flight == nil && !e.gone {
+		_, _ = k.launch(context.Background(), e, core.Flight{Goal: core.Warm}, core.PairID{})
+	}
+}
+
+// launch starts a flight; e.mu is held.
+func (k *Keeper) launch(caller context.Context, e *entry, program core.Flight, rejected core.PairID) (*flight, error) {
+	if err := k.overrun(); err != nil {
+		return nil, err
+	}
+	if !k.work.begin() {
+		return nil, ErrClosed
+	}
+	f := &flight{done: make(chan struct{}), early: program.Goal == core.Warm, rejected: rejected}
+	t := k.newTrip(caller, e, program, f)
+	if program.Goal == core.Look {
+		e.look = f
+	} else {
+		e.flight = f
+	}
+	go func() {
+		defer k.work.end()
+		t.fly()
+	}()
+	return f, nil
+}
+
+// landed ends a flight.
+func (k *Keeper) landed(t *trip, token Token, err error) {
+	e, f := t.e, t.flight
+	_, lost := errors.AsType[*LostError](err)
+	if f.early && (err != nil || t.program.After != 0) { // it serves all the same, or it would not be early
+		k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", err)
+		k.postpone(e)
+	}
+	e.mu.Lock()
+	if e.look == f {
+		e.look = nil
+	} else {
+		e.flight = nil
+	}
+	if lost || errors.Is(err, ErrNoLink) {
+		e.live.Store(nil) // what the record refuses, memory must not go on handing out
+	}
+	k.settle(e)
+	e.mu.Unlock()
+	f.tell(token, err)
+}
+
+// Check finds out what is not known yet of a user's link, and waits for it.
+func (k *Keeper) Check(ctx context.Context, user string) error {
+	f, err := k.check(ctx, user, true)
+	if f == nil {
+		return err
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// check starts a look at what is not checked yet; eager, also where the last one
+// failed a moment ago.
+func (k *Keeper) check(ctx context.Context, user string, eager bool) (*flight, error) {
+	for {
+		e := k.entry(user)
+		e.mu.Lock()
+		if e.gone {
+			e.mu.Unlock()
+			continue
+		}
+		defer e.mu.Unlock()
+		switch {
+		case e.look != nil:
+			return e.look, nil
+		case !eager && e.memory != nil && k.clock.exact() < e.memory.tiredUntil:
+			return nil, nil
+		case eager && e.memory != nil:
+			e.memory.tiredUntil = 0
+		}
+		return k.launch(ctx, e, core.Flight{Goal: core.Look}, core.PairID{})
+	}
+}
+
+// postpone puts off the next early refresh, so that a failing one is not repeated
+// by every caller.
+func (k *Keeper) postpone(e *entry) {
+	l := e.live.Load()
+	if l == nil {
+		return
+	}
+	next, now := *l, k.clock.exact()
+	next.refreshAt = now + max((l.serveUntil-now)/4, int64(time.Second))
+	e.live.CompareAndSwap(l, &next)
+}
+
+// publish shows a token that is in the record to callers, unless the link was
+// changed by this process since the flight began.
+func (k *Keeper) publish(t *trip, id core.PairID) Token {
+	p := k.read(t.vault.answers[id])
+	life := p.expiresAt.Sub(p.askedAt)
+	seen := t.seenAt(id)
+	l := &live{
+		Token:  Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Pair: id},
+		seenAt: seen, serveUntil: k.serveUntil(p, seen),
+	}
+	l.refreshAt = l.serveUntil + int64(k.margin(p)) - int64(float64(life)*(earliest-(earliest-latest)*mathrand.Float64()))
+	if p.grant.RefreshToken == "" {
+		l.refreshAt = l.serveUntil // nothing to refresh with
+	}
+	e := t.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.epoch == e.epoch && !t.stale(e, id) {
+		e.seenAt.Store(k.clock.exact())
+		e.live.Store(l)
+		if m := e.memory; m != nil {
+			m.newest = id
+		}
+	}
+	return l.Token
+}
+
+// stale reports whether a later pair of the same session was published already.
+func (t *trip) stale(e *entry, id core.PairID) bool {
+	l := e.live.Load()
+	return l != nil && l.Pair.Session == id.Session && l.Pair.Seq > id.Seq
+}
+
+// A refresh is early when between a quarter and a seventh of a token's life is
+// left: shares of its life, as the margin is at most, so that one that lives for
+// two minutes is refreshed early too.
+const (
+	earliest     = 0.25
+	latest       = 0.15
+	largestShare = 8 // of a token's life, the margin is an eighth at most
+)
+
+func (k *Keeper) margin(p pair) time.Duration {
+	return min(k.HardMargin, p.expiresAt.Sub(p.askedAt)/largestShare)
+}
+
+// serveUntil is when the hard margin begins: of the life that the record names, or
+// the same counted from when this process first saw the pair. The record's instant
+// is that of some machine, and therefore only efficiency.
+func (k *Keeper) serveUntil(p pair, seen int64) int64 {
+	life := p.expiresAt.Sub(p.askedAt)
+	return min(p.expiresAt.UnixNano(), seen+int64(life)) - int64(k.margin(p))
+}
+
+// forget drops what the process knows of a user's token. A flight under way goes
+// on, and does not publish: there is never a second one beside it.
+func (k *Keeper) forget(user string) {
+	if e := k.entries.get(user); e != nil {
+		e.mu.Lock()
+		e.epoch++
+		e.live.Store(nil)
+		k.settle(e)
+		e.mu.Unlock()
+	}
+}
+
+// Forget drops the user's token from memory: the next one comes from the store.
+func (k *Keeper) Forget(user string) { k.forget(user) }

@@ -1,0 +1,248 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+)
+
+// trip drives one flight of the core: it does what the flight asks for, and feeds
+// back what came of it.
+type trip struct {
+	k        *Keeper
+	e        *entry
+	ctx      context.Context
+	program  core.Flight
+	flight   *flight // that callers wait for; nil for authorizations and single events
+	approval *Approval
+	// early tells callers of trouble before the trip ends.
+	early    func(error)
+	epoch    int
+	rejected core.PairID
+	anew     bool // seal with the key that seals now, whatever has changed
+	// blind: the record need not open, since nothing of it is used.
+	blind bool
+	// version is the only one that may be changed; 0 for any.
+	version uint64
+
+	row      row   // as last loaded or saved
+	vault    vault // every response that this trip has met
+	lookedAt time.Time
+	looked   bool // in this trip
+	waited   time.Duration
+	unsent   []string  // leases that were wanted, and under which nothing was presented
+	entered  bool      // the breaker counts on hearing from us
+	began    time.Time // when the save of the lease that is held was begun
+	out      tokenwire.Outcome
+	err      error // the latest of the store or the keys
+	fails    int
+	clashes  int
+	refused  error // by Verify
+	shared   []string
+	saving   bool // counted as unsaved
+	// toldFailed: operators know that it is not a moment's trouble.
+	toldFailed bool
+	wrote      *written
+	deadline   time.Time // see late
+}
+
+// written is a save whose end is not known yet.
+type written struct {
+	event  core.Event
+	next   core.Record
+	events []Event
+}
+
+func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, f *flight) *trip {
+	// Not derived from any caller: the work belongs to the link.
+	ctx := context.Background()
+	if k.Follow != nil {
+		ctx = k.Follow(ctx, caller)
+	}
+	t := &trip{k: k, e: e, ctx: ctx, program: program, flight: f, epoch: e.epoch, vault: newVault()}
+	if f != nil {
+		t.rejected = f.rejected
+		t.early = func(err error) { f.tell(Token{}, err) }
+	}
+	now := k.now()
+	if l := e.live.Load(); l != nil {
+		t.program.Newest = l.Pair
+	}
+	if m := e.memory; m != nil {
+		kept := m.row(now)
+		t.vault.add(kept.vault)
+		t.program.Kept, t.program.Sight, t.lookedAt = kept.Record, m.sight, m.lookedAt
+		if t.program.Newest.IsZero() {
+			t.program.Newest = m.newest
+		}
+	}
+	return t
+}
+
+// fly runs a flight that callers wait for.
+func (t *trip) fly() {
+	done, err := t.run()
+	token := Token{}
+	if err == nil {
+		token, err = t.result(done)
+	}
+	if done.Kind == core.Done && done.Look {
+		_, _ = t.k.checkLater(t.e.user)
+	}
+	t.k.landed(t, token, err)
+}
+
+func (k *Keeper) checkLater(user string) (*flight, error) {
+	return k.check(context.Background(), user, false)
+}
+
+// run drives the flight to its end. Its error is one that no flight can mend: the
+// record does not open, or the keeper closes.
+func (t *trip) run() (core.Effect, error) {
+	f, e := t.program.Step(t.k.policy, core.Input{Kind: core.Begin, Nonce: nonce()})
+	t.program = f
+	for e.Kind != core.Done {
+		if e.Tell != 0 {
+			t.tell(e)
+		}
+		in, err := t.do(e)
+		if err != nil {
+			t.end()
+			return core.Effect{}, err
+		}
+		e = t.step(in)
+	}
+	t.end()
+	return e, nil
+}
+
+// step feeds back what came of an effect, and follows up on what the flight has
+// left behind by it.
+func (t *trip) step(in core.Input) core.Effect {
+	if in.Kind == core.Entered || in.Kind == core.Begin {
+		in.Nonce = nonce()
+	}
+	if in.Kind == core.Loaded || in.Kind == core.Saved {
+		t.program.Rejected = !t.rejected.IsZero() && in.Rec.Active.ID == t.rejected
+	}
+	t.confirm(in)
+	f, e := t.program.Step(t.k.policy, in)
+	t.program = f
+	if in.Kind == core.Answered && e.Kind != core.Post && t.approval == nil {
+		t.leave(in)
+	}
+	if t.entered && (e.Kind == core.Load || e.Kind == core.Done || e.Kind == core.Wait) && in.Kind != core.Conflict && in.Kind != core.StoreFailed {
+		t.entered = false
+		t.k.endpoint.withdraw(t.e.user)
+	}
+	return e
+}
+
+// do does what the flight asks for.
+func (t *trip) do(e core.Effect) (core.Input, error) {
+	closing := t.k.work.closing()
+	if closing && t.program.Idle() && t.program.Goal != core.Put {
+		return core.Input{}, ErrClosed
+	}
+	if t.late() {
+		return core.Input{}, t.storeTrouble()
+	}
+	switch e.Kind {
+	case core.Load:
+		return t.load()
+	case core.Save:
+		return t.save(e.Rec), nil
+	case core.Delete:
+		return t.remove(e.Rec), nil
+	case core.Enter:
+		s := t.row.Slot(e.Pair)
+		wait, ok := t.k.endpoint.enter(t.e.user, t.k.now(), s != nil && s.Tried > 0)
+		t.entered = ok
+		return core.Input{Kind: core.Entered, Open: ok, Wait: wait}, nil
+	case core.Post:
+		return t.post(e, closing), nil
+	case core.Exchange:
+		return t.exchange(), nil
+	case core.Verify:
+		return t.verify(e.Pair), nil
+	case core.Find:
+		return t.find(e.Patient)
+	}
+	t.pause(e.Long)
+	return core.Input{Kind: core.Waited}, nil
+}
+
+// late reports whether something that nobody waits for any more, and that holds
+// nothing, has been tried for long enough.
+func (t *trip) late() bool {
+	return !t.deadline.IsZero() && t.program.Failing && t.k.now().After(t.deadline) && (t.program.Goal == core.Put || t.program.Ev.Kind == core.Reserve)
+}
+
+// pause waits a moment, at random so that waiters spread. Who has waited for long
+// looks less often: nobody minds an eighth more, and a store does.
+func (t *trip) pause(long bool) {
+	from, to := min(max(50*time.Millisecond, t.waited/16), 500*time.Millisecond), min(max(150*time.Millisecond, t.waited/8), time.Second)
+	if long {
+		from, to = 500*time.Millisecond, 1500*time.Millisecond
+		if w := t.k.Forgive; w > 0 {
+			from, to = min(from, w/8), min(to, w/4)
+		}
+	}
+	t.waited += (from + to) / 2
+	sleep(from, to)
+}
+
+func sleep(from, to time.Duration) {
+	timer := time.NewTimer(from + mathrand.N(max(to-from, 1)))
+	defer timer.Stop()
+	<-timer.C
+}
+
+// pace keeps a failing store, or a busy row, from being asked in a tight loop.
+func (t *trip) pace() {
+	switch {
+	case t.fails > 0:
+		d := min(20*time.Millisecond<<min(t.fails-1, 8), 5*time.Second)
+		sleep(d, 2*d)
+	case t.clashes > 0:
+		sleep(5*time.Millisecond, 25*time.Millisecond)
+	}
+}
+
+// end puts what was seen where the next flight finds it.
+func (t *trip) end() {
+	k, e := t.k, t.e
+	if t.saving {
+		t.saving = false
+		k.unsaved.remove(t)
+	}
+	if t.entered {
+		t.entered = false
+		k.endpoint.withdraw(e.user)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.flight != nil && (!t.program.Sight.Quiet() || e.memory != nil) {
+		m := k.remember(e)
+		m.sight, m.lookedAt = t.program.Sight, t.lookedAt
+	}
+	m := e.memory
+	for _, owner := range t.unsent {
+		if _, ok := m.leases[owner]; ok {
+			m.leases[owner] = false
+		}
+	}
+	if m != nil && t.program.Absent {
+		m.kept = row{} // the row was removed by hand
+	}
+	if m != nil && t.program.Out == core.StoreTrouble && m.unsent() && !m.seeking {
+		m.seeking = true
+		k.seek(e, time.Second)
+	}
+}
