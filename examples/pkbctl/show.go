@@ -171,10 +171,10 @@ func (c *call) printLink(s shown) {
 	}
 	field("about to be", clean(s.Claim), yellow)
 	if s.Tried > 0 {
-		field("tried", fmt.Sprintf("%d times, with an outcome that is not known", s.Tried), yellow)
+		field("tried", times(s.Tried)+", with an outcome that is not known", yellow)
 	}
 	if s.Refusals > 0 {
-		field("refused", fmt.Sprintf("%d times in unknown words, while others were served", s.Refusals), yellow)
+		field("refused", times(s.Refusals)+" in unknown words, while others were served", yellow)
 	}
 	if s.Unread {
 		field("unread", "a response that may hold the next tokens", yellow)
@@ -191,13 +191,20 @@ func (c *call) printLink(s shown) {
 	}
 	var rows [][]cell
 	for _, h := range s.Timeline {
-		times, until := "", ""
+		often, until := "", ""
 		if h.Count > 1 {
-			times, until = fmt.Sprintf("%d times", h.Count), stamp(h.Until)
+			often, until = times(h.Count), stamp(h.Until)
 		}
-		rows = append(rows, []cell{text(stamp(h.At)), {string(h.Kind), kindStyles[h.Kind]}, text(times), text(until), text(string(h.Cause))})
+		rows = append(rows, []cell{text(stamp(h.At)), {string(h.Kind), kindStyles[h.Kind]}, text(often), text(until), text(string(h.Cause))})
 	}
 	c.printTable([]string{"WHEN (UTC)", "WHAT", "", "UNTIL", "CAUSE"}, rows)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 var kindStyles = map[pkb.EventKind]style{

@@ -60,7 +60,13 @@ func (l list) users() (users []string) {
 type shown struct {
 	linkRow
 	PublicID string `json:"public_id"`
+	Claim    string `json:"claim"`
+	Pair     string `json:"pair"`
+	Waiting  string `json:"candidate"`
 	Tried    int    `json:"tried"`
+	Refusals int    `json:"refusals"`
+	Unread   bool   `json:"unread"`
+	Damage   string `json:"damage"`
 	Next     string `json:"next"`
 	Lease    *struct {
 		Owner   string    `json:"owner"`
@@ -249,7 +255,7 @@ func TestShow(t *testing.T) {
 				`^token ends +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  in 9m$`,
 				`^WHEN \(UTC\) +WHAT +UNTIL +CAUSE$`, ` approved$`, ` exchanged$`, ` linked$`)
 		}
-		h.shows(0, []string{"show", "app-user-2"}, `^lease +FLIGHT2, taken \d+s ago, beat 3$`, `^tried +1 times, with an outcome that is not known$`, `^next +whoever has the lease saves`)
+		h.shows(0, []string{"show", "app-user-2"}, `^tried +once, with an outcome that is not known$`, `^lease +FLIGHT2, taken \d+s ago, beat 3$`, `^next +whoever has the lease saves`)
 		h.shows(1, []string{"show", "app-user-3"}, `^state +relink_required$`, `^cause +session_invalid$`, ` relink_required +session_invalid$`)
 		h.shows(0, []string{"show", "app-user-4"}, `^state +unlinked$`, ` unlinked$`)
 
