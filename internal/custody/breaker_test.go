@@ -152,6 +152,7 @@ func TestBreakerCountsATroubleOnce(t *testing.T) {
 
 // S38: an outage of hours makes few links uncertain, and loses none.
 func TestBreakerSparesLinksInAnOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		k := keeper(t, tokenstore.NewMemory(), i)

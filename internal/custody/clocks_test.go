@@ -114,6 +114,7 @@ func wantServedSoon(t *testing.T, k *custody.Keeper, session string) {
 // responses that get lost before the town looks: all get tokens, and none presents a
 // spent one.
 func TestThreeClocksOneLink(t *testing.T) {
+	t.Parallel()
 	for _, one := range offsets {
 		for _, two := range []time.Duration{-one, 2 * one} {
 			t.Run(fmt.Sprintf("%v %v", one, two), func(t *testing.T) {

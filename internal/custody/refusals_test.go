@@ -46,6 +46,7 @@ func (w *town) joinAll(t *testing.T, k *custody.Keeper, n int) (users []string) 
 // Users call in any order, and some of their links are refused in unknown words:
 // that holds back no other link, and ends those, unless they are more than one of ten.
 func TestSickLinksAmongMany(t *testing.T) {
+	t.Parallel()
 	for _, words := range []reply{{status: 400}, refusal(401, "unauthorized"), page(403, "blocked")} {
 		all := atMost(100, 40)
 		for _, ill := range []int{1, 2, all / 12, all / 8} {
@@ -144,6 +145,7 @@ func TestLinksThatFailAgainAreNoNews(t *testing.T) {
 // A job goes over all users, whose tokens have all expired: it is held back by no
 // link that is refused, whatever the words.
 func TestJobOverAllUsers(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string]reply{
 		"nothing": {status: 400}, "a page": page(404, "not found"), "503 for this one": {status: 503}, "an empty success": {status: 200},
 		"the application": refusal(401, "invalid_client"), "too many": with(reply{status: 429}, "Retry-After", "300"),
@@ -189,6 +191,7 @@ func TestJobOverAllUsers(t *testing.T) {
 // One sick link is asked for every second, the others three times a minute: whatever
 // the words, no call of theirs is refused.
 func TestSickLinkThatIsAskedForAllTheTime(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string]reply{
 		"unknown words": {status: 400}, "500 for this session": {status: 500}, "a page": page(200, "sign in"), "no response": {},
 	} {
@@ -229,6 +232,7 @@ func TestSickLinkThatIsAskedForAllTheTime(t *testing.T) {
 // the token is presented ever less often, and the link works as soon as the server
 // takes it.
 func TestUnknownWordsWithoutAWitness(t *testing.T) {
+	t.Parallel()
 	for _, links := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d links", links), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -291,6 +295,7 @@ func TestUnknownWordsAndANewAuthorization(t *testing.T) {
 // The verdict for unknown words is provisional: the token is presented once more every
 // six hours, and a server that takes it restores the link, in whatever process.
 func TestUnknownWordsAreAskedAboutAgain(t *testing.T) {
+	t.Parallel()
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarted=%v", restarted), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -392,6 +397,7 @@ func TestUnknownWordsOfAServerThatFlaps(t *testing.T) {
 
 // What was refused a few times and is then taken begins to count anew.
 func TestRefusalsThatStop(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
 		users := w.joinAll(t, k, 20)
@@ -422,6 +428,7 @@ func TestRefusalsThatStop(t *testing.T) {
 // The application is refused for everybody: no link ends, one link at a time asks,
 // and all work within minutes of the repair.
 func TestApplicationIsRefusedForEverybody(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string]reply{
 		"invalid_client": refusal(401, "invalid_client"), "429": {status: 429}, "429 for a minute": with(reply{status: 429}, "Retry-After", "60"),
 		"unknown words": {status: 403}, "503": {status: 503}, "a page": page(200, "maintenance"),

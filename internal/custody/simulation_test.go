@@ -120,6 +120,7 @@ func allServed(t *testing.T, w *town, k *custody.Keeper, users []string, within 
 // which one of two nodes is broken. That is about the server: nobody's link ends, and
 // all work soon after the repair.
 func TestHalfOfAllLinksAreRefusedForHours(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		words reply
 		links int
@@ -176,6 +177,7 @@ func halfRefused(t *testing.T, w *town, s *tokenstore.Memory, words reply, links
 // Each second request is refused in unknown words, at random, for eight hours: nobody's
 // link ends.
 func TestEachSecondRequestIsRefused(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
 		k := w.replica(t, s, said.config)
@@ -292,6 +294,7 @@ func (c *crawling) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Re
 // lives for 40 seconds: less than what it takes to watch another one's lease. They end
 // as they should, with Close. No link ends, and nobody is without a token for long.
 func TestProcessesThatLiveForSeconds(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		users := joinEach(t, w, w.replica(t, s), 20)
 		w.disturb(slowly(true, 1500*time.Millisecond))
@@ -326,6 +329,7 @@ func TestProcessesThatLiveForSeconds(t *testing.T) {
 // No link ends for it; the orphaned ones are taken over by a process that finds their
 // lease a day old, and the others are served all the time.
 func TestProcessesThatCrashWithALease(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		n := atMost(1000, 200)
 		apart := 30 * time.Hour / time.Duration(n)

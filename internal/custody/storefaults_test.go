@@ -351,6 +351,7 @@ var losses = []struct {
 // others present nothing until then; and what was true before is true again, in every
 // process.
 func TestStoreThatLosesItsLatestWrites(t *testing.T) {
+	t.Parallel()
 	for _, l := range losses {
 		for _, lost := range l.writes {
 			for _, asked := range []bool{true, false} {
