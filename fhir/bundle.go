@@ -3,6 +3,8 @@
 
 package fhir
 
+import "github.com/betawerk/pkb-go/internal/jsonwalk"
+
 // Bundle is one page of what a search found. It is not samply's Bundle: that
 // one gives up at a type or mode that it does not know, and copies each
 // resource.
@@ -33,21 +35,21 @@ func DecodeBundle(data []byte) (Bundle, error) {
 		b Bundle
 		k kinds
 	)
-	_, err := whole(data, func(w *walk, name []byte) {
+	_, err := whole(data, func(w *jsonwalk.Walk, name []byte) {
 		switch string(name) {
 		case "resourceType":
 			k.member(w, name)
 		case "type":
-			b.Type = w.text()
+			b.Type = w.Text()
 		case "link":
-			w.each(func() {
-				if next := w.nextLink(); b.Next == "" {
+			w.Each(func() {
+				if next := nextLinkAt(w); b.Next == "" {
 					b.Next = next
 				}
 			})
 		case "entry":
-			w.each(func() {
-				if e, ok := w.entry(); ok {
+			w.Each(func() {
+				if e, ok := entryAt(w); ok {
 					b.Entries = append(b.Entries, e)
 				}
 			})
@@ -64,14 +66,14 @@ func DecodeBundle(data []byte) (Bundle, error) {
 
 // nextLink walks through a link and returns its address if it is to the next
 // page.
-func (w *walk) nextLink() string {
+func nextLinkAt(w *jsonwalk.Walk) string {
 	relation, address := "", ""
-	w.object(func(name []byte) {
+	w.Object(func(name []byte) {
 		switch string(name) {
 		case "relation":
-			relation = w.text()
+			relation = w.Text()
 		case "url":
-			address = w.text()
+			address = w.Text()
 		}
 	})
 	if relation != "next" {
@@ -81,17 +83,17 @@ func (w *walk) nextLink() string {
 }
 
 // entry walks through an entry; ok is false if it has no resource.
-func (w *walk) entry() (e Entry, ok bool) {
-	w.object(func(name []byte) {
+func entryAt(w *jsonwalk.Walk) (e Entry, ok bool) {
+	w.Object(func(name []byte) {
 		switch string(name) {
 		case "resource":
-			if r, there := w.resource(); there {
+			if r, there := resourceAt(w); there {
 				e.Resource, ok = r, true
 			}
 		case "search":
-			w.object(func(name []byte) {
+			w.Object(func(name []byte) {
 				if string(name) == "mode" {
-					e.Mode = w.text()
+					e.Mode = w.Text()
 				}
 			})
 		}

@@ -4,11 +4,11 @@
 package fhir
 
 import (
+	"encoding/json"
 	"math"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // concealed is a text behind a pointer: a printer that walks unexported fields
@@ -37,11 +37,9 @@ func (c concealed) reveal() string {
 func (c *concealed) read(data []byte) {
 	switch data[0] {
 	case '"':
-		w := walk{data: data}
-		*c = conceal(w.text())
-		if c.text != nil && !utf8.ValidString(*c.text) {
-			*c.text = strings.ToValidUTF8(*c.text, "\ufffd")
-		}
+		var s string
+		_ = json.Unmarshal(data, &s) // it is a string
+		*c = conceal(s)
 	case '{', '[', 'n':
 		*c = concealed{}
 	default:

@@ -3,7 +3,11 @@
 
 package fhir
 
-import "time"
+import (
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/jsonwalk"
+)
 
 // LastDataPoint reads the answer of PKB's operation date-of-last-data-point: the
 // newest time in it, and whether there is one. It returns ErrMalformed,
@@ -19,12 +23,12 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 		k     kinds
 		times []DateTime
 	)
-	_, err = whole(data, func(w *walk, name []byte) {
+	_, err = whole(data, func(w *jsonwalk.Walk, name []byte) {
 		switch string(name) {
 		case "resourceType":
 			k.member(w, name)
 		case "parameter":
-			w.each(func() { times = append(times, w.updates()...) })
+			w.Each(func() { times = append(times, updatesAt(w)...) })
 		}
 	})
 	if err != nil {
@@ -49,28 +53,28 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 }
 
 // updates walks through a parameter and returns the times in it and its parts.
-func (w *walk) updates() (times []DateTime) {
+func updatesAt(w *jsonwalk.Walk) (times []DateTime) {
 	const update = "lastRecordUpdate"
 	var (
 		called string
 		values []DateTime // by name only when the name is known
 	)
 	read := func() (d DateTime) {
-		if value := w.value(); !w.bad {
+		if value := w.Value(); !w.Bad() {
 			d.read(value)
 		}
 		return d
 	}
-	w.object(func(name []byte) {
+	w.Object(func(name []byte) {
 		switch string(name) {
 		case "name":
-			called = w.text()
+			called = w.Text()
 		case update:
 			times = append(times, read())
 		case "valueDateTime", "valueInstant", "valueDate", "valueString":
 			values = append(values, read())
 		case "part":
-			w.each(func() { times = append(times, w.updates()...) })
+			w.Each(func() { times = append(times, updatesAt(w)...) })
 		}
 	})
 	if called == update {

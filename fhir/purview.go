@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
 // ErrReference: a text that is not a reference to one resource.
@@ -101,13 +103,13 @@ func Purview(data []byte) (Reference, error) {
 		ref   Reference
 		found bool
 	)
-	_, err := whole(data, func(w *walk, name []byte) {
+	_, err := whole(data, func(w *jsonwalk.Walk, name []byte) {
 		switch string(name) {
 		case "resourceType":
 			k.member(w, name)
 		case "parameter":
-			w.each(func() {
-				called, reference := w.purview()
+			w.Each(func() {
+				called, reference := purviewAt(w)
 				if called != "purview" {
 					return
 				}
@@ -132,16 +134,16 @@ func Purview(data []byte) (Reference, error) {
 
 // purview walks through a parameter and returns its name and the reference that
 // is its value.
-func (w *walk) purview() (called, reference string) {
-	w.object(func(name []byte) {
+func purviewAt(w *jsonwalk.Walk) (called, reference string) {
+	w.Object(func(name []byte) {
 		switch string(name) {
 		case "name":
-			called = w.text()
+			called = w.Text()
 		case "valueReference":
 			reference = ""
-			w.object(func(name []byte) {
+			w.Object(func(name []byte) {
 				if string(name) == "reference" {
-					reference = w.text()
+					reference = w.Text()
 				}
 			})
 		}

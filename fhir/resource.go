@@ -17,6 +17,8 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+
+	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
 // What can be wrong with a resource. No text repeats what was read.
@@ -60,10 +62,10 @@ type kinds struct {
 	n     int
 }
 
-func (k *kinds) member(w *walk, name []byte) {
+func (k *kinds) member(w *jsonwalk.Walk, name []byte) {
 	if string(name) == "resourceType" {
 		k.n++
-		k.found = w.text() // anything but a string is no type
+		k.found = w.Text() // anything but a string is no type
 	}
 }
 
@@ -205,9 +207,9 @@ func (r Resource[T]) raw() []byte {
 // ID returns the id of the resource, or "".
 func (r Resource[T]) ID() string {
 	id := ""
-	_, _ = whole(r.raw(), func(w *walk, name []byte) { // an object, or nothing
+	_, _ = whole(r.raw(), func(w *jsonwalk.Walk, name []byte) { // an object, or nothing
 		if string(name) == "id" {
-			id = w.text()
+			id = w.Text()
 		}
 	})
 	return id
@@ -230,10 +232,10 @@ func (r Resource[T]) Raw() json.RawMessage { return bytes.Clone(r.raw()) }
 // points with "#" and their id.
 func (r Resource[T]) Contained() []Resource[Any] {
 	var found []Resource[Any]
-	_, _ = whole(r.raw(), func(w *walk, name []byte) { // an object, or nothing
+	_, _ = whole(r.raw(), func(w *jsonwalk.Walk, name []byte) { // an object, or nothing
 		if string(name) == "contained" {
-			w.each(func() {
-				if r, ok := w.resource(); ok {
+			w.Each(func() {
+				if r, ok := resourceAt(w); ok {
 					found = append(found, r)
 				}
 			})
@@ -244,11 +246,20 @@ func (r Resource[T]) Contained() []Resource[Any] {
 
 // resource walks through an object and returns it as a resource. It stays where
 // it is if there is no object.
-func (w *walk) resource() (Resource[Any], bool) {
+func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	var k kinds
-	begin := w.at
-	if !w.object(func(name []byte) { k.member(w, name) }) || w.bad {
+	begin := w.At()
+	if !w.Object(func(name []byte) { k.member(w, name) }) || w.Bad() {
 		return Resource[Any]{}, false
 	}
-	return wrap(k.kind(), w.data[begin:w.at]), true
+	return wrap(k.kind(), w.Since(begin)), true
+}
+
+// whole walks through one object.
+func whole(data []byte, member func(w *jsonwalk.Walk, name []byte)) ([]byte, error) {
+	data, err := jsonwalk.Whole(data, member)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return data, nil
 }

@@ -70,10 +70,12 @@ var rules = map[string]rule{
 		why:     "the suite runs in other people's stores",
 	},
 	"fhir": {
-		own:     []string{"fhir"},
+		own:     []string{"fhir", "internal/conceal", "internal/jsonwalk"},
 		modules: map[string]string{models: "the resources"},
 		why:     "reading FHIR knows nothing of links and tokens",
 	},
+	"internal/conceal":   {why: "it knows how values print, and not which"},
+	"internal/jsonwalk":  {why: "it knows JSON, and not what is in it"},
 	"internal/seal":      {why: "sealing knows keys and bytes"},
 	"internal/tokenwire": {why: "it knows a token endpoint, and neither links nor stores"},
 	"internal/custody": {

@@ -1,17 +1,25 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-package fhir
+// Package jsonwalk reads JSON from a server that is not trusted to keep to a
+// shape: once, without copies, and so that an odd value costs itself and nothing
+// around it.
+package jsonwalk
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"unicode/utf8"
 )
 
-// walk goes through JSON once: it checks the grammar, exactly as json.Valid
+// Err: not one JSON object.
+var Err = errors.New("not a JSON object")
+
+// Walk goes through JSON once: it checks the grammar, exactly as json.Valid
 // does, and shows members and elements on the way. encoding/json would go
 // through a page several times for that, and copy the resources.
-type walk struct {
+type Walk struct {
 	data  []byte
 	at    int
 	depth int
@@ -21,31 +29,31 @@ type walk struct {
 // maxDepth is where encoding/json gives up, too.
 const maxDepth = 10000
 
-// object calls member for each member, with its name, which is part of data if
+// Object calls member for each member, with its name, which is part of data if
 // it can be. member may walk through the value or leave it. It reports whether
 // there was an object; if not, it stays where it is.
-func (w *walk) object(member func(name []byte)) bool {
+func (w *Walk) Object(member func(name []byte)) bool {
 	if !w.open('{') {
 		return false
 	}
 	for first := true; !w.closed('}', first); first = false {
 		w.space()
-		name := w.quoted()
+		name := w.Quoted()
 		w.space()
 		w.expect(':')
 		w.space()
 		if begin := w.at; !w.bad {
 			if member(name); w.at == begin {
-				w.skip()
+				w.Skip()
 			}
 		}
 	}
 	return true
 }
 
-// array calls element before each element, which may walk through it or leave
+// Array calls element before each element, which may walk through it or leave
 // it. It reports whether there was an array; if not, it stays where it is.
-func (w *walk) array(element func()) bool {
+func (w *Walk) Array(element func()) bool {
 	if !w.open('[') {
 		return false
 	}
@@ -53,49 +61,76 @@ func (w *walk) array(element func()) bool {
 		w.space()
 		if begin := w.at; !w.bad {
 			if element(); w.at == begin {
-				w.skip()
+				w.Skip()
 			}
 		}
 	}
 	return true
 }
 
-// each is array, with one value in the place of an array as its only element;
+// Each is array, with one value in the place of an array as its only element;
 // null is none.
-func (w *walk) each(element func()) {
-	if w.array(element) || w.next() == 'n' {
+func (w *Walk) Each(element func()) {
+	if w.Array(element) || w.Next() == 'n' {
 		return
 	}
 	if begin := w.at; !w.bad {
 		if element(); w.at == begin {
-			w.skip()
+			w.Skip()
 		}
 	}
 }
 
-// text walks through a value and returns its text, or "" for anything but a
+// Text walks through a value and returns its text, or "" for anything but a
 // string.
-func (w *walk) text() string {
-	if w.next() != '"' {
-		w.skip()
+func (w *Walk) Text() string {
+	if w.Next() != '"' {
+		w.Skip()
 		return ""
 	}
-	return string(w.quoted())
+	return string(w.Quoted())
 }
 
-// value walks through a value and returns it.
-func (w *walk) value() []byte {
+// Scalar walks through a value and returns the text of a string, a number or
+// boolean as it is written, and "" for anything else.
+func (w *Walk) Scalar() string {
+	switch w.Next() {
+	case '"':
+		text := w.Quoted()
+		if !utf8.Valid(text) {
+			text = bytes.ToValidUTF8(text, []byte("\ufffd"))
+		}
+		return string(text)
+	case '{', '[', 'n':
+		w.Skip()
+		return ""
+	}
+	return string(w.Value())
+}
+
+// At returns where the walk stands, and Since what it has walked through from
+// there.
+func (w *Walk) At() int { return w.at }
+
+// Since returns what was walked through since At was begin.
+func (w *Walk) Since(begin int) []byte { return w.data[begin:w.at] }
+
+// Bad reports whether the JSON has turned out to be none.
+func (w *Walk) Bad() bool { return w.bad }
+
+// Value walks through a value and returns it.
+func (w *Walk) Value() []byte {
 	begin := w.at
-	w.skip()
+	w.Skip()
 	return w.data[begin:w.at]
 }
 
-func (w *walk) skip() {
-	switch w.next() {
+func (w *Walk) Skip() {
+	switch w.Next() {
 	case '{':
-		w.object(func([]byte) {})
+		w.Object(func([]byte) {})
 	case '[':
-		w.array(func() {})
+		w.Array(func() {})
 	case '"':
 		w.stringEnd()
 	case 't':
@@ -109,16 +144,16 @@ func (w *walk) skip() {
 	}
 }
 
-// next returns the byte that is next, or 0 at the end and where the JSON has
+// Next returns the byte that is next, or 0 at the end and where the JSON has
 // turned out to be none.
-func (w *walk) next() byte {
+func (w *Walk) Next() byte {
 	if w.bad || w.at >= len(w.data) {
 		return 0
 	}
 	return w.data[w.at]
 }
 
-func (w *walk) space() {
+func (w *Walk) space() {
 	for w.at < len(w.data) {
 		switch w.data[w.at] {
 		case ' ', '\n', '\r', '\t':
@@ -129,16 +164,16 @@ func (w *walk) space() {
 	}
 }
 
-func (w *walk) expect(c byte) {
-	if w.next() != c {
+func (w *Walk) expect(c byte) {
+	if w.Next() != c {
 		w.bad = true
 		return
 	}
 	w.at++
 }
 
-func (w *walk) open(c byte) bool {
-	if w.next() != c {
+func (w *Walk) open(c byte) bool {
+	if w.Next() != c {
 		return false
 	}
 	w.at++
@@ -149,10 +184,10 @@ func (w *walk) open(c byte) bool {
 }
 
 // closed walks over a comma, or over the end of an object or array.
-func (w *walk) closed(c byte, first bool) bool {
+func (w *Walk) closed(c byte, first bool) bool {
 	w.space()
 	switch {
-	case w.next() == c:
+	case w.Next() == c:
 		w.at++
 		w.depth--
 		return true
@@ -163,12 +198,12 @@ func (w *walk) closed(c byte, first bool) bool {
 }
 
 // cut notes that the JSON breaks off.
-func (w *walk) cut() bool {
+func (w *Walk) cut() bool {
 	w.bad = true
 	return true
 }
 
-func (w *walk) word(s string) {
+func (w *Walk) word(s string) {
 	if !bytes.HasPrefix(w.data[w.at:], []byte(s)) {
 		w.bad = true
 		return
@@ -176,22 +211,22 @@ func (w *walk) word(s string) {
 	w.at += len(s)
 }
 
-func (w *walk) number() {
-	if w.next() == '-' {
+func (w *Walk) number() {
+	if w.Next() == '-' {
 		w.at++
 	}
-	if w.next() == '0' {
+	if w.Next() == '0' {
 		w.at++
 	} else {
 		w.digits()
 	}
-	if w.next() == '.' {
+	if w.Next() == '.' {
 		w.at++
 		w.digits()
 	}
-	if c := w.next(); c == 'e' || c == 'E' {
+	if c := w.Next(); c == 'e' || c == 'E' {
 		w.at++
-		if c := w.next(); c == '+' || c == '-' {
+		if c := w.Next(); c == '+' || c == '-' {
 			w.at++
 		}
 		w.digits()
@@ -199,7 +234,7 @@ func (w *walk) number() {
 }
 
 // digits walks over one digit or more.
-func (w *walk) digits() {
+func (w *Walk) digits() {
 	begin := w.at
 	for w.at < len(w.data) && w.data[w.at] >= '0' && w.data[w.at] <= '9' {
 		w.at++
@@ -211,7 +246,7 @@ func (w *walk) digits() {
 
 // stringEnd walks over a string, and reports whether it is what it looks like:
 // without escapes.
-func (w *walk) stringEnd() (plain bool) {
+func (w *Walk) stringEnd() (plain bool) {
 	w.expect('"')
 	plain = true
 	for !w.bad && w.at < len(w.data) {
@@ -231,14 +266,14 @@ func (w *walk) stringEnd() (plain bool) {
 	return false
 }
 
-func (w *walk) escape() {
-	switch w.next() {
+func (w *Walk) escape() {
+	switch w.Next() {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		w.at++
 	case 'u':
 		for range 4 {
 			w.at++
-			if !isHex(w.next()) {
+			if !isHex(w.Next()) {
 				w.bad = true
 			}
 		}
@@ -252,8 +287,8 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// quoted walks over a string and returns its text.
-func (w *walk) quoted() []byte {
+// Quoted walks over a string and returns its text.
+func (w *Walk) Quoted() []byte {
 	begin := w.at
 	if plain := w.stringEnd(); w.bad {
 		return nil
@@ -265,13 +300,13 @@ func (w *walk) quoted() []byte {
 	return []byte(s)
 }
 
-// whole walks through data, which has to be one object, and returns it without
+// Whole walks through data, which has to be one object, and returns it without
 // what some servers put in front of JSON and without white space around it.
-func whole(data []byte, member func(w *walk, name []byte)) ([]byte, error) {
-	data = bytes.Trim(trim(data), " \t\r\n")
-	w := walk{data: data}
-	if !w.object(func(name []byte) { member(&w, name) }) || w.bad || w.at != len(data) {
-		return nil, ErrMalformed
+func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
+	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	w := Walk{data: data}
+	if !w.Object(func(name []byte) { member(&w, name) }) || w.bad || w.at != len(data) {
+		return nil, Err
 	}
 	return data, nil
 }
