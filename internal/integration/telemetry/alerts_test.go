@@ -4,39 +4,85 @@
 package telemetry
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/promql/promqltest"
+	"go.yaml.in/yaml/v3"
 )
 
-// rules reads the alert rules as Prometheus does.
-func rules(t *testing.T) []rulefmt.Rule {
+// alert is a rule of alerts.yaml.
+type alert struct {
+	Alert       string            `json:"alert"`
+	Expr        string            `json:"expr"`
+	For         string            `json:"for,omitempty"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// rules reads the alert rules. Whether Prometheus takes them is for promtool to
+// say.
+func rules(t *testing.T) (all []alert) {
 	t.Helper()
-	groups, errs := rulefmt.Parse(read(t, "alerts.yaml"), false, model.LegacyValidation,
-		parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
-	if len(errs) > 0 {
-		t.Fatalf("Prometheus would not load the rules: %v", errs)
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []alert
+		}
 	}
-	var all []rulefmt.Rule
-	for _, g := range groups.Groups {
+	d := yaml.NewDecoder(bytes.NewReader(read(t, "alerts.yaml")))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range file.Groups {
 		all = append(all, g.Rules...)
 	}
+	if len(all) == 0 {
+		t.Fatal("alerts.yaml has no rules")
+	}
 	return all
+}
+
+// promtool runs Prometheus's own checker and returns what it prints. Without it
+// the test is skipped, or fails if PKB_REQUIRE_SERVICES=1, as it is in CI.
+func promtool(t *testing.T, args ...string) (output string, err error) {
+	t.Helper()
+	program, err := exec.LookPath("promtool")
+	switch {
+	case err != nil && os.Getenv("PKB_REQUIRE_SERVICES") == "1":
+		t.Fatal("PKB_REQUIRE_SERVICES=1 says that there must be a promtool, and none is in PATH")
+	case err != nil:
+		t.Skip("promtool is missing; to run this test: apt-get install prometheus, or brew install prometheus")
+	}
+	out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+	return string(out), err
+}
+
+// write writes a file as JSON, which is YAML too, and returns its name.
+func write(t *testing.T, name string, content any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func TestAlertsLoad(t *testing.T) {
 	found, readme := scrape(t), string(read(t, "README.md"))
 	for _, r := range rules(t) {
-		for _, problem := range found.strange(t, r.Expr) {
+		for _, problem := range found.strange(r.Expr) {
 			t.Errorf("%s: %s", r.Alert, problem)
 		}
 		if !slices.Contains([]string{"page", "ticket"}, r.Labels["severity"]) {
@@ -53,6 +99,13 @@ func TestAlertsLoad(t *testing.T) {
 	}
 }
 
+func TestPrometheusLoadsTheAlerts(t *testing.T) {
+	out, err := promtool(t, "check", "rules", "--lint=all", "--lint-fatal", grafana+"alerts.yaml")
+	if err != nil || !strings.Contains(out, fmt.Sprintf("%d rules found", len(rules(t)))) {
+		t.Errorf("Prometheus would not load the rules: %v\n%s", err, out)
+	}
+}
+
 // The metrics, as Prometheus names them.
 const (
 	events     = "pkb_client_link_events_total"
@@ -61,67 +114,82 @@ const (
 	durations  = "pkb_client_operation_duration_seconds_bucket"
 )
 
-func event(kind, values string) string {
-	return fmt.Sprintf("  %s{job=\"app\",instance=\"a\",pkb_event=%q} %s\n", events, kind, values)
+// series are what Prometheus has scraped, one sample a minute, in promtool's
+// notation.
+type series struct {
+	Series string `json:"series"`
+	Values string `json:"values"`
 }
 
-func cause(cause, values string) string {
-	return fmt.Sprintf("  %s{job=\"app\",instance=\"a\",pkb_cause=%q} %s\n", lost, cause, values)
+func event(kind, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_event=%q}", events, kind), values}
 }
 
-func operation(op, outcome, values string) string {
-	return fmt.Sprintf("  %s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=%q} %s\n", operations, op, outcome, values)
+func cause(cause, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_cause=%q}", lost, cause), values}
+}
+
+func operation(op, outcome, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=%q}", operations, op, outcome), values}
 }
 
 // took says how many of an operation's answers in a minute came within five
-// seconds, and how many took between ten and twenty.
-func took(op string, fast, slow int) (s string) {
+// seconds, and how many took between ten and twenty. They begin at minute 0, or
+// with the incident.
+func took(op, begin string, fast, slow int) (all []series) {
 	for _, b := range []struct {
 		le string
 		n  int
 	}{{"5", fast}, {"10", fast}, {"20", fast + slow}, {"+Inf", fast + slow}} {
-		s += fmt.Sprintf("  %s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=\"ok\",le=%q} 0+%dx480\n", durations, op, b.le, b.n)
+		all = append(all, series{
+			fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=\"ok\",le=%q}", durations, op, b.le),
+			fmt.Sprintf("%s0+%dx480", begin, b.n),
+		})
 	}
-	return s
+	return all
 }
 
-// firesAt runs a rule over series, one sample a minute, and returns the minute
-// at which it fires first; -1 for never within eight hours.
-func firesAt(t *testing.T, r rulefmt.Rule, series string) int {
+// The incident of each scene begins at minute 100 of eight hours.
+const begins, ends = 100, 480
+
+// never is for an alert that must not fire at all.
+const never = -1
+
+// whenItFires returns a promtool test of an alert: over these series it fires
+// within so many minutes of the beginning, and not before it; or never.
+func whenItFires(t *testing.T, rule alert, scraped []series, within int) (file string) {
 	t.Helper()
-	storage := promqltest.LoadedStorage(t, "load 1m\n"+series)
-	t.Cleanup(func() { _ = storage.Close() })
-	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute})
-	since := -1
-	for minute := range 480 {
-		query, err := engine.NewInstantQuery(t.Context(), storage, nil, r.Expr, time.Unix(0, 0).Add(time.Duration(minute)*time.Minute))
-		if err != nil {
-			t.Fatal(err)
-		}
-		result := query.Exec(t.Context())
-		vector, err := result.Vector()
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case len(vector) == 0:
-			since = -1
-		case since < 0:
-			since = minute
-		}
-		query.Close()
-		if since >= 0 && minute-since >= int(time.Duration(r.For).Minutes()) {
-			return minute
+	type sample struct {
+		Labels string `json:"labels"`
+		Value  int    `json:"value"`
+	}
+	type expression struct {
+		Expr    string   `json:"expr"`
+		At      string   `json:"eval_time"`
+		Samples []sample `json:"exp_samples"`
+	}
+	until := func(minute int, fired []sample) expression {
+		return expression{
+			fmt.Sprintf("count(count_over_time(ALERTS{alertname=%q,alertstate=\"firing\"}[1d]))", rule.Alert),
+			fmt.Sprintf("%dm", minute), fired,
 		}
 	}
-	return -1
+	expressions := []expression{until(ends, []sample{})}
+	if within != never {
+		expressions = []expression{until(begins-1, []sample{}), until(begins+within, []sample{{Labels: "{}", Value: 1}})}
+	}
+	// The others would be evaluated all the time for nothing.
+	rules := write(t, "rules.yaml", map[string]any{"groups": []any{map[string]any{"name": "pkb", "rules": []alert{rule}}}})
+	return write(t, "scene.yaml", map[string]any{
+		"rule_files":          []string{rules},
+		"evaluation_interval": "1m",
+		"tests":               []any{map[string]any{"interval": "1m", "input_series": scraped, "promql_expr_test": expressions}},
+	})
 }
 
-// What each alert is for, and what it must stay quiet about. The incident begins
-// at minute 100.
+// What each alert is for, and what it must stay quiet about.
 func TestAlertsFire(t *testing.T) {
 	const (
-		never  = -1
 		steady = "0+60x480"            // one a second
 		once   = "0x99 1x380"          // one at minute 100
 		quiet  = "0x480"               //
@@ -135,78 +203,77 @@ func TestAlertsFire(t *testing.T) {
 	forMinutes := func(n, minutes int) string { return fmt.Sprintf(while, n, minutes, n*minutes) }
 	type scene struct {
 		what   string
-		series string
-		// within is how soon after the beginning it must fire; never for not at
-		// all.
+		series []series
+		// within is how soon after the beginning it must fire.
 		within int
 	}
 	scenes := map[string][]scene{
 		"PKBTokensNotSaved": {
-			{"one save failed for a minute", event("save_failed", once), 1},
-			{"none ever did", event("save_failed", quiet), never},
+			{"one save failed for a minute", []series{event("save_failed", once)}, 1},
+			{"none ever did", []series{event("save_failed", quiet)}, never},
 		},
 		"PKBStoreFailing": {
-			{"the store is down, and ten saves are tried on", event("save_retried", rate(40)), 1},
-			{"a fail-over that one save meets", event("save_retried", atOnce(5)), never},
+			{"the store is down, and ten saves are tried on", []series{event("save_retried", rate(40))}, 1},
+			{"a fail-over that one save meets", []series{event("save_retried", atOnce(5))}, never},
 		},
 		"PKBStoreWentBack": {
-			{"a backup was restored", event("store_rolled_back", once), 1},
-			{"none was", event("store_rolled_back", quiet), never},
+			{"a backup was restored", []series{event("store_rolled_back", once)}, 1},
+			{"none was", []series{event("store_rolled_back", quiet)}, never},
 		},
 		"PKBTokensRefusedInARow": {
-			{"five were", event("mass_rejection", once), 1},
-			{"none was", event("mass_rejection", quiet), never},
+			{"five were", []series{event("mass_rejection", once)}, 1},
+			{"none was", []series{event("mass_rejection", quiet)}, never},
 		},
 		"PKBKeysMissing": {
-			{"a replica has the old keyring", operation("users/self", "keys", rate(1)), 2},
-			{"all is well", operation("users/self", "ok", steady) + operation("users/self", "keys", quiet), never},
+			{"a replica has the old keyring", []series{operation("users/self", "keys", rate(1))}, 2},
+			{"all is well", []series{operation("users/self", "ok", steady), operation("users/self", "keys", quiet)}, never},
 		},
 		"PKBApplicationRefused": {
-			{"the client id was withdrawn: probes once a minute", operation("refresh", "misconfigured", rate(1)), 8},
-			{"a proxy's page, once", operation("refresh", "misconfigured", once), never},
-			{"429 is no refusal", operation("refresh", "unavailable", rate(1)), never},
+			{"the client id was withdrawn: probes once a minute", []series{operation("refresh", "misconfigured", rate(1))}, 8},
+			{"a proxy's page, once", []series{operation("refresh", "misconfigured", once)}, never},
+			{"429 is no refusal", []series{operation("refresh", "unavailable", rate(1))}, never},
 		},
 		"PKBRefreshFailing": {
-			{"PKB is down: only probes are sent", operation("refresh", "ok", until) + operation("refresh", "unavailable", rate(2)), 17},
-			{"PKB is down for five minutes", operation("refresh", "ok", steady) + operation("refresh", "uncertain", forMinutes(60, 5)), never},
-			{"one in ten fails", operation("refresh", "ok", "0+54x480") + operation("refresh", "uncertain", rate(6)), never},
-			{"a quiet night with one failure", operation("refresh", "ok", quiet) + operation("refresh", "unavailable", once), never},
+			{"PKB is down: only probes are sent", []series{operation("refresh", "ok", until), operation("refresh", "unavailable", rate(2))}, 17},
+			{"PKB is down for five minutes", []series{operation("refresh", "ok", steady), operation("refresh", "uncertain", forMinutes(60, 5))}, never},
+			{"one in ten fails", []series{operation("refresh", "ok", "0+54x480"), operation("refresh", "uncertain", rate(6))}, never},
+			{"a quiet night with one failure", []series{operation("refresh", "ok", quiet), operation("refresh", "unavailable", once)}, never},
 		},
 		"PKBRefreshSlow": {
-			{"one in twenty takes long", strings.Replace(took("refresh", 57, 3), "0+", "0x99 0+", 4), 30},
-			{"one in a thousand does", took("refresh", 999, 1), never},
+			{"one in twenty takes long", took("refresh", "0x99 ", 57, 3), 30},
+			{"one in a thousand does", took("refresh", "", 999, 1), never},
 		},
 		"PKBOutcomesUnknown": {
-			{"three in a hundred are cut", operation("refresh", "ok", steady) + operation("refresh", "uncertain", rate(2)) + event("uncertain", rate(2)), 25},
-			{"one in ten thousand is", operation("refresh", "ok", "0+600x480") + event("uncertain", "0+1x480"), never},
-			{"two of twenty, in a small installation", operation("refresh", "ok", "0x99 20x380") + event("uncertain", atOnce(2)), never},
+			{"three in a hundred are cut", []series{operation("refresh", "ok", steady), operation("refresh", "uncertain", rate(2)), event("uncertain", rate(2))}, 25},
+			{"one in ten thousand is", []series{operation("refresh", "ok", "0+600x480"), event("uncertain", "0+1x480")}, never},
+			{"two of twenty, in a small installation", []series{operation("refresh", "ok", "0x99 20x380"), event("uncertain", atOnce(2))}, never},
 		},
 		"PKBLinksLost": {
-			{"another program refreshes too", event("refreshed", steady) + cause("session_invalid", rate(1)), 60},
-			{"a restored backup ends links, and nothing is refreshed", event("refreshed", quiet) + cause("session_invalid", rate(1)), 10},
-			{"sessions run out", event("refreshed", steady) + cause("session_expired", rate(5)), never},
-			{"as many as answers get lost", event("refreshed", "0+1000x480") + cause("outcome_unknown", "0+0.1x480"), never},
-			{"three in a small installation", event("refreshed", "0+1x480") + cause("grant_rejected", atOnce(3)), never},
+			{"another program refreshes too", []series{event("refreshed", steady), cause("session_invalid", rate(1))}, 60},
+			{"a restored backup ends links, and nothing is refreshed", []series{event("refreshed", quiet), cause("session_invalid", rate(1))}, 10},
+			{"sessions run out", []series{event("refreshed", steady), cause("session_expired", rate(5))}, never},
+			{"as many as answers get lost", []series{event("refreshed", "0+1000x480"), cause("outcome_unknown", "0+0.1x480")}, never},
+			{"three in a small installation", []series{event("refreshed", "0+1x480"), cause("grant_rejected", atOnce(3))}, never},
 		},
 		"PKBApprovalsFailing": {
-			{"every second one fails", operation("complete", "ok", rate(1)) + operation("complete", "store", rate(1)), 10},
-			{"patients change their minds", operation("complete", "ok", rate(1)) + operation("complete", "denied", rate(5)) + operation("complete", "refused", rate(2)), never},
-			{"two fail", operation("complete", "ok", quiet) + operation("complete", "unavailable", atOnce(2)), never},
+			{"every second one fails", []series{operation("complete", "ok", rate(1)), operation("complete", "store", rate(1))}, 10},
+			{"patients change their minds", []series{operation("complete", "ok", rate(1)), operation("complete", "denied", rate(5)), operation("complete", "refused", rate(2))}, never},
+			{"two fail", []series{operation("complete", "ok", quiet), operation("complete", "unavailable", atOnce(2))}, never},
 		},
 		"PKBCallsFailing": {
-			{"one in five fails", operation("users/self", "ok", steady) + operation("users/self", "unavailable", rate(15)), 12},
-			{"links that have ended are no failure", operation("users/self", "ok", steady) + operation("users/self", "not_linked", rate(60)), never},
-			{"refreshes are no calls", operation("users/self", "ok", steady) + operation("refresh", "unavailable", rate(60)), never},
-			{"ten at once", operation("users/self", "ok", quiet) + operation("users/self", "unavailable", atOnce(10)), never},
+			{"one in five fails", []series{operation("users/self", "ok", steady), operation("users/self", "unavailable", rate(15))}, 12},
+			{"links that have ended are no failure", []series{operation("users/self", "ok", steady), operation("users/self", "not_linked", rate(60))}, never},
+			{"refreshes are no calls", []series{operation("users/self", "ok", steady), operation("refresh", "unavailable", rate(60))}, never},
+			{"ten at once", []series{operation("users/self", "ok", quiet), operation("users/self", "unavailable", atOnce(10))}, never},
 		},
 		"PKBCallsSlow": {
-			{"one in ten takes long", strings.Replace(took("purview", 54, 6), "0+", "0x99 0+", 4), 30},
-			{"one in a hundred does", took("purview", 99, 1), never},
-			{"refreshes have an alert of their own", took("refresh", 1, 60), never},
+			{"one in ten takes long", took("purview", "0x99 ", 54, 6), 30},
+			{"one in a hundred does", took("purview", "", 99, 1), never},
+			{"refreshes have an alert of their own", took("refresh", "", 1, 60), never},
 		},
 		"PKBAnswersUnreadable": {
-			{"PKB changed its answer", operation("users/self", "unreadable", rate(1)), 5},
-			{"two were cut", operation("users/self", "unreadable", atOnce(2)), never},
+			{"PKB changed its answer", []series{operation("users/self", "unreadable", rate(1))}, 5},
+			{"two were cut", []series{operation("users/self", "unreadable", atOnce(2))}, never},
 		},
 	}
 	for _, r := range rules(t) {
@@ -216,12 +283,9 @@ func TestAlertsFire(t *testing.T) {
 		}
 		for _, s := range told {
 			t.Run(r.Alert+": "+s.what, func(t *testing.T) {
-				minute := firesAt(t, r, s.series)
-				switch {
-				case s.within == never && minute >= 0:
-					t.Errorf("it fires at minute %d", minute)
-				case s.within != never && (minute < 100 || minute > 100+s.within):
-					t.Errorf("it fires at minute %d, want it from 100 to %d", minute, 100+s.within)
+				t.Parallel()
+				if out, err := promtool(t, "test", "rules", whenItFires(t, r, s.series, s.within)); err != nil {
+					t.Errorf("it must fire %s: %v\n%s", wanted(s.within), err, out)
 				}
 			})
 		}
@@ -229,5 +293,35 @@ func TestAlertsFire(t *testing.T) {
 	}
 	for alert := range scenes {
 		t.Errorf("there is no alert %s", alert)
+	}
+}
+
+func wanted(within int) string {
+	if within == never {
+		return "never"
+	}
+	return fmt.Sprintf("from minute %d to %d", begins, begins+within)
+}
+
+// The scenes themselves must be able to fail, in each direction.
+func TestScenesCanFail(t *testing.T) {
+	i := slices.IndexFunc(rules(t), func(r alert) bool { return r.Alert == "PKBTokensNotSaved" })
+	if i < 0 {
+		t.Fatal("there is no alert PKBTokensNotSaved")
+	}
+	rule := rules(t)[i]
+	for what, scene := range map[string]struct {
+		values string
+		within int
+	}{
+		"it fires, and should never": {"0x99 1x380", never},
+		"it fires too early":         {"0x97 1x382", 1},
+		"it fires too late":          {"0x102 1x377", 1},
+		"it never fires":             {"0x480", 1},
+	} {
+		out, err := promtool(t, "test", "rules", whenItFires(t, rule, []series{event("save_failed", scene.values)}, scene.within))
+		if err == nil {
+			t.Errorf("%s, and promtool finds nothing wrong:\n%s", what, out)
+		}
 	}
 }
