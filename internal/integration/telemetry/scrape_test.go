@@ -225,12 +225,12 @@ func wrongMatcher(metric string, known map[string][]string, label, wanted string
 func TestStrange(t *testing.T) {
 	found := scrape(t)
 	for expression, want := range map[string]string{
-		`up > 1 or sum by (job) (rate(pkb_client_links[5m] offset 1h))`: "no metric up",
-		`pkb_client_links offset 5m`:            "",
+		`up > 1 or sum by (job) (rate(pkb_client_links[5m] offset 1h))`:                                  "no metric up",
+		`pkb_client_links offset 5m`:                                                                     "",
 		`max(sum by (job, instance) (pkb_client_links{pkb_link_state=~"linked|uncertain",job=~"$job"}))`: "",
 		`histogram_quantile(0.9, sum by (job, le) (rate(pkb_client_operation_duration_seconds_bucket{pkb_operation="refresh"}[$__rate_interval]))) > 1.5e3`: "",
-		`sum(pkb_client_link_total)`:            "no metric pkb_client_link_total",
-		`sum(pkb_client_links{state="linked"})`: "no label state",
+		`sum(pkb_client_link_total)`:                                                    "no metric pkb_client_link_total",
+		`sum(pkb_client_links{state="linked"})`:                                         "no label state",
 		`sum(pkb_client_links{pkb_link_state=~"linked|unlinked"})`:                      "never unlinked",
 		`sum by (cause) (rate(pkb_client_links_lost_total[5m]))`:                        "no label cause to group by",
 		`sum(rate(pkb_client_operation_duration_seconds_count{pkb_outcome="bad"}[5m]))`: "never bad",
