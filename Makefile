@@ -3,6 +3,14 @@
 # Every module of this repository; a test in internal/house keeps the list complete.
 MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/telemetry internal/testdata/consumer pkb/pkbotel
 
+# What needs servers, browsers, or peers that take minutes to compile. Every other
+# module is tested on any laptop.
+HEAVY := internal/integration internal/integration/judge
+LIGHT := $(filter-out $(HEAVY),$(MODULES))
+
+# testall runs each module, also after one has failed, and ends with a summary.
+TESTALL := go run ./internal/house/testall
+
 # Tools run from the Go module cache, at these versions.
 STATICCHECK   := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -23,14 +31,20 @@ in_modules = @set -e; for module in $(MODULES); do \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## test every module with the race detector
-	$(call in_modules,go test -race ./...)
+test: ## test what needs nothing but Go: a minute or two, and a few the first time
+	@$(TESTALL) -not "$(HEAVY)" $(LIGHT)
 
 .PHONY: race
-race: test ## the same as test
+race: ## the same with the race detector, and whole: ten minutes
+	@$(TESTALL) -race $(LIGHT)
+
+.PHONY: integration
+integration: ## test all modules with the race detector, and with the servers that answer
+	@$(TESTALL) $(LONG)
+	@$(TESTALL) -race $(MODULES)
 
 .PHONY: bench
 bench: ## run the benchmarks; ITERATIONS=1 runs each once, to see that it works

@@ -215,7 +215,7 @@ func (h *host) failed(err error) {
 	if err == nil || h.knows(err) {
 		return
 	}
-	h.Add("errors", PrintChain(err)+PrintAll(err)+PrintAll(pkb.Advise(err)))
+	h.Add("errors", PrintError(err)+PrintAll(pkb.Advise(err)))
 	h.Add("hidden errors", PrintHidden(err))
 	if e, ok := errors.AsType[*pkb.APIError](err); ok && e.Outcome != nil {
 		h.Add("errors", PrintAll(e.Outcome))

@@ -23,6 +23,7 @@ func TestPanicsTellNothing(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPanicsTellNothing$")
 			cmd.Env = append(os.Environ(), dies+"="+name, "GOTRACEBACK=all")
 			out, err := cmd.CombinedOutput()

@@ -51,13 +51,15 @@ var forbiddenUses = []forbidden{
 	}, why: "package testing in a library puts test flags and code into a host's program"},
 }
 
+var majorVersion = regexp.MustCompile(`^v\d+$`)
+
 // uses calls found for every use of an imported name in s.
 func uses(s source, found func(pkg, name string, at ast.Node)) {
 	imports := make(map[string]string)
 	for _, spec := range s.Imports {
 		p, _ := strconv.Unquote(spec.Path.Value)
 		name := path.Base(p)
-		if regexp.MustCompile(`^v\d+$`).MatchString(name) {
+		if majorVersion.MatchString(name) {
 			name = path.Base(path.Dir(p))
 		}
 		if spec.Name != nil {
@@ -81,15 +83,18 @@ func uses(s source, found func(pkg, name string, at ast.Node)) {
 }
 
 func forbiddenIn(sources []source, rules []forbidden) (problems []string) {
+	var names []*regexp.Regexp
+	for _, rule := range rules {
+		names = append(names, regexp.MustCompile(`^(`+rule.name+`|\.)$`))
+	}
 	for _, s := range sources {
-		for _, rule := range rules {
+		for i, rule := range rules {
 			if !rule.in(s.name) {
 				continue
 			}
-			name := regexp.MustCompile(`^(` + rule.name + `|\.)$`)
 			count := 0
 			uses(s, func(p, used string, at ast.Node) {
-				if p != rule.pkg || !name.MatchString(used) {
+				if p != rule.pkg || !names[i].MatchString(used) {
 					return
 				}
 				if count++; count == 1 && s.name == rule.except {
