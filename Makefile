@@ -34,17 +34,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## test what needs nothing but Go: a minute or two, and a few the first time
-	@$(TESTALL) -not "$(HEAVY)" $(LIGHT)
+test: ## test all that needs nothing but Go, in the short form
+	@$(TESTALL) -short -not "$(HEAVY)" $(LIGHT)
 
 .PHONY: race
-race: ## the same with the race detector, and whole: ten minutes
-	@$(TESTALL) -race $(LIGHT)
+race: ## the same with the race detector
+	@$(TESTALL) -race -short -not "$(HEAVY)" $(LIGHT)
 
 .PHONY: integration
-integration: ## test all modules with the race detector, and with the servers that answer
-	@$(TESTALL) $(LONG)
-	@$(TESTALL) -race $(MODULES)
+integration: ## test every module with the race detector, and the long simulations
+	@$(TESTALL) -race -long internal/custody $(MODULES)
 
 .PHONY: bench
 bench: ## run the benchmarks; ITERATIONS=1 runs each once, to see that it works

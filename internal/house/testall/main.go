@@ -5,7 +5,7 @@
 // if an earlier one fails, and ends with what failed, what was skipped, and how
 // to get what was missing:
 //
-//	go run ./internal/house/testall [-race] [-short] [-not "MODULE ..."] MODULE...
+//	go run ./internal/house/testall [-race] [-short] [-long "DIRECTORY ..."] [-not "MODULE ..."] MODULE...
 //
 // It is what make test and make integration do.
 package main
@@ -37,7 +37,7 @@ const timeout = "30m"
 func main() {
 	race := flag.Bool("race", false, "use the race detector")
 	short := flag.Bool("short", false, "run the short form of tests that have one")
-	run := flag.String("run", "", "run only the tests that match this expression")
+	long := flag.String("long", "", "directories whose tests are run first without the race detector, with which they take a shorter form")
 	not := flag.String("not", "", "modules that are not among these, to be named in the end")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/house/testall [flags] MODULE...")
@@ -48,25 +48,28 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	args := []string{"test", "-json", "-timeout", timeout}
-	if *race {
-		args = append(args, "-race")
-	}
+	always := []string{"test", "-json", "-timeout", timeout}
+	plain := slices.Clone(always)
 	if *short {
-		args = append(args, "-short")
+		plain = append(plain, "-short")
 	}
-	if *run != "" {
-		args = append(args, "-run", *run)
+	raced := plain
+	if *race {
+		raced = append(slices.Clone(plain), "-race")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	began := time.Now()
 	r := results{out: os.Stdout, skipped: make(map[string]int)}
-	for _, module := range flag.Args() {
-		if ctx.Err() == nil {
-			fmt.Printf("== %s\n", module)
-			r.module(module, goTest(ctx, module, append(args, "./..."), &r))
+	all := func(dirs []string, args ...string) {
+		for _, dir := range dirs {
+			if ctx.Err() == nil {
+				fmt.Printf("== %s\n", strings.Join(append([]string{dir}, args[len(always):]...), " "))
+				r.module(dir, goTest(ctx, dir, append(slices.Clone(args), "./..."), &r))
+			}
 		}
 	}
+	all(strings.Fields(*long), plain...)
+	all(flag.Args(), raced...)
 	interrupted := ctx.Err() != nil
 	stop()
 	r.summary(strings.Fields(*not), time.Since(began))
