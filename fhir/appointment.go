@@ -3,38 +3,56 @@
 
 package fhir
 
-// Appointment is an appointment of the patient's. PKB sends the status
+import "encoding/json"
+
+// Appointment is a booked or cancelled appointment. PKB sends the status
 // "booked", "cancelled" or "noshow", and uses Reason and Comment. (PKB:
 // Appointment.)
 type Appointment struct {
 	Common
-	Identifier            []Identifier             `json:"identifier"`
-	Status                string                   `json:"status"`
-	ServiceCategory       CodeableConcept          `json:"serviceCategory"`
-	ServiceType           []CodeableConcept        `json:"serviceType"`
-	Specialty             []CodeableConcept        `json:"specialty"`
-	AppointmentType       *CodeableConcept         `json:"appointmentType"`
-	Reason                []CodeableConcept        `json:"reason"`
-	Indication            []Ref                    `json:"indication"`
-	Priority              Decimal                  `json:"priority"`
-	Description           string                   `json:"description"`
-	SupportingInformation []Ref                    `json:"supportingInformation"`
-	Start                 DateTime                 `json:"start"`
-	End                   DateTime                 `json:"end"`
-	MinutesDuration       Decimal                  `json:"minutesDuration"`
-	Slot                  []Ref                    `json:"slot"`
-	Created               DateTime                 `json:"created"`
-	Comment               string                   `json:"comment"`
-	IncomingReferral      []Ref                    `json:"incomingReferral"`
-	Participant           []AppointmentParticipant `json:"participant"`
-	RequestedPeriod       []Period                 `json:"requestedPeriod"`
+	Identifier            []Identifier             `json:"identifier,omitempty"`
+	Status                string                   `json:"status,omitempty"`
+	ServiceCategory       CodeableConcept          `json:"serviceCategory,omitzero"`
+	ServiceType           []CodeableConcept        `json:"serviceType,omitempty"`
+	Specialty             []CodeableConcept        `json:"specialty,omitempty"`
+	AppointmentType       *CodeableConcept         `json:"appointmentType,omitempty"`
+	Reason                []CodeableConcept        `json:"reason,omitempty"`
+	Indication            []Ref                    `json:"indication,omitempty"`
+	Priority              json.Number              `json:"priority,omitempty"`
+	Description           string                   `json:"description,omitempty"`
+	SupportingInformation []Ref                    `json:"supportingInformation,omitempty"`
+	Start                 DateTime                 `json:"start,omitempty"`
+	End                   DateTime                 `json:"end,omitempty"`
+	MinutesDuration       json.Number              `json:"minutesDuration,omitempty"`
+	Slot                  []Ref                    `json:"slot,omitempty"`
+	Created               DateTime                 `json:"created,omitempty"`
+	Comment               string                   `json:"comment,omitempty"`
+	IncomingReferral      []Ref                    `json:"incomingReferral,omitempty"`
+	Participant           []AppointmentParticipant `json:"participant,omitempty"`
+	RequestedPeriod       []Period                 `json:"requestedPeriod,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement          *Element `json:"_status,omitempty"`
+	PriorityElement        *Element `json:"_priority,omitempty"`
+	DescriptionElement     *Element `json:"_description,omitempty"`
+	StartElement           *Element `json:"_start,omitempty"`
+	EndElement             *Element `json:"_end,omitempty"`
+	MinutesDurationElement *Element `json:"_minutesDuration,omitempty"`
+	CreatedElement         *Element `json:"_created,omitempty"`
+	CommentElement         *Element `json:"_comment,omitempty"`
 }
 
-// AppointmentParticipant is who or what takes part.
+// AppointmentParticipant is a person, place or device involved in an appointment.
 type AppointmentParticipant struct {
-	Redacted
-	Type     []CodeableConcept `json:"type"`
-	Actor    Ref               `json:"actor"`
-	Required string            `json:"required"`
-	Status   string            `json:"status"`
+	ID                string            `json:"id,omitempty"`
+	Extension         []Extension       `json:"extension,omitempty"`
+	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
+	Type              []CodeableConcept `json:"type,omitempty"`
+	Actor             Ref               `json:"actor,omitzero"`
+	Required          string            `json:"required,omitempty"`
+	Status            string            `json:"status,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	RequiredElement *Element `json:"_required,omitempty"`
+	StatusElement   *Element `json:"_status,omitempty"`
 }

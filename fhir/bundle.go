@@ -5,30 +5,30 @@ package fhir
 
 import "github.com/betawerk/pkb-go/internal/jsonwalk"
 
-// Bundle is one page of what a search found. It is not samply's Bundle: that
-// one gives up at a type or mode that it does not know, and copies each
-// resource.
+// Bundle is one page of search results. Its resources are decoded when they are
+// asked for, with [As]. The addresses in it can have search parameters that
+// identify a patient.
 type Bundle struct {
-	Redacted
 	// Type is "searchset" for a search; other types are kept.
 	Type string
 	// Next is the address of the next page as the server wrote it, absolute or
-	// not; "" on the last page.
+	// relative; "" on the last page.
 	Next string
-	// Entries are those that have a resource, in order.
+	// Entries are the entries that have a resource, in order.
 	Entries []Entry
 }
 
-// Entry is a resource in a Bundle and why it is there.
+// Entry is a resource in a Bundle and the reason why it is there.
 type Entry struct {
-	Redacted
-	// Mode is "match", "include" or "outcome"; "" if the server does not say.
+	// FullURL is the address of the resource, or "".
+	FullURL string
+	// Mode is "match", "include" or "outcome"; "" if it is absent.
 	Mode     string
 	Resource Resource[Any]
 }
 
-// DecodeBundle reads a Bundle. It returns ErrMalformed or ErrResourceType.
-// Nothing that is odd in an entry makes it fail. The resources are parts of
+// DecodeBundle decodes a Bundle. It returns [ErrMalformed] or [ErrResourceType].
+// An entry that is malformed does not make it fail. The resources are parts of
 // data: do not change it afterwards.
 func DecodeBundle(data []byte) (Bundle, error) {
 	var (
@@ -90,6 +90,8 @@ func entryAt(w *jsonwalk.Walk) (e Entry, ok bool) {
 			if r, there := resourceAt(w); there {
 				e.Resource, ok = r, true
 			}
+		case "fullUrl":
+			e.FullURL = w.Text()
 		case "search":
 			w.Object(func(name []byte) {
 				if string(name) == "mode" {

@@ -3,35 +3,47 @@
 
 package fhir
 
-// Communication is a message that was sent, or was not.
+// Communication is a message that was sent, or was not: see NotDone.
 type Communication struct {
 	Common
-	Identifier      []Identifier           `json:"identifier"`
-	Definition      []Ref                  `json:"definition"`
-	BasedOn         []Ref                  `json:"basedOn"`
-	PartOf          []Ref                  `json:"partOf"`
-	Status          string                 `json:"status"`
-	NotDone         Boolean                `json:"notDone"`
-	NotDoneReason   *CodeableConcept       `json:"notDoneReason"`
-	Category        []CodeableConcept      `json:"category"`
-	Medium          []CodeableConcept      `json:"medium"`
-	Subject         Ref                    `json:"subject"`
-	Recipient       []Ref                  `json:"recipient"`
-	Topic           []Ref                  `json:"topic"`
-	Context         *Ref                   `json:"context"`
-	Sent            DateTime               `json:"sent"`
-	Received        DateTime               `json:"received"`
-	Sender          Ref                    `json:"sender"`
-	ReasonCode      []CodeableConcept      `json:"reasonCode"`
-	ReasonReference []Ref                  `json:"reasonReference"`
-	Payload         []CommunicationPayload `json:"payload"`
-	Note            []Annotation           `json:"note"`
+	Identifier      []Identifier           `json:"identifier,omitempty"`
+	Definition      []Ref                  `json:"definition,omitempty"`
+	BasedOn         []Ref                  `json:"basedOn,omitempty"`
+	PartOf          []Ref                  `json:"partOf,omitempty"`
+	Status          string                 `json:"status,omitempty"`
+	NotDone         *bool                  `json:"notDone,omitempty"`
+	NotDoneReason   *CodeableConcept       `json:"notDoneReason,omitempty"`
+	Category        []CodeableConcept      `json:"category,omitempty"`
+	Medium          []CodeableConcept      `json:"medium,omitempty"`
+	Subject         Ref                    `json:"subject,omitzero"`
+	Recipient       []Ref                  `json:"recipient,omitempty"`
+	Topic           []Ref                  `json:"topic,omitempty"`
+	Context         *Ref                   `json:"context,omitempty"`
+	Sent            DateTime               `json:"sent,omitempty"`
+	Received        DateTime               `json:"received,omitempty"`
+	Sender          Ref                    `json:"sender,omitzero"`
+	ReasonCode      []CodeableConcept      `json:"reasonCode,omitempty"`
+	ReasonReference []Ref                  `json:"reasonReference,omitempty"`
+	Payload         []CommunicationPayload `json:"payload,omitempty"`
+	Note            []Annotation           `json:"note,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement   *Element `json:"_status,omitempty"`
+	NotDoneElement  *Element `json:"_notDone,omitempty"`
+	SentElement     *Element `json:"_sent,omitempty"`
+	ReceivedElement *Element `json:"_received,omitempty"`
 }
 
-// CommunicationPayload is a part of the message, in one of its types.
+// CommunicationPayload is a part of the content of a message.
 type CommunicationPayload struct {
-	Redacted
-	ContentString     string      `json:"contentString"`
-	ContentAttachment *Attachment `json:"contentAttachment"`
-	ContentReference  *Ref        `json:"contentReference"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	// content[x]: one of these, or none.
+	ContentString     string      `json:"contentString,omitempty"`
+	ContentAttachment *Attachment `json:"contentAttachment,omitempty"`
+	ContentReference  *Ref        `json:"contentReference,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	ContentStringElement *Element `json:"_contentString,omitempty"`
 }

@@ -3,68 +3,92 @@
 
 package fhir
 
-// Consent says who may see what of the record. PKB sends a policy of opting in,
-// with one Except for each privacy label that is granted, the grantee as Actor,
-// and "inactive" once a patient was discharged. The grantee is an Organization,
-// a Practitioner or, for a carer, a RelatedPerson that is contained. (PKB:
+// Consent records who may see which parts of the record. PKB sends an opt-in
+// policy with one Except for each privacy label that is granted, the grantee as
+// Actor, and the status "inactive" once a patient was discharged. The grantee is an
+// Organization, a Practitioner or, for a carer, a contained RelatedPerson. (PKB:
 // Facade Consent.)
 type Consent struct {
 	Common
-	Identifier      Identifier        `json:"identifier"`
-	Status          string            `json:"status"`
-	Category        []CodeableConcept `json:"category"`
-	Patient         Ref               `json:"patient"`
-	Period          Period            `json:"period"`
-	DateTime        DateTime          `json:"dateTime"`
-	ConsentingParty []Ref             `json:"consentingParty"`
-	Actor           []ConsentActor    `json:"actor"`
-	Action          []CodeableConcept `json:"action"`
-	Organization    []Ref             `json:"organization"`
-	// One of them, or none.
-	SourceAttachment *Attachment     `json:"sourceAttachment"`
-	SourceIdentifier *Identifier     `json:"sourceIdentifier"`
-	SourceReference  *Ref            `json:"sourceReference"`
-	Policy           []ConsentPolicy `json:"policy"`
-	PolicyRule       string          `json:"policyRule"`
-	SecurityLabel    []Coding        `json:"securityLabel"`
-	Purpose          []Coding        `json:"purpose"`
-	DataPeriod       *Period         `json:"dataPeriod"`
-	Data             []ConsentData   `json:"data"`
-	Except           []ConsentExcept `json:"except"`
+	Identifier      Identifier        `json:"identifier,omitzero"`
+	Status          string            `json:"status,omitempty"`
+	Category        []CodeableConcept `json:"category,omitempty"`
+	Patient         Ref               `json:"patient,omitzero"`
+	Period          Period            `json:"period,omitzero"`
+	DateTime        DateTime          `json:"dateTime,omitempty"`
+	ConsentingParty []Ref             `json:"consentingParty,omitempty"`
+	Actor           []ConsentActor    `json:"actor,omitempty"`
+	Action          []CodeableConcept `json:"action,omitempty"`
+	Organization    []Ref             `json:"organization,omitempty"`
+	// source[x]: one of these, or none.
+	SourceAttachment *Attachment     `json:"sourceAttachment,omitempty"`
+	SourceIdentifier *Identifier     `json:"sourceIdentifier,omitempty"`
+	SourceReference  *Ref            `json:"sourceReference,omitempty"`
+	Policy           []ConsentPolicy `json:"policy,omitempty"`
+	PolicyRule       string          `json:"policyRule,omitempty"`
+	SecurityLabel    []Coding        `json:"securityLabel,omitempty"`
+	Purpose          []Coding        `json:"purpose,omitempty"`
+	DataPeriod       *Period         `json:"dataPeriod,omitempty"`
+	Data             []ConsentData   `json:"data,omitempty"`
+	Except           []ConsentExcept `json:"except,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement     *Element `json:"_status,omitempty"`
+	DateTimeElement   *Element `json:"_dateTime,omitempty"`
+	PolicyRuleElement *Element `json:"_policyRule,omitempty"`
 }
 
-// ConsentActor is somebody whom the consent is about, and as what.
+// ConsentActor is a person or an organization that a consent is about, and their
+// role.
 type ConsentActor struct {
-	Redacted
-	Role      CodeableConcept `json:"role"`
-	Reference Ref             `json:"reference"`
+	ID                string          `json:"id,omitempty"`
+	Extension         []Extension     `json:"extension,omitempty"`
+	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
+	Role              CodeableConcept `json:"role,omitzero"`
+	Reference         Ref             `json:"reference,omitzero"`
 }
 
-// ConsentPolicy names a policy.
+// ConsentPolicy is a policy that a consent refers to.
 type ConsentPolicy struct {
-	Redacted
-	Authority string `json:"authority"`
-	URI       string `json:"uri"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Authority         string      `json:"authority,omitempty"`
+	URI               string      `json:"uri,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	AuthorityElement *Element `json:"_authority,omitempty"`
+	URIElement       *Element `json:"_uri,omitempty"`
 }
 
-// ConsentData is a resource that the consent is about.
+// ConsentData is a resource that a consent controls.
 type ConsentData struct {
-	Redacted
-	Meaning   string `json:"meaning"`
-	Reference Ref    `json:"reference"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Meaning           string      `json:"meaning,omitempty"`
+	Reference         Ref         `json:"reference,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	MeaningElement *Element `json:"_meaning,omitempty"`
 }
 
-// ConsentExcept is an exception from the policy.
+// ConsentExcept is an exception to the policy of a consent.
 type ConsentExcept struct {
-	Redacted
-	Type          string            `json:"type"`
-	Period        Period            `json:"period"`
-	Actor         []ConsentActor    `json:"actor"`
-	Action        []CodeableConcept `json:"action"`
-	SecurityLabel []Coding          `json:"securityLabel"`
-	Purpose       []Coding          `json:"purpose"`
-	Class         []Coding          `json:"class"`
-	Code          []Coding          `json:"code"`
-	DataPeriod    *Period           `json:"dataPeriod"`
-	Data          []ConsentData     `json:"data"`
+	ID                string            `json:"id,omitempty"`
+	Extension         []Extension       `json:"extension,omitempty"`
+	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
+	Type              string            `json:"type,omitempty"`
+	Period            Period            `json:"period,omitzero"`
+	Actor             []ConsentActor    `json:"actor,omitempty"`
+	Action            []CodeableConcept `json:"action,omitempty"`
+	SecurityLabel     []Coding          `json:"securityLabel,omitempty"`
+	Purpose           []Coding          `json:"purpose,omitempty"`
+	Class             []Coding          `json:"class,omitempty"`
+	Code              []Coding          `json:"code,omitempty"`
+	DataPeriod        *Period           `json:"dataPeriod,omitempty"`
+	Data              []ConsentData     `json:"data,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	TypeElement *Element `json:"_type,omitempty"`
 }

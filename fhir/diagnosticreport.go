@@ -3,40 +3,54 @@
 
 package fhir
 
-// DiagnosticReport is the report on a test, with its results as references.
+// DiagnosticReport is the report on a test. Its results are references.
 type DiagnosticReport struct {
 	Common
-	Identifier []Identifier    `json:"identifier"`
-	BasedOn    []Ref           `json:"basedOn"`
-	Status     string          `json:"status"`
-	Category   CodeableConcept `json:"category"`
-	Code       CodeableConcept `json:"code"`
-	Subject    Ref             `json:"subject"`
-	Context    Ref             `json:"context"`
-	// One of them, or neither.
-	EffectiveDateTime DateTime                    `json:"effectiveDateTime"`
-	EffectivePeriod   *Period                     `json:"effectivePeriod"`
-	Issued            DateTime                    `json:"issued"`
-	Performer         []DiagnosticReportPerformer `json:"performer"`
-	Specimen          []Ref                       `json:"specimen"`
-	Result            []Ref                       `json:"result"`
-	ImagingStudy      []Ref                       `json:"imagingStudy"`
-	Image             []DiagnosticReportImage     `json:"image"`
-	Conclusion        string                      `json:"conclusion"`
-	CodedDiagnosis    []CodeableConcept           `json:"codedDiagnosis"`
-	PresentedForm     []Attachment                `json:"presentedForm"`
+	Identifier []Identifier    `json:"identifier,omitempty"`
+	BasedOn    []Ref           `json:"basedOn,omitempty"`
+	Status     string          `json:"status,omitempty"`
+	Category   CodeableConcept `json:"category,omitzero"`
+	Code       CodeableConcept `json:"code,omitzero"`
+	Subject    Ref             `json:"subject,omitzero"`
+	Context    Ref             `json:"context,omitzero"`
+	// effective[x]: one of these, or none.
+	EffectiveDateTime DateTime                    `json:"effectiveDateTime,omitempty"`
+	EffectivePeriod   *Period                     `json:"effectivePeriod,omitempty"`
+	Issued            DateTime                    `json:"issued,omitempty"`
+	Performer         []DiagnosticReportPerformer `json:"performer,omitempty"`
+	Specimen          []Ref                       `json:"specimen,omitempty"`
+	Result            []Ref                       `json:"result,omitempty"`
+	ImagingStudy      []Ref                       `json:"imagingStudy,omitempty"`
+	Image             []DiagnosticReportImage     `json:"image,omitempty"`
+	Conclusion        string                      `json:"conclusion,omitempty"`
+	CodedDiagnosis    []CodeableConcept           `json:"codedDiagnosis,omitempty"`
+	PresentedForm     []Attachment                `json:"presentedForm,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement            *Element `json:"_status,omitempty"`
+	EffectiveDateTimeElement *Element `json:"_effectiveDateTime,omitempty"`
+	IssuedElement            *Element `json:"_issued,omitempty"`
+	ConclusionElement        *Element `json:"_conclusion,omitempty"`
 }
 
-// DiagnosticReportPerformer is who answers for a report.
+// DiagnosticReportPerformer is a person or an organization responsible for a
+// report.
 type DiagnosticReportPerformer struct {
-	Redacted
-	Role  CodeableConcept `json:"role"`
-	Actor Ref             `json:"actor"`
+	ID                string          `json:"id,omitempty"`
+	Extension         []Extension     `json:"extension,omitempty"`
+	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
+	Role              CodeableConcept `json:"role,omitzero"`
+	Actor             Ref             `json:"actor,omitzero"`
 }
 
 // DiagnosticReportImage is an image that belongs to a report.
 type DiagnosticReportImage struct {
-	Redacted
-	Comment string `json:"comment"`
-	Link    Ref    `json:"link"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Comment           string      `json:"comment,omitempty"`
+	Link              Ref         `json:"link,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	CommentElement *Element `json:"_comment,omitempty"`
 }

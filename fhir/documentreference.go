@@ -3,58 +3,76 @@
 
 package fhir
 
-// DocumentReference is a document of the patient's and where it is.
+// DocumentReference describes a document and says where it is.
 type DocumentReference struct {
 	Common
-	MasterIdentifier *Identifier                  `json:"masterIdentifier"`
-	Identifier       []Identifier                 `json:"identifier"`
-	Status           string                       `json:"status"`
-	DocStatus        string                       `json:"docStatus"`
-	Type             CodeableConcept              `json:"type"`
-	Class            CodeableConcept              `json:"class"`
-	Subject          Ref                          `json:"subject"`
-	Created          DateTime                     `json:"created"`
-	Indexed          DateTime                     `json:"indexed"`
-	Author           []Ref                        `json:"author"`
-	Authenticator    *Ref                         `json:"authenticator"`
-	Custodian        *Ref                         `json:"custodian"`
-	RelatesTo        []DocumentReferenceRelatesTo `json:"relatesTo"`
-	Description      string                       `json:"description"`
-	SecurityLabel    []CodeableConcept            `json:"securityLabel"`
-	Content          []DocumentReferenceContent   `json:"content"`
-	Context          DocumentReferenceContext     `json:"context"`
+	MasterIdentifier *Identifier                  `json:"masterIdentifier,omitempty"`
+	Identifier       []Identifier                 `json:"identifier,omitempty"`
+	Status           string                       `json:"status,omitempty"`
+	DocStatus        string                       `json:"docStatus,omitempty"`
+	Type             CodeableConcept              `json:"type,omitzero"`
+	Class            CodeableConcept              `json:"class,omitzero"`
+	Subject          Ref                          `json:"subject,omitzero"`
+	Created          DateTime                     `json:"created,omitempty"`
+	Indexed          DateTime                     `json:"indexed,omitempty"`
+	Author           []Ref                        `json:"author,omitempty"`
+	Authenticator    *Ref                         `json:"authenticator,omitempty"`
+	Custodian        *Ref                         `json:"custodian,omitempty"`
+	RelatesTo        []DocumentReferenceRelatesTo `json:"relatesTo,omitempty"`
+	Description      string                       `json:"description,omitempty"`
+	SecurityLabel    []CodeableConcept            `json:"securityLabel,omitempty"`
+	Content          []DocumentReferenceContent   `json:"content,omitempty"`
+	Context          DocumentReferenceContext     `json:"context,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement      *Element `json:"_status,omitempty"`
+	DocStatusElement   *Element `json:"_docStatus,omitempty"`
+	CreatedElement     *Element `json:"_created,omitempty"`
+	IndexedElement     *Element `json:"_indexed,omitempty"`
+	DescriptionElement *Element `json:"_description,omitempty"`
 }
 
-// DocumentReferenceRelatesTo is another document and what this one is to it.
+// DocumentReferenceRelatesTo is another document and the relationship to it.
 type DocumentReferenceRelatesTo struct {
-	Redacted
-	Code   string `json:"code"`
-	Target Ref    `json:"target"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Code              string      `json:"code,omitempty"`
+	Target            Ref         `json:"target,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	CodeElement *Element `json:"_code,omitempty"`
 }
 
 // DocumentReferenceContent is the document in one of its formats.
 type DocumentReferenceContent struct {
-	Redacted
-	Attachment Attachment `json:"attachment"`
-	// The element format: the name is taken by what makes this print nothing.
-	ContentFormat *Coding `json:"format"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Attachment        Attachment  `json:"attachment,omitzero"`
+	Format            *Coding     `json:"format,omitempty"`
 }
 
-// DocumentReferenceContext is what the document came out of.
+// DocumentReferenceContext describes the clinical context in which the document
+// was prepared.
 type DocumentReferenceContext struct {
-	Redacted
-	Encounter         Ref                        `json:"encounter"`
-	Event             []CodeableConcept          `json:"event"`
-	Period            Period                     `json:"period"`
-	FacilityType      *CodeableConcept           `json:"facilityType"`
-	PracticeSetting   *CodeableConcept           `json:"practiceSetting"`
-	SourcePatientInfo *Ref                       `json:"sourcePatientInfo"`
-	Related           []DocumentReferenceRelated `json:"related"`
+	ID                string                     `json:"id,omitempty"`
+	Extension         []Extension                `json:"extension,omitempty"`
+	ModifierExtension []Extension                `json:"modifierExtension,omitempty"`
+	Encounter         Ref                        `json:"encounter,omitzero"`
+	Event             []CodeableConcept          `json:"event,omitempty"`
+	Period            Period                     `json:"period,omitzero"`
+	FacilityType      *CodeableConcept           `json:"facilityType,omitempty"`
+	PracticeSetting   *CodeableConcept           `json:"practiceSetting,omitempty"`
+	SourcePatientInfo *Ref                       `json:"sourcePatientInfo,omitempty"`
+	Related           []DocumentReferenceRelated `json:"related,omitempty"`
 }
 
-// DocumentReferenceRelated is something that the document is about.
+// DocumentReferenceRelated is an identifier or a resource related to a document.
 type DocumentReferenceRelated struct {
-	Redacted
-	Identifier *Identifier `json:"identifier"`
-	Ref        *Ref        `json:"ref"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Identifier        *Identifier `json:"identifier,omitempty"`
+	Ref               *Ref        `json:"ref,omitempty"`
 }

@@ -3,80 +3,107 @@
 
 package fhir
 
-// Encounter is a contact of the patient with a provider, as a stay in hospital.
+import "encoding/json"
+
+// Encounter is a contact of the patient with a provider, such as a hospital stay.
 type Encounter struct {
 	Common
-	Identifier       []Identifier              `json:"identifier"`
-	Status           string                    `json:"status"`
-	StatusHistory    []EncounterStatus         `json:"statusHistory"`
-	Class            Coding                    `json:"class"`
-	ClassHistory     []EncounterClass          `json:"classHistory"`
-	Type             []CodeableConcept         `json:"type"`
-	Priority         *CodeableConcept          `json:"priority"`
-	Subject          Ref                       `json:"subject"`
-	EpisodeOfCare    []Ref                     `json:"episodeOfCare"`
-	IncomingReferral []Ref                     `json:"incomingReferral"`
-	Participant      []EncounterParticipant    `json:"participant"`
-	Appointment      *Ref                      `json:"appointment"`
-	Period           Period                    `json:"period"`
-	Length           *Quantity                 `json:"length"`
-	Reason           []CodeableConcept         `json:"reason"`
-	Diagnosis        []EncounterDiagnosis      `json:"diagnosis"`
-	Account          []Ref                     `json:"account"`
-	Hospitalization  *EncounterHospitalization `json:"hospitalization"`
-	Location         []EncounterLocation       `json:"location"`
-	ServiceProvider  *Ref                      `json:"serviceProvider"`
-	PartOf           *Ref                      `json:"partOf"`
+	Identifier       []Identifier              `json:"identifier,omitempty"`
+	Status           string                    `json:"status,omitempty"`
+	StatusHistory    []EncounterStatus         `json:"statusHistory,omitempty"`
+	Class            Coding                    `json:"class,omitzero"`
+	ClassHistory     []EncounterClass          `json:"classHistory,omitempty"`
+	Type             []CodeableConcept         `json:"type,omitempty"`
+	Priority         *CodeableConcept          `json:"priority,omitempty"`
+	Subject          Ref                       `json:"subject,omitzero"`
+	EpisodeOfCare    []Ref                     `json:"episodeOfCare,omitempty"`
+	IncomingReferral []Ref                     `json:"incomingReferral,omitempty"`
+	Participant      []EncounterParticipant    `json:"participant,omitempty"`
+	Appointment      *Ref                      `json:"appointment,omitempty"`
+	Period           Period                    `json:"period,omitzero"`
+	Length           *Quantity                 `json:"length,omitempty"`
+	Reason           []CodeableConcept         `json:"reason,omitempty"`
+	Diagnosis        []EncounterDiagnosis      `json:"diagnosis,omitempty"`
+	Account          []Ref                     `json:"account,omitempty"`
+	Hospitalization  *EncounterHospitalization `json:"hospitalization,omitempty"`
+	Location         []EncounterLocation       `json:"location,omitempty"`
+	ServiceProvider  *Ref                      `json:"serviceProvider,omitempty"`
+	PartOf           *Ref                      `json:"partOf,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement *Element `json:"_status,omitempty"`
 }
 
-// EncounterStatus is a status that the encounter had.
+// EncounterStatus is an earlier status of an encounter.
 type EncounterStatus struct {
-	Redacted
-	Status string `json:"status"`
-	Period Period `json:"period"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Status            string      `json:"status,omitempty"`
+	Period            Period      `json:"period,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement *Element `json:"_status,omitempty"`
 }
 
-// EncounterClass is a class that the encounter had.
+// EncounterClass is an earlier class of an encounter.
 type EncounterClass struct {
-	Redacted
-	Class  Coding `json:"class"`
-	Period Period `json:"period"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Class             Coding      `json:"class,omitzero"`
+	Period            Period      `json:"period,omitzero"`
 }
 
-// EncounterParticipant is who took part beside the patient.
+// EncounterParticipant is a person involved in an encounter, other than the
+// patient.
 type EncounterParticipant struct {
-	Redacted
-	Type       []CodeableConcept `json:"type"`
-	Period     Period            `json:"period"`
-	Individual Ref               `json:"individual"`
+	ID                string            `json:"id,omitempty"`
+	Extension         []Extension       `json:"extension,omitempty"`
+	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
+	Type              []CodeableConcept `json:"type,omitempty"`
+	Period            Period            `json:"period,omitzero"`
+	Individual        Ref               `json:"individual,omitzero"`
 }
 
-// EncounterDiagnosis is a diagnosis that belongs to the encounter.
+// EncounterDiagnosis is a diagnosis that is relevant to an encounter.
 type EncounterDiagnosis struct {
-	Redacted
-	Condition Ref             `json:"condition"`
-	Role      CodeableConcept `json:"role"`
-	Rank      Decimal         `json:"rank"`
+	ID                string          `json:"id,omitempty"`
+	Extension         []Extension     `json:"extension,omitempty"`
+	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
+	Condition         Ref             `json:"condition,omitzero"`
+	Role              CodeableConcept `json:"role,omitzero"`
+	Rank              json.Number     `json:"rank,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	RankElement *Element `json:"_rank,omitempty"`
 }
 
-// EncounterHospitalization is about the admission.
+// EncounterHospitalization has the details of an admission.
 type EncounterHospitalization struct {
-	Redacted
-	PreAdmissionIdentifier *Identifier       `json:"preAdmissionIdentifier"`
-	Origin                 *Ref              `json:"origin"`
-	AdmitSource            *CodeableConcept  `json:"admitSource"`
-	ReAdmission            *CodeableConcept  `json:"reAdmission"`
-	DietPreference         []CodeableConcept `json:"dietPreference"`
-	SpecialCourtesy        []CodeableConcept `json:"specialCourtesy"`
-	SpecialArrangement     []CodeableConcept `json:"specialArrangement"`
-	Destination            *Ref              `json:"destination"`
-	DischargeDisposition   *CodeableConcept  `json:"dischargeDisposition"`
+	ID                     string            `json:"id,omitempty"`
+	Extension              []Extension       `json:"extension,omitempty"`
+	ModifierExtension      []Extension       `json:"modifierExtension,omitempty"`
+	PreAdmissionIdentifier *Identifier       `json:"preAdmissionIdentifier,omitempty"`
+	Origin                 *Ref              `json:"origin,omitempty"`
+	AdmitSource            *CodeableConcept  `json:"admitSource,omitempty"`
+	ReAdmission            *CodeableConcept  `json:"reAdmission,omitempty"`
+	DietPreference         []CodeableConcept `json:"dietPreference,omitempty"`
+	SpecialCourtesy        []CodeableConcept `json:"specialCourtesy,omitempty"`
+	SpecialArrangement     []CodeableConcept `json:"specialArrangement,omitempty"`
+	Destination            *Ref              `json:"destination,omitempty"`
+	DischargeDisposition   *CodeableConcept  `json:"dischargeDisposition,omitempty"`
 }
 
-// EncounterLocation is a place and when the patient was there.
+// EncounterLocation is a place where the patient was, and when.
 type EncounterLocation struct {
-	Redacted
-	Location Ref    `json:"location"`
-	Status   string `json:"status"`
-	Period   Period `json:"period"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Location          Ref         `json:"location,omitzero"`
+	Status            string      `json:"status,omitempty"`
+	Period            Period      `json:"period,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement *Element `json:"_status,omitempty"`
 }

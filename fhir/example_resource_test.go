@@ -4,14 +4,15 @@
 package fhir_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// A resource prints nothing of itself; Reveal gives what was read, and Raw all
-// that came.
+// A resource prints as [redacted]. Reveal returns the decoded struct, and Raw the
+// JSON that was received.
 func ExampleDecode() {
 	obs, err := fhir.Decode[fhir.Observation]([]byte(`{"resourceType": "Observation", "id": "obs-1", "status": "unknown",
 		"code": {"coding": [{"system": "http://loinc.org", "code": "718-7"}], "text": "Haemoglobin"},
@@ -24,17 +25,17 @@ func ExampleDecode() {
 	fmt.Println(obs, obs.Type(), obs.ID(), len(obs.Raw()) > 0)
 
 	o := obs.Reveal()
-	fmt.Println(o, o.Code.Text, o.Code.Code("http://loinc.org"), o.Issued.IsZero())
-	fmt.Println(o.ValueQuantity.Value, o.ValueQuantity.Value.Reveal(), o.ValueQuantity.Unit)
-	value, ok := o.ValueQuantity.Value.Float64()
-	fmt.Println(value, ok, o.ValueQuantity.Value.IsZero(), o.ValueQuantity.Value.Equal(fhir.Decimal{}))
+	fmt.Println(o.Code.Text, o.Code.Code("http://loinc.org"), o.Issued == "")
+	if q := o.ValueQuantity; q != nil { // nil in an observation whose value is of another type
+		value, err := q.Value.Float64()
+		fmt.Println(q.Value, q.Unit, value, err)
+	}
 	ref, err := o.Subject.Parse()
 	fmt.Println(ref.Type, ref.ID, err)
 	// Output:
 	// [redacted] Observation obs-1 true
-	// [redacted] Haemoglobin 718-7 true
-	// [redacted] 140.50 g/L
-	// 140.5 true false false
+	// Haemoglobin 718-7 true
+	// 140.50 g/L 140.5 <nil>
 	// Patient 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
 }
 
@@ -48,28 +49,48 @@ func ExampleDateTime() {
 	}
 	effective, issued := report.Reveal().EffectiveDateTime, report.Reveal().Issued
 	at, precision := effective.Time(time.UTC)
-	fmt.Println(effective, effective.Reveal(), at.Format(time.DateOnly), precision == fhir.ToMonth)
+	fmt.Println(effective, at.Format(time.DateOnly), precision == fhir.ToMonth)
 	at, precision = issued.Time(time.UTC)
-	fmt.Println(at, precision == fhir.ToInstant, issued.Equal(effective))
+	fmt.Println(at, precision == fhir.ToInstant)
 	// Output:
-	// [redacted] 2018-07 2018-07-01 true
-	// 2018-07-04 12:30:00.5 +0100 +0100 true false
+	// 2018-07 2018-07-01 true
+	// 2018-07-04 12:30:00.5 +0100 +0100 true
 }
 
-// Not true is not the same as false.
-func ExampleBoolean() {
-	message, err := fhir.Decode[fhir.Communication]([]byte(`{"resourceType": "Communication", "notDone": false}`))
+// A host builds the resources for its own tests.
+func ExampleNewResource() {
+	obs, err := fhir.NewResource(fhir.Observation{
+		Common: fhir.Common{ID: "obs-1"},
+		Status: "final",
+		Code:   fhir.CodeableConcept{Text: "Heart rate"},
+		ObservationValue: fhir.ObservationValue{
+			ValueQuantity: &fhir.Quantity{Value: "62", Unit: "/min"},
+		},
+	})
+	fmt.Println(obs, obs.ID(), obs.Reveal().ValueQuantity.Value, err)
+	fmt.Println(string(obs.Raw()))
+
+	_, err = json.Marshal(obs) // on purpose: encode what Reveal or Raw returns
+	fmt.Println(err)
+	// Output:
+	// [redacted] obs-1 62 <nil>
+	// {"resourceType":"Observation","id":"obs-1","status":"final","code":{"text":"Heart rate"},"valueQuantity":{"value":62,"unit":"/min"}}
+	// json: error calling MarshalJSON for type fhir.Resource[github.com/betawerk/pkb-go/fhir.Observation]: a value that is secret or about a patient is not encoded or decoded: encode what Reveal or Raw returns
+}
+
+// Two resources are equal if their JSON is, whatever the order of its members.
+func ExampleResource_Equal() {
+	sent, err := fhir.Decode[fhir.Encounter]([]byte(`{"id": "1", "resourceType": "Encounter"}`))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	notDone := message.Reveal().NotDone
-	value, ok := notDone.Bool()
-	fmt.Println(notDone, value, ok, notDone.IsZero(), notDone.Equal(fhir.Boolean{}))
-	// Output: [redacted] false true false false
+	built, err := fhir.NewResource(fhir.Encounter{Common: fhir.Common{ID: "1"}})
+	fmt.Println(sent.Equal(built), sent.IsZero(), err)
+	// Output: true false <nil>
 }
 
-// A carer comes as a contained resource.
+// A carer is a contained resource.
 func ExampleResource_Contained() {
 	consent, err := fhir.Decode[fhir.Consent]([]byte(`{"resourceType": "Consent", "status": "active",
 		"contained": [{"resourceType": "RelatedPerson", "id": "carer", "name": [{"family": "Sample"}]}],
@@ -104,7 +125,7 @@ func ExampleDecodeBundle() {
 	// Output:
 	// searchset https://pkb.example/fhir?_getpages=2
 	// match Appointment brand-new <nil>
-	// include Unheard  fhir: the answer is of type Unheard, and Appointment is expected
+	// include Unheard  fhir: a resource of type Unheard, want Appointment
 }
 
 // PKB's own example is not FHIR, and is read all the same.

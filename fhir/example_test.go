@@ -23,15 +23,13 @@ func ExampleDecodeOperationOutcome() {
 	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType": "OperationOutcome", "issue": [
 		{"severity": "error", "code": "login", "details": {"coding": [
 			{"system": "http://fhir.patientsknowbest.com/codesystem/response-code", "code": "API_SESSION_EXPIRED"}]}}]}`))
-	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, err, len(outcome.Raw()) > 0)
-	fmt.Println(outcome)
-	for _, issue := range outcome.Issues {
-		// Texts can hold personal data: show them to no log.
-		fmt.Println(issue.Severity, issue.Code, issue.Text() == "", issue.Diagnostics() == "")
+	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, err)
+	for _, issue := range outcome.Issue {
+		// Texts can hold personal data: do not log them.
+		fmt.Println(issue.Severity, issue.Code, issue.Details.Text == "", issue.Diagnostics == "")
 	}
 	// Output:
-	// true <nil> true
-	// OperationOutcome(1 issues, API_SESSION_EXPIRED)
+	// true <nil>
 	// error login true true
 }
 
@@ -42,7 +40,7 @@ func ExampleResourceType() {
 	kind, err := fhir.ResourceType([]byte(`{"resourceType": "OperationOutcome"}`))
 	fmt.Println(kind, err)
 	// Output:
-	// true fhir: the answer is of type OperationOutcome, and Parameters is expected
+	// true fhir: a resource of type OperationOutcome, want Parameters
 	// OperationOutcome <nil>
 }
 

@@ -9,13 +9,13 @@ import (
 	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
-// LastDataPoint reads the answer of PKB's operation date-of-last-data-point: the
-// newest time in it, and whether there is one. It returns ErrMalformed,
-// ErrResourceType, or ErrDateTime for a time that cannot be read.
+// LastDataPoint decodes the response of PKB's operation date-of-last-data-point. It
+// returns the newest time in it, and whether there is one; or [ErrMalformed],
+// [ErrResourceType], or [ErrDateTime] for a time that cannot be parsed.
 //
-// PKB's example is not FHIR: the time is a member lastRecordUpdate beside a
-// part's valueIdentifier. It is found there, and, as FHIR would have it, in a
-// value of a part or parameter that is called lastRecordUpdate.
+// PKB's example is not FHIR: the time is a member lastRecordUpdate next to a part's
+// valueIdentifier. It is found there and, as FHIR would have it, in the value of a
+// part or parameter with the name lastRecordUpdate.
 //
 // (PKB: date-of-last-data-point; Facade: Examples.)
 func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
@@ -38,7 +38,7 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 		return time.Time{}, false, &ResourceTypeError{Want: "Parameters", Got: k.kind()}
 	}
 	for _, sent := range times {
-		if sent.IsZero() {
+		if sent == "" {
 			continue
 		}
 		t, precision := sent.Time(time.UTC)
@@ -52,19 +52,14 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 	return newest, found, nil
 }
 
-// updates walks through a parameter and returns the times in it and its parts.
+// updatesAt walks through a parameter and returns the times in it and in its parts.
 func updatesAt(w *jsonwalk.Walk) (times []DateTime) {
 	const update = "lastRecordUpdate"
 	var (
 		called string
 		values []DateTime // by name only when the name is known
 	)
-	read := func() (d DateTime) {
-		if value := w.Value(); !w.Bad() {
-			d.read(value)
-		}
-		return d
-	}
+	read := func() DateTime { return DateTime(w.Scalar()) }
 	w.Object(func(name []byte) {
 		switch string(name) {
 		case "name":

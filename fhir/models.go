@@ -4,17 +4,16 @@
 package fhir
 
 import (
-	"bytes"
-	"encoding/json"
 	"reflect"
 	"strings"
 
 	models "github.com/samply/golang-fhir-models/fhir-models/fhir"
 )
 
-// The types of which STU3 and R4 have the same elements, or of which PKB sends
-// only such: samply's. They print all that they hold; Resource, in which Decode
-// hands them out, does not.
+// The types for resources of which PKB sends only elements that STU3 and R4 share.
+// They are samply's, which are made for R4 and cannot hold all of STU3: _birthDate,
+// animal, contained and _family, for example, are not in them, so that encoding one
+// does not give back all that was decoded. Resource.Raw has all of it.
 type (
 	Parameters   = models.Parameters
 	Patient      = models.Patient
@@ -26,30 +25,14 @@ type (
 // isModel reports whether t is one of samply's types.
 func isModel(t reflect.Type) bool { return t.PkgPath() == reflect.TypeFor[models.Patient]().PkgPath() }
 
-// withoutUnknown returns the resource without what samply's decoder would fail
-// on or read as something else: it gives up at a code that it does not know,
-// and where a code is required and missing it reads the first one of its list.
-func withoutUnknown(raw []byte, t reflect.Type) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber() // 1.50 stays 1.50
-	var tree any
-	if err := d.Decode(&tree); err != nil {
-		return nil, err
-	}
-	tree, _ = fit(tree, t)
-	return json.Marshal(tree)
-}
-
-var decodesItself = reflect.TypeFor[json.Unmarshaler]()
-
 // isCode reports whether t is one of samply's codes: a number that reads its
 // own text.
 func isCode(t reflect.Type) bool {
 	return t.Kind() == reflect.Int && reflect.PointerTo(t).Implements(decodesItself)
 }
 
-// says reports whether the zero value of t says something: it is a code, the
-// first of its list, or has one.
+// says reports whether the zero value of t has a meaning: whether it is a code, the
+// first of its list, or contains one.
 func says(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return isCode(t)
@@ -62,8 +45,9 @@ func says(t reflect.Type) bool {
 	return false
 }
 
-// fit returns the part of tree that t can be read from without a change of
-// meaning; ok is false if there is none.
+// fit returns what of tree samply's type t can be decoded from without a change of
+// meaning; ok is false if that is nothing. samply's decoder fails on a code that it
+// does not know, and reads a required code that is absent as the first of its list.
 func fit(tree any, t reflect.Type) (_ any, ok bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -72,7 +56,7 @@ func fit(tree any, t reflect.Type) (_ any, ok bool) {
 	case t.Kind() == reflect.Struct:
 		object, isObject := tree.(map[string]any)
 		return object, isObject && fitMembers(object, t)
-	case t.Kind() == reflect.Slice && t != reflect.TypeFor[json.RawMessage]():
+	case t.Kind() == reflect.Slice && t != rawMessage:
 		elements, isList := tree.([]any)
 		var fitting []any
 		for _, e := range elements {
@@ -82,12 +66,11 @@ func fit(tree any, t reflect.Type) (_ any, ok bool) {
 		}
 		return fitting, isList
 	}
-	written, err := json.Marshal(tree)
-	return tree, err == nil && tree != nil && json.Unmarshal(written, reflect.New(t).Interface()) == nil
+	return tree, tree != nil && holds(t, tree)
 }
 
-// fitMembers leaves out members that do not fit, and reports whether the object
-// still means what it meant.
+// fitMembers removes the members that do not fit, and reports whether the object
+// still means the same.
 func fitMembers(object map[string]any, t reflect.Type) bool {
 	known := make(map[string]bool, t.NumField())
 	for f := range t.Fields() {

@@ -3,78 +3,100 @@
 
 package fhir
 
-// Observation is one data point: a measurement, a test result, a symptom.
+// Observation is one data point: a measurement, a test result or a symptom.
 //
-// PKB sends the status "unknown" always, its own category, the patient as
-// subject, and a privacy label in Meta.Security. (PKB: Observation.)
+// PKB always sends the status "unknown", its own category, the patient as subject,
+// and a privacy label in Meta.Security. (PKB: Observation.)
 type Observation struct {
-	Redacted // of the two that come with what follows, neither would count
 	Common
-	Identifier []Identifier      `json:"identifier"`
-	BasedOn    []Ref             `json:"basedOn"`
-	Status     string            `json:"status"`
-	Category   []CodeableConcept `json:"category"`
-	Code       CodeableConcept   `json:"code"`
-	Subject    Ref               `json:"subject"`
-	Context    Ref               `json:"context"`
-	// One of them, or neither.
-	EffectiveDateTime DateTime `json:"effectiveDateTime"`
-	EffectivePeriod   *Period  `json:"effectivePeriod"`
-	Issued            DateTime `json:"issued"`
-	Performer         []Ref    `json:"performer"`
+	Identifier []Identifier      `json:"identifier,omitempty"`
+	BasedOn    []Ref             `json:"basedOn,omitempty"`
+	Status     string            `json:"status,omitempty"`
+	Category   []CodeableConcept `json:"category,omitempty"`
+	Code       CodeableConcept   `json:"code,omitzero"`
+	Subject    Ref               `json:"subject,omitzero"`
+	Context    Ref               `json:"context,omitzero"`
+	// effective[x]: one of these, or none.
+	EffectiveDateTime DateTime `json:"effectiveDateTime,omitempty"`
+	EffectivePeriod   *Period  `json:"effectivePeriod,omitempty"`
+	Issued            DateTime `json:"issued,omitempty"`
+	Performer         []Ref    `json:"performer,omitempty"`
 	ObservationValue
-	DataAbsentReason *CodeableConcept            `json:"dataAbsentReason"`
-	Interpretation   *CodeableConcept            `json:"interpretation"`
-	Comment          string                      `json:"comment"`
-	BodySite         *CodeableConcept            `json:"bodySite"`
-	Method           *CodeableConcept            `json:"method"`
-	Specimen         *Ref                        `json:"specimen"`
-	Device           *Ref                        `json:"device"`
-	ReferenceRange   []ObservationReferenceRange `json:"referenceRange"`
-	Related          []ObservationRelated        `json:"related"`
-	Component        []ObservationComponent      `json:"component"`
+	DataAbsentReason *CodeableConcept            `json:"dataAbsentReason,omitempty"`
+	Interpretation   *CodeableConcept            `json:"interpretation,omitempty"`
+	Comment          string                      `json:"comment,omitempty"`
+	BodySite         *CodeableConcept            `json:"bodySite,omitempty"`
+	Method           *CodeableConcept            `json:"method,omitempty"`
+	Specimen         *Ref                        `json:"specimen,omitempty"`
+	Device           *Ref                        `json:"device,omitempty"`
+	ReferenceRange   []ObservationReferenceRange `json:"referenceRange,omitempty"`
+	Related          []ObservationRelated        `json:"related,omitempty"`
+	Component        []ObservationComponent      `json:"component,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement            *Element `json:"_status,omitempty"`
+	EffectiveDateTimeElement *Element `json:"_effectiveDateTime,omitempty"`
+	IssuedElement            *Element `json:"_issued,omitempty"`
+	CommentElement           *Element `json:"_comment,omitempty"`
 }
 
-// ObservationValue is a value in one of its types, or in none.
+// ObservationValue is the element value[x]: one of these, or none.
 type ObservationValue struct {
-	Redacted
-	ValueQuantity        *Quantity        `json:"valueQuantity"`
-	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept"`
-	ValueString          string           `json:"valueString"`
-	ValueBoolean         Boolean          `json:"valueBoolean"`
-	ValueRange           *Range           `json:"valueRange"`
-	ValueRatio           *Ratio           `json:"valueRatio"`
-	ValueSampledData     *SampledData     `json:"valueSampledData"`
-	ValueAttachment      *Attachment      `json:"valueAttachment"`
-	ValueTime            string           `json:"valueTime"`
-	ValueDateTime        DateTime         `json:"valueDateTime"`
-	ValuePeriod          *Period          `json:"valuePeriod"`
+	ValueQuantity        *Quantity        `json:"valueQuantity,omitempty"`
+	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept,omitempty"`
+	ValueString          string           `json:"valueString,omitempty"`
+	ValueBoolean         *bool            `json:"valueBoolean,omitempty"`
+	ValueRange           *Range           `json:"valueRange,omitempty"`
+	ValueRatio           *Ratio           `json:"valueRatio,omitempty"`
+	ValueSampledData     *SampledData     `json:"valueSampledData,omitempty"`
+	ValueAttachment      *Attachment      `json:"valueAttachment,omitempty"`
+	ValueTime            string           `json:"valueTime,omitempty"`
+	ValueDateTime        DateTime         `json:"valueDateTime,omitempty"`
+	ValuePeriod          *Period          `json:"valuePeriod,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	ValueStringElement   *Element `json:"_valueString,omitempty"`
+	ValueBooleanElement  *Element `json:"_valueBoolean,omitempty"`
+	ValueTimeElement     *Element `json:"_valueTime,omitempty"`
+	ValueDateTimeElement *Element `json:"_valueDateTime,omitempty"`
 }
 
-// ObservationReferenceRange says what is usual.
+// ObservationReferenceRange is a range in which results are usual.
 type ObservationReferenceRange struct {
-	Redacted
-	Low       *Quantity         `json:"low"`
-	High      *Quantity         `json:"high"`
-	Type      *CodeableConcept  `json:"type"`
-	AppliesTo []CodeableConcept `json:"appliesTo"`
-	Age       *Range            `json:"age"`
-	Text      string            `json:"text"`
+	ID                string            `json:"id,omitempty"`
+	Extension         []Extension       `json:"extension,omitempty"`
+	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
+	Low               *Quantity         `json:"low,omitempty"`
+	High              *Quantity         `json:"high,omitempty"`
+	Type              *CodeableConcept  `json:"type,omitempty"`
+	AppliesTo         []CodeableConcept `json:"appliesTo,omitempty"`
+	Age               *Range            `json:"age,omitempty"`
+	Text              string            `json:"text,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	TextElement *Element `json:"_text,omitempty"`
 }
 
-// ObservationRelated points to an observation that has to do with this one.
+// ObservationRelated is another observation and the relationship to it.
 type ObservationRelated struct {
-	Redacted
-	Type   string `json:"type"`
-	Target Ref    `json:"target"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Type              string      `json:"type,omitempty"`
+	Target            Ref         `json:"target,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	TypeElement *Element `json:"_type,omitempty"`
 }
 
-// ObservationComponent is a part of the result, as the systolic pressure.
+// ObservationComponent is a part of a result, such as the systolic pressure.
 type ObservationComponent struct {
-	Redacted
-	Code CodeableConcept `json:"code"`
+	ID                string          `json:"id,omitempty"`
+	Extension         []Extension     `json:"extension,omitempty"`
+	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
+	Code              CodeableConcept `json:"code,omitzero"`
 	ObservationValue
-	DataAbsentReason *CodeableConcept            `json:"dataAbsentReason"`
-	Interpretation   *CodeableConcept            `json:"interpretation"`
-	ReferenceRange   []ObservationReferenceRange `json:"referenceRange"`
+	DataAbsentReason *CodeableConcept            `json:"dataAbsentReason,omitempty"`
+	Interpretation   *CodeableConcept            `json:"interpretation,omitempty"`
+	ReferenceRange   []ObservationReferenceRange `json:"referenceRange,omitempty"`
 }

@@ -3,13 +3,7 @@
 
 package fhir
 
-import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
-	"strings"
-)
+import "strings"
 
 // ResponseCode is a code of PKB's code system response-code, which says why a
 // request failed.
@@ -22,14 +16,14 @@ const ResponseCodeSystem = "http://fhir.patientsknowbest.com/codesystem/response
 const (
 	// AccessTokenExpired: use the refresh token.
 	AccessTokenExpired ResponseCode = "ACC_TOKEN_EXPIRED"
-	// SessionExpired: the session is over; neither token works any more.
+	// SessionExpired: the session has expired; neither token works any more.
 	SessionExpired ResponseCode = "API_SESSION_EXPIRED"
 	// SessionInvalid: the session was ended, for example because a refresh
 	// token was used more than once.
 	SessionInvalid ResponseCode = "API_SESSION_INVALID"
 	// BadAuthentication: no valid access token was given.
 	BadAuthentication ResponseCode = "BAD_AUTHENTICATION"
-	// AccessFrozenOutward: the patient who asks is frozen.
+	// AccessFrozenOutward: the account of the patient who asks is frozen.
 	AccessFrozenOutward ResponseCode = "ACCESS_FROZEN_OUTWARD"
 	// UserTypeNotPermitted: not for this type of user.
 	UserTypeNotPermitted ResponseCode = "USER_TYPE_NOT_PERM"
@@ -41,11 +35,11 @@ const (
 const (
 	// AccessFrozenInward: access to the record is frozen.
 	AccessFrozenInward ResponseCode = "ACCESS_FROZEN_INWARD"
-	// NoAssociation: who asks has nothing to do with the record.
+	// NoAssociation: the requester has no relationship with the record.
 	NoAssociation ResponseCode = "NO_ASSOCIATION"
 	// NoConsent: the patient has not consented.
 	NoConsent ResponseCode = "NO_CONSENT"
-	// NoDecryptKey: the record cannot be decrypted for who asks.
+	// NoDecryptKey: the record cannot be decrypted for the requester.
 	NoDecryptKey ResponseCode = "NO_DECRYPT_KEY"
 	// SharingDisabled: the patient has turned sharing off.
 	SharingDisabled ResponseCode = "SHARING_DISABLED"
@@ -65,147 +59,62 @@ func known(s string) (ResponseCode, bool) {
 	return "", false
 }
 
-// OperationOutcome is the FHIR resource OperationOutcome, read so that nothing
-// readable is lost: codes are kept as they came, missing ones stay empty. It
-// prints its codes only: texts can hold personal data.
-type OperationOutcome struct {
-	Issues []Issue
-	raw    concealed
-}
-
-// Issue is one issue of an OperationOutcome. It prints nothing of itself.
-type Issue struct {
-	// Severity and Code are codes of FHIR, as "error" and "login"; unknown ones
-	// are kept, and what did not come is "".
-	Severity, Code string
-	// Codings are those of details.
-	Codings []Coding
-
-	text, diagnostics concealed
-}
-
-// Text returns the text of details. It can hold personal data.
-func (i Issue) Text() string { return i.text.reveal() }
-
-// Diagnostics returns what the server says about the issue. It can hold
+// OperationOutcome describes what a server refused or warns of. Its texts can hold
 // personal data.
-func (i Issue) Diagnostics() string { return i.diagnostics.reveal() }
+type OperationOutcome struct {
+	Common
+	Issue []OperationOutcomeIssue `json:"issue,omitempty"`
+}
 
-// DecodeOperationOutcome reads an OperationOutcome. It returns ErrMalformed or
-// ErrResourceType; an issue or a member in an odd shape is passed over.
+// OperationOutcomeIssue is one issue. Severity and Code are codes of FHIR, such as
+// "error" and "login"; unknown ones are kept.
+type OperationOutcomeIssue struct {
+	ID                string          `json:"id,omitempty"`
+	Extension         []Extension     `json:"extension,omitempty"`
+	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
+	Severity          string          `json:"severity,omitempty"`
+	Code              string          `json:"code,omitempty"`
+	Details           CodeableConcept `json:"details,omitzero"`
+	Diagnostics       string          `json:"diagnostics,omitempty"`
+	Location          List[string]    `json:"location,omitempty"`
+	Expression        List[string]    `json:"expression,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	SeverityElement    *Element   `json:"_severity,omitempty"`
+	CodeElement        *Element   `json:"_code,omitempty"`
+	DiagnosticsElement *Element   `json:"_diagnostics,omitempty"`
+	LocationElement    []*Element `json:"_location,omitempty"`
+	ExpressionElement  []*Element `json:"_expression,omitempty"`
+}
+
+// DecodeOperationOutcome is [Decode] for an OperationOutcome, without the wrapper:
+// do not log what it returns.
 func DecodeOperationOutcome(data []byte) (OperationOutcome, error) {
-	if err := check(data, "OperationOutcome"); err != nil {
-		return OperationOutcome{}, err
-	}
-	var resource struct {
-		Issue some[struct {
-			Severity    text `json:"severity"`
-			Code        text `json:"code"`
-			Diagnostics text `json:"diagnostics"`
-			Details     one[struct {
-				Text   text `json:"text"`
-				Coding some[struct {
-					System text `json:"system"`
-					Code   text `json:"code"`
-				}] `json:"coding"`
-			}] `json:"details"`
-		}] `json:"issue"`
-	}
-	if err := json.Unmarshal(trim(data), &resource); err != nil {
-		return OperationOutcome{}, ErrMalformed
-	}
-	o := OperationOutcome{raw: conceal(string(trim(data)))}
-	for _, i := range resource.Issue {
-		issue := Issue{
-			Severity: string(i.Severity), Code: string(i.Code),
-			text: conceal(string(i.Details.value.Text)), diagnostics: conceal(string(i.Diagnostics)),
-		}
-		for _, c := range i.Details.value.Coding {
-			issue.Codings = append(issue.Codings, Coding{System: strings.TrimSpace(string(c.System)), Code: strings.TrimSpace(string(c.Code))})
-		}
-		o.Issues = append(o.Issues, issue)
-	}
-	return o, nil
+	r, err := Decode[OperationOutcome](data)
+	return *r.Reveal(), err
 }
 
-// text is a string; a number or boolean is kept as it is written, anything else
-// is "".
-type text string
-
-func (t *text) UnmarshalJSON(data []byte) error {
-	switch data[0] {
-	case '"':
-		var s string
-		if err := json.Unmarshal(data, &s); err != nil {
-			return err
-		}
-		*t = text(s)
-	case '{', '[', 'n':
-	default:
-		*t = text(data)
-	}
-	return nil
-}
-
-// one is an object; anything else is its zero value.
-type one[T any] struct{ value T }
-
-func (o *one[T]) UnmarshalJSON(data []byte) error {
-	*o = one[T]{}
-	if data[0] == '{' {
-		return json.Unmarshal(data, &o.value)
-	}
-	return nil
-}
-
-// some is an array of objects, or one object in its place; anything else is
-// empty, and so is each element that is no object.
-type some[T any] []T
-
-func (s *some[T]) UnmarshalJSON(data []byte) error {
-	if data[0] == '{' {
-		data = append(append([]byte{'['}, data...), ']')
-	}
-	if data[0] != '[' {
-		return nil
-	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(data, &elements); err != nil {
-		return err
-	}
-	for _, e := range elements {
-		var v T
-		if e[0] == '{' {
-			if err := json.Unmarshal(e, &v); err != nil {
-				return err
-			}
-			*s = append(*s, v)
-		}
-	}
-	return nil
-}
-
-// ResponseCode returns PKB's response code, or "" if there is none that is
-// known. Where PKB puts it is not shown on its pages, so it is looked for in
-// details.coding, among the codings of ResponseCodeSystem and then among those
-// without a system; then in issue.code; then as a word in the texts.
+// ResponseCode returns PKB's response code, or "" if there is none that is known.
+// PKB's pages do not show where it stands. ResponseCode looks for it in
+// details.coding, first among the codings of [ResponseCodeSystem] and then among
+// those without a system; then in issue.code; then as a word in the texts.
 func (o OperationOutcome) ResponseCode() ResponseCode {
 	for _, system := range []string{ResponseCodeSystem, ""} {
-		for _, i := range o.Issues {
-			for _, c := range i.Codings {
-				if code, ok := known(c.Code); ok && c.System == system {
+		for _, i := range o.Issue {
+			for _, c := range i.Details.Coding {
+				if code, ok := known(strings.TrimSpace(c.Code)); ok && strings.TrimSpace(c.System) == system {
 					return code
 				}
 			}
 		}
 	}
-	for _, i := range o.Issues {
+	for _, i := range o.Issue {
 		if code, ok := known(strings.TrimSpace(i.Code)); ok {
 			return code
 		}
 	}
-	for _, i := range o.Issues {
-		for _, t := range []string{i.Diagnostics(), i.Text()} {
+	for _, i := range o.Issue {
+		for _, t := range []string{i.Diagnostics, i.Details.Text} {
 			for _, word := range strings.FieldsFunc(t, func(r rune) bool {
 				return r != '_' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9')
 			}) {
@@ -217,34 +126,3 @@ func (o OperationOutcome) ResponseCode() ResponseCode {
 	}
 	return ""
 }
-
-// Raw returns a copy of the resource as it came, without a byte-order mark. It
-// can hold personal data.
-func (o OperationOutcome) Raw() json.RawMessage { return json.RawMessage(o.raw.reveal()) }
-
-// String implements fmt.Stringer: the response code, and nothing of the texts.
-func (o OperationOutcome) String() string {
-	code := string(o.ResponseCode())
-	if code == "" {
-		code = "no known code"
-	}
-	return fmt.Sprintf("OperationOutcome(%d issues, %s)", len(o.Issues), code)
-}
-
-// Format implements fmt.Formatter.
-func (o OperationOutcome) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
-
-// LogValue implements slog.LogValuer.
-func (o OperationOutcome) LogValue() slog.Value { return slog.StringValue(o.String()) }
-
-// MarshalJSON implements json.Marshaler; Raw has the resource itself.
-func (o OperationOutcome) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
-
-// Format implements fmt.Formatter: an Issue prints without its texts.
-func (i Issue) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Issue[redacted]") }
-
-// LogValue implements slog.LogValuer.
-func (Issue) LogValue() slog.Value { return slog.StringValue("Issue[redacted]") }
-
-// MarshalJSON implements json.Marshaler.
-func (Issue) MarshalJSON() ([]byte, error) { return []byte(`"Issue[redacted]"`), nil }

@@ -3,135 +3,222 @@
 
 package fhir
 
-// Questionnaire is a form: the questions.
+import "encoding/json"
+
+// Questionnaire is a form with questions.
 type Questionnaire struct {
 	Common
-	URL             string              `json:"url"`
-	Identifier      []Identifier        `json:"identifier"`
-	Version         string              `json:"version"`
-	Name            string              `json:"name"`
-	Title           string              `json:"title"`
-	Status          string              `json:"status"`
-	Experimental    Boolean             `json:"experimental"`
-	Date            DateTime            `json:"date"`
-	Publisher       string              `json:"publisher"`
-	Description     string              `json:"description"`
-	Purpose         string              `json:"purpose"`
-	ApprovalDate    DateTime            `json:"approvalDate"`
-	LastReviewDate  DateTime            `json:"lastReviewDate"`
-	EffectivePeriod Period              `json:"effectivePeriod"`
-	Jurisdiction    []CodeableConcept   `json:"jurisdiction"`
-	Contact         []ContactDetail     `json:"contact"`
-	Copyright       string              `json:"copyright"`
-	Code            []Coding            `json:"code"`
-	SubjectType     []string            `json:"subjectType"`
-	Item            []QuestionnaireItem `json:"item"`
+	URL             string              `json:"url,omitempty"`
+	Identifier      []Identifier        `json:"identifier,omitempty"`
+	Version         string              `json:"version,omitempty"`
+	Name            string              `json:"name,omitempty"`
+	Title           string              `json:"title,omitempty"`
+	Status          string              `json:"status,omitempty"`
+	Experimental    *bool               `json:"experimental,omitempty"`
+	Date            DateTime            `json:"date,omitempty"`
+	Publisher       string              `json:"publisher,omitempty"`
+	Description     string              `json:"description,omitempty"`
+	Purpose         string              `json:"purpose,omitempty"`
+	ApprovalDate    DateTime            `json:"approvalDate,omitempty"`
+	LastReviewDate  DateTime            `json:"lastReviewDate,omitempty"`
+	EffectivePeriod Period              `json:"effectivePeriod,omitzero"`
+	UseContext      []UsageContext      `json:"useContext,omitempty"`
+	Jurisdiction    []CodeableConcept   `json:"jurisdiction,omitempty"`
+	Contact         []ContactDetail     `json:"contact,omitempty"`
+	Copyright       string              `json:"copyright,omitempty"`
+	Code            []Coding            `json:"code,omitempty"`
+	SubjectType     List[string]        `json:"subjectType,omitempty"`
+	Item            []QuestionnaireItem `json:"item,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	URLElement            *Element   `json:"_url,omitempty"`
+	VersionElement        *Element   `json:"_version,omitempty"`
+	NameElement           *Element   `json:"_name,omitempty"`
+	TitleElement          *Element   `json:"_title,omitempty"`
+	StatusElement         *Element   `json:"_status,omitempty"`
+	ExperimentalElement   *Element   `json:"_experimental,omitempty"`
+	DateElement           *Element   `json:"_date,omitempty"`
+	PublisherElement      *Element   `json:"_publisher,omitempty"`
+	DescriptionElement    *Element   `json:"_description,omitempty"`
+	PurposeElement        *Element   `json:"_purpose,omitempty"`
+	ApprovalDateElement   *Element   `json:"_approvalDate,omitempty"`
+	LastReviewDateElement *Element   `json:"_lastReviewDate,omitempty"`
+	CopyrightElement      *Element   `json:"_copyright,omitempty"`
+	SubjectTypeElement    []*Element `json:"_subjectType,omitempty"`
 }
 
-// QuestionnaireItem is a question, a text, or a group of them.
+// QuestionnaireItem is a question, a text to display, or a group of items.
 type QuestionnaireItem struct {
-	Redacted
-	LinkID     string                    `json:"linkId"`
-	Definition string                    `json:"definition"`
-	Code       []Coding                  `json:"code"`
-	Prefix     string                    `json:"prefix"`
-	Text       string                    `json:"text"`
-	Type       string                    `json:"type"`
-	EnableWhen []QuestionnaireEnableWhen `json:"enableWhen"`
-	Required   Boolean                   `json:"required"`
-	Repeats    Boolean                   `json:"repeats"`
-	ReadOnly   Boolean                   `json:"readOnly"`
-	MaxLength  Decimal                   `json:"maxLength"`
-	Options    *Ref                      `json:"options"`
-	Option     []QuestionnaireOption     `json:"option"`
-	// The answer to begin with, in one of its types.
-	InitialBoolean    Boolean             `json:"initialBoolean"`
-	InitialDecimal    Decimal             `json:"initialDecimal"`
-	InitialInteger    Decimal             `json:"initialInteger"`
-	InitialDate       DateTime            `json:"initialDate"`
-	InitialDateTime   DateTime            `json:"initialDateTime"`
-	InitialTime       string              `json:"initialTime"`
-	InitialString     string              `json:"initialString"`
-	InitialURI        string              `json:"initialUri"`
-	InitialAttachment *Attachment         `json:"initialAttachment"`
-	InitialCoding     *Coding             `json:"initialCoding"`
-	InitialQuantity   *Quantity           `json:"initialQuantity"`
-	InitialReference  *Ref                `json:"initialReference"`
-	Item              []QuestionnaireItem `json:"item"`
+	ID                string                    `json:"id,omitempty"`
+	Extension         []Extension               `json:"extension,omitempty"`
+	ModifierExtension []Extension               `json:"modifierExtension,omitempty"`
+	LinkID            string                    `json:"linkId,omitempty"`
+	Definition        string                    `json:"definition,omitempty"`
+	Code              []Coding                  `json:"code,omitempty"`
+	Prefix            string                    `json:"prefix,omitempty"`
+	Text              string                    `json:"text,omitempty"`
+	Type              string                    `json:"type,omitempty"`
+	EnableWhen        []QuestionnaireEnableWhen `json:"enableWhen,omitempty"`
+	Required          *bool                     `json:"required,omitempty"`
+	Repeats           *bool                     `json:"repeats,omitempty"`
+	ReadOnly          *bool                     `json:"readOnly,omitempty"`
+	MaxLength         json.Number               `json:"maxLength,omitempty"`
+	Options           *Ref                      `json:"options,omitempty"`
+	Option            []QuestionnaireOption     `json:"option,omitempty"`
+	// initial[x]: one of these, or none.
+	InitialBoolean    *bool               `json:"initialBoolean,omitempty"`
+	InitialDecimal    json.Number         `json:"initialDecimal,omitempty"`
+	InitialInteger    json.Number         `json:"initialInteger,omitempty"`
+	InitialDate       DateTime            `json:"initialDate,omitempty"`
+	InitialDateTime   DateTime            `json:"initialDateTime,omitempty"`
+	InitialTime       string              `json:"initialTime,omitempty"`
+	InitialString     string              `json:"initialString,omitempty"`
+	InitialURI        string              `json:"initialUri,omitempty"`
+	InitialAttachment *Attachment         `json:"initialAttachment,omitempty"`
+	InitialCoding     *Coding             `json:"initialCoding,omitempty"`
+	InitialQuantity   *Quantity           `json:"initialQuantity,omitempty"`
+	InitialReference  *Ref                `json:"initialReference,omitempty"`
+	Item              []QuestionnaireItem `json:"item,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	LinkIDElement          *Element `json:"_linkId,omitempty"`
+	DefinitionElement      *Element `json:"_definition,omitempty"`
+	PrefixElement          *Element `json:"_prefix,omitempty"`
+	TextElement            *Element `json:"_text,omitempty"`
+	TypeElement            *Element `json:"_type,omitempty"`
+	RequiredElement        *Element `json:"_required,omitempty"`
+	RepeatsElement         *Element `json:"_repeats,omitempty"`
+	ReadOnlyElement        *Element `json:"_readOnly,omitempty"`
+	MaxLengthElement       *Element `json:"_maxLength,omitempty"`
+	InitialBooleanElement  *Element `json:"_initialBoolean,omitempty"`
+	InitialDecimalElement  *Element `json:"_initialDecimal,omitempty"`
+	InitialIntegerElement  *Element `json:"_initialInteger,omitempty"`
+	InitialDateElement     *Element `json:"_initialDate,omitempty"`
+	InitialDateTimeElement *Element `json:"_initialDateTime,omitempty"`
+	InitialTimeElement     *Element `json:"_initialTime,omitempty"`
+	InitialStringElement   *Element `json:"_initialString,omitempty"`
+	InitialURIElement      *Element `json:"_initialUri,omitempty"`
 }
 
-// QuestionnaireEnableWhen is an answer to another question that makes this one
-// be asked.
+// QuestionnaireEnableWhen is a condition under which an item is shown: an answer to
+// another question.
 type QuestionnaireEnableWhen struct {
-	Redacted
-	Question         string      `json:"question"`
-	HasAnswer        Boolean     `json:"hasAnswer"`
-	AnswerBoolean    Boolean     `json:"answerBoolean"`
-	AnswerDecimal    Decimal     `json:"answerDecimal"`
-	AnswerInteger    Decimal     `json:"answerInteger"`
-	AnswerDate       DateTime    `json:"answerDate"`
-	AnswerDateTime   DateTime    `json:"answerDateTime"`
-	AnswerTime       string      `json:"answerTime"`
-	AnswerString     string      `json:"answerString"`
-	AnswerURI        string      `json:"answerUri"`
-	AnswerAttachment *Attachment `json:"answerAttachment"`
-	AnswerCoding     *Coding     `json:"answerCoding"`
-	AnswerQuantity   *Quantity   `json:"answerQuantity"`
-	AnswerReference  *Ref        `json:"answerReference"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	Question          string      `json:"question,omitempty"`
+	HasAnswer         *bool       `json:"hasAnswer,omitempty"`
+	// answer[x]: one of these, or none.
+	AnswerBoolean    *bool       `json:"answerBoolean,omitempty"`
+	AnswerDecimal    json.Number `json:"answerDecimal,omitempty"`
+	AnswerInteger    json.Number `json:"answerInteger,omitempty"`
+	AnswerDate       DateTime    `json:"answerDate,omitempty"`
+	AnswerDateTime   DateTime    `json:"answerDateTime,omitempty"`
+	AnswerTime       string      `json:"answerTime,omitempty"`
+	AnswerString     string      `json:"answerString,omitempty"`
+	AnswerURI        string      `json:"answerUri,omitempty"`
+	AnswerAttachment *Attachment `json:"answerAttachment,omitempty"`
+	AnswerCoding     *Coding     `json:"answerCoding,omitempty"`
+	AnswerQuantity   *Quantity   `json:"answerQuantity,omitempty"`
+	AnswerReference  *Ref        `json:"answerReference,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	QuestionElement       *Element `json:"_question,omitempty"`
+	HasAnswerElement      *Element `json:"_hasAnswer,omitempty"`
+	AnswerBooleanElement  *Element `json:"_answerBoolean,omitempty"`
+	AnswerDecimalElement  *Element `json:"_answerDecimal,omitempty"`
+	AnswerIntegerElement  *Element `json:"_answerInteger,omitempty"`
+	AnswerDateElement     *Element `json:"_answerDate,omitempty"`
+	AnswerDateTimeElement *Element `json:"_answerDateTime,omitempty"`
+	AnswerTimeElement     *Element `json:"_answerTime,omitempty"`
+	AnswerStringElement   *Element `json:"_answerString,omitempty"`
+	AnswerURIElement      *Element `json:"_answerUri,omitempty"`
 }
 
-// QuestionnaireOption is one of the answers to choose from.
+// QuestionnaireOption is a permitted answer.
 type QuestionnaireOption struct {
-	Redacted
-	ValueInteger Decimal  `json:"valueInteger"`
-	ValueDate    DateTime `json:"valueDate"`
-	ValueTime    string   `json:"valueTime"`
-	ValueString  string   `json:"valueString"`
-	ValueCoding  *Coding  `json:"valueCoding"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	// value[x]: one of these, or none.
+	ValueInteger json.Number `json:"valueInteger,omitempty"`
+	ValueDate    DateTime    `json:"valueDate,omitempty"`
+	ValueTime    string      `json:"valueTime,omitempty"`
+	ValueString  string      `json:"valueString,omitempty"`
+	ValueCoding  *Coding     `json:"valueCoding,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	ValueIntegerElement *Element `json:"_valueInteger,omitempty"`
+	ValueDateElement    *Element `json:"_valueDate,omitempty"`
+	ValueTimeElement    *Element `json:"_valueTime,omitempty"`
+	ValueStringElement  *Element `json:"_valueString,omitempty"`
 }
 
-// QuestionnaireResponse is a form that was filled in.
+// QuestionnaireResponse is a completed form.
 type QuestionnaireResponse struct {
 	Common
-	Identifier    *Identifier                 `json:"identifier"`
-	BasedOn       []Ref                       `json:"basedOn"`
-	Parent        []Ref                       `json:"parent"`
-	Questionnaire Ref                         `json:"questionnaire"`
-	Status        string                      `json:"status"`
-	Subject       Ref                         `json:"subject"`
-	Context       *Ref                        `json:"context"`
-	Authored      DateTime                    `json:"authored"`
-	Author        Ref                         `json:"author"`
-	Source        Ref                         `json:"source"`
-	Item          []QuestionnaireResponseItem `json:"item"`
+	Identifier    *Identifier                 `json:"identifier,omitempty"`
+	BasedOn       []Ref                       `json:"basedOn,omitempty"`
+	Parent        []Ref                       `json:"parent,omitempty"`
+	Questionnaire Ref                         `json:"questionnaire,omitzero"`
+	Status        string                      `json:"status,omitempty"`
+	Subject       Ref                         `json:"subject,omitzero"`
+	Context       *Ref                        `json:"context,omitempty"`
+	Authored      DateTime                    `json:"authored,omitempty"`
+	Author        Ref                         `json:"author,omitzero"`
+	Source        Ref                         `json:"source,omitzero"`
+	Item          []QuestionnaireResponseItem `json:"item,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	StatusElement   *Element `json:"_status,omitempty"`
+	AuthoredElement *Element `json:"_authored,omitempty"`
 }
 
-// QuestionnaireResponseItem is a question with its answers, or a group of them.
+// QuestionnaireResponseItem is a question with its answers, or a group of items.
 type QuestionnaireResponseItem struct {
-	Redacted
-	LinkID     string                        `json:"linkId"`
-	Definition string                        `json:"definition"`
-	Text       string                        `json:"text"`
-	Subject    *Ref                          `json:"subject"`
-	Answer     []QuestionnaireResponseAnswer `json:"answer"`
-	Item       []QuestionnaireResponseItem   `json:"item"`
+	ID                string                        `json:"id,omitempty"`
+	Extension         []Extension                   `json:"extension,omitempty"`
+	ModifierExtension []Extension                   `json:"modifierExtension,omitempty"`
+	LinkID            string                        `json:"linkId,omitempty"`
+	Definition        string                        `json:"definition,omitempty"`
+	Text              string                        `json:"text,omitempty"`
+	Subject           *Ref                          `json:"subject,omitempty"`
+	Answer            []QuestionnaireResponseAnswer `json:"answer,omitempty"`
+	Item              []QuestionnaireResponseItem   `json:"item,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	LinkIDElement     *Element `json:"_linkId,omitempty"`
+	DefinitionElement *Element `json:"_definition,omitempty"`
+	TextElement       *Element `json:"_text,omitempty"`
 }
 
-// QuestionnaireResponseAnswer is an answer in one of its types.
+// QuestionnaireResponseAnswer is an answer to a question.
 type QuestionnaireResponseAnswer struct {
-	Redacted
-	ValueBoolean    Boolean                     `json:"valueBoolean"`
-	ValueDecimal    Decimal                     `json:"valueDecimal"`
-	ValueInteger    Decimal                     `json:"valueInteger"`
-	ValueDate       DateTime                    `json:"valueDate"`
-	ValueDateTime   DateTime                    `json:"valueDateTime"`
-	ValueInstant    DateTime                    `json:"valueInstant"`
-	ValueTime       string                      `json:"valueTime"`
-	ValueString     string                      `json:"valueString"`
-	ValueURI        string                      `json:"valueUri"`
-	ValueAttachment *Attachment                 `json:"valueAttachment"`
-	ValueCoding     *Coding                     `json:"valueCoding"`
-	ValueQuantity   *Quantity                   `json:"valueQuantity"`
-	ValueReference  *Ref                        `json:"valueReference"`
-	Item            []QuestionnaireResponseItem `json:"item"`
+	ID                string      `json:"id,omitempty"`
+	Extension         []Extension `json:"extension,omitempty"`
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	// value[x]: one of these, or none.
+	ValueBoolean    *bool                       `json:"valueBoolean,omitempty"`
+	ValueDecimal    json.Number                 `json:"valueDecimal,omitempty"`
+	ValueInteger    json.Number                 `json:"valueInteger,omitempty"`
+	ValueDate       DateTime                    `json:"valueDate,omitempty"`
+	ValueDateTime   DateTime                    `json:"valueDateTime,omitempty"`
+	ValueTime       string                      `json:"valueTime,omitempty"`
+	ValueString     string                      `json:"valueString,omitempty"`
+	ValueURI        string                      `json:"valueUri,omitempty"`
+	ValueAttachment *Attachment                 `json:"valueAttachment,omitempty"`
+	ValueCoding     *Coding                     `json:"valueCoding,omitempty"`
+	ValueQuantity   *Quantity                   `json:"valueQuantity,omitempty"`
+	ValueReference  *Ref                        `json:"valueReference,omitempty"`
+	Item            []QuestionnaireResponseItem `json:"item,omitempty"`
+
+	// The ids and extensions of the primitive elements above.
+	ValueBooleanElement  *Element `json:"_valueBoolean,omitempty"`
+	ValueDecimalElement  *Element `json:"_valueDecimal,omitempty"`
+	ValueIntegerElement  *Element `json:"_valueInteger,omitempty"`
+	ValueDateElement     *Element `json:"_valueDate,omitempty"`
+	ValueDateTimeElement *Element `json:"_valueDateTime,omitempty"`
+	ValueTimeElement     *Element `json:"_valueTime,omitempty"`
+	ValueStringElement   *Element `json:"_valueString,omitempty"`
+	ValueURIElement      *Element `json:"_valueUri,omitempty"`
 }

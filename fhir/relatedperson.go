@@ -3,20 +3,24 @@
 
 package fhir
 
-// RelatedPerson is somebody who has to do with the patient. At PKB it comes
-// contained only: a patient who cares for this one. (PKB: Facade
-// RelatedPerson.)
+// RelatedPerson is a person related to the patient. PKB sends it as a contained
+// resource only: a patient who cares for this one. (PKB: Facade RelatedPerson.)
 type RelatedPerson struct {
 	Common
-	Identifier   []Identifier    `json:"identifier"`
-	Active       Boolean         `json:"active"`
-	Patient      Ref             `json:"patient"`
-	Relationship CodeableConcept `json:"relationship"`
-	Name         []HumanName     `json:"name"`
-	Telecom      []ContactPoint  `json:"telecom"`
-	Gender       string          `json:"gender"`
-	BirthDate    DateTime        `json:"birthDate"`
-	Address      []Address       `json:"address"`
-	Photo        []Attachment    `json:"photo"`
-	Period       Period          `json:"period"`
+	Identifier   []Identifier    `json:"identifier,omitempty"`
+	Active       *bool           `json:"active,omitempty"`
+	Patient      Ref             `json:"patient,omitzero"`
+	Relationship CodeableConcept `json:"relationship,omitzero"`
+	Name         []HumanName     `json:"name,omitempty"`
+	Telecom      []ContactPoint  `json:"telecom,omitempty"`
+	Gender       string          `json:"gender,omitempty"`
+	BirthDate    DateTime        `json:"birthDate,omitempty"`
+	Address      []Address       `json:"address,omitempty"`
+	Photo        []Attachment    `json:"photo,omitempty"`
+	Period       Period          `json:"period,omitzero"`
+
+	// The ids and extensions of the primitive elements above.
+	ActiveElement    *Element `json:"_active,omitempty"`
+	GenderElement    *Element `json:"_gender,omitempty"`
+	BirthDateElement *Element `json:"_birthDate,omitempty"`
 }

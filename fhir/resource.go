@@ -1,58 +1,68 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fhir reads the FHIR STU3 (3.0.2) that PKB's Facade sends.
+// Package fhir decodes and encodes the FHIR STU3 (3.0.2) that PKB's Facade sends.
 //
-// It checks what the samply decoders do not, that a resource is of the type
-// asked for, and survives what they do not, codes they do not know. Where R4,
-// for which samply's types are made, has other elements than STU3, it has types
-// of its own. It imports no other package of this module.
+// A [Resource] holds a resource of a patient. It prints as [redacted] and refuses to
+// be encoded. [Resource.Reveal] returns the resource as a plain struct, and
+// [Resource.Raw] as the JSON that was received. The structs have every element of
+// STU3: encoding one gives the JSON value that it was decoded from, with numbers as
+// they were written. A host builds them in its tests; [NewResource] wraps them.
 //
-// What is about a patient prints as [redacted], until it is asked for: see
-// [Resource].
+// In the structs, text of every kind is a string, a number is a [json.Number], a
+// boolean is a *bool, and a date or time is a [DateTime]. An element of a complex
+// type is a struct where STU3 requires it or PKB usually sends it, and a pointer
+// elsewhere. An absent element is the zero value, and is absent in the JSON. The id
+// and the extensions of a primitive element, which FHIR writes as _birthDate, are in
+// a field of their own, such as BirthDateElement.
+//
+// [Patient], [Person], [Practitioner], [Organization] and [Parameters] are types of
+// another library, made for FHIR R4. They cannot hold all of STU3; see there.
 package fhir
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
-// What can be wrong with a resource. No text repeats what was read.
+// The errors of the decoders. No text repeats what was decoded.
 var (
-	// ErrMalformed: not one JSON object.
+	// ErrMalformed: the data is not one JSON object.
 	ErrMalformed = errors.New("fhir: not a JSON object")
-	// ErrResourceType: a resource of another type than asked for, or none.
-	// errors.As with *ResourceTypeError tells which.
-	ErrResourceType = errors.New("fhir: not a resource of the type asked for")
-	// ErrDateTime: a date or time in no form that is known.
+	// ErrResourceType: the data is not a resource of the requested type. The error
+	// is a *ResourceTypeError, which names both types.
+	ErrResourceType = errors.New("fhir: not a resource of the requested type")
+	// ErrDateTime: a date or time has no form that is known.
 	ErrDateTime = errors.New("fhir: not a date or time of FHIR")
 )
 
 // ResourceTypeError is ErrResourceType with both types.
 type ResourceTypeError struct {
-	// Want is the type asked for; Got is the one that came, "" if there was
-	// none or its name is not one of letters.
+	// Want is the requested type. Got is the type of the resource, "" if it has
+	// none or its name has characters other than letters.
 	Want, Got string
 }
 
 func (e *ResourceTypeError) Error() string {
 	if e.Got == "" {
-		return "fhir: the answer has no resourceType, and " + e.Want + " is expected"
+		return "fhir: no resourceType, want " + e.Want
 	}
-	return "fhir: the answer is of type " + e.Got + ", and " + e.Want + " is expected"
+	return "fhir: a resource of type " + e.Got + ", want " + e.Want
 }
 
 // Is reports whether target is ErrResourceType.
 func (e *ResourceTypeError) Is(target error) bool { return target == ErrResourceType }
 
-// ResourceType returns the resourceType of a resource, or ErrMalformed. It is
-// "" for an object without one, with two, or with one that is not a name.
+// ResourceType returns the resourceType of a resource, or [ErrMalformed]. It is ""
+// for an object without one, with two, or with one that is not a name.
 func ResourceType(data []byte) (string, error) {
-	kind, _, err := object(data)
+	kind, _, _, err := object(data)
 	return kind, err
 }
 
@@ -78,13 +88,17 @@ func (k *kinds) kind() string {
 
 // object returns the resourceType of data, and data without what is around the
 // object; or ErrMalformed for anything but one object.
-func object(data []byte) (string, []byte, error) {
+func object(data []byte) (kind string, odd bool, _ []byte, err error) {
 	var k kinds
-	data, err := whole(data, k.member)
+	var walk *jsonwalk.Walk
+	data, err = whole(data, func(w *jsonwalk.Walk, name []byte) {
+		walk = w
+		k.member(w, name)
+	})
 	if err != nil {
-		return "", nil, err
+		return "", false, nil, err
 	}
-	return k.kind(), data, nil
+	return k.kind(), walk != nil && walk.Odd() > 0, data, nil
 }
 
 func isName(s string) bool {
@@ -99,109 +113,119 @@ func isName(s string) bool {
 	return true
 }
 
-// trim takes off what some servers put in front of JSON.
-func trim(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
+// hidden is an alias, so that embedding it adds no exported field.
+type hidden[T any] = conceal.Hidden[*held[T]]
 
-func check(data []byte, want string) error {
-	got, err := ResourceType(data)
+// Resource is a resource and the struct that was decoded from it. It prints as
+// [redacted], and encoding or decoding it is an error: use what [Resource.Reveal] or
+// [Resource.Raw] returns. The zero Resource is absent.
+//
+// A Resource from a [Bundle] keeps the whole page of the bundle in memory. To keep it
+// for long, keep a copy made by Raw, or parts of what Reveal returns.
+type Resource[T any] struct {
+	hidden[T]
+}
+
+type held[T any] struct {
+	model T
+	kind  string
+	raw   []byte // valid JSON, and an object
+	odd   bool   // encoding/json would confuse some of its members
+}
+
+// Any is the T of a Resource of any type that is not decoded yet: use [As].
+type Any struct{}
+
+// Decode decodes a resource of type T: one of the types of this package, or a struct
+// of the host's that has the name of a FHIR type and the elements that are needed. It
+// returns [ErrMalformed], or [ErrResourceType] for a resource of another type.
+//
+// Unknown codes are kept, and unknown elements ignored. An element whose JSON does
+// not fit T is left at its zero value; the rest is decoded. One value in place of a
+// list is decoded as a list of one, and the reverse; a number or boolean in place of
+// text, as it is written. In the types that are made for R4, an element with a
+// required code that is unknown or absent is left out.
+//
+// The Resource refers to data: do not change it afterwards.
+func Decode[T any](data []byte) (Resource[T], error) {
+	kind, odd, data, err := object(data)
 	if err != nil {
-		return err
+		return Resource[T]{}, err
 	}
-	if got != want {
-		return &ResourceTypeError{Want: want, Got: got}
+	return As[T](wrap(kind, odd, data))
+}
+
+// As decodes a resource of any type as one of type T, as [Decode] does.
+func As[T any](r Resource[Any]) (Resource[T], error) {
+	t := reflect.TypeFor[T]()
+	from := conceal.Open(r.hidden)
+	if from == nil || from.kind != t.Name() && t != reflect.TypeFor[Any]() {
+		return Resource[T]{}, &ResourceTypeError{Want: t.Name(), Got: r.Type()}
+	}
+	h := &held[T]{kind: from.kind, raw: from.raw, odd: from.odd}
+	if err := decode(h.raw, h.odd, &h.model); err != nil {
+		return Resource[T]{}, ErrMalformed
+	}
+	return Resource[T]{conceal.Of(h)}, nil
+}
+
+// NewResource returns a Resource that holds model, as if it had been received: for
+// tests of code that is given one. Raw is the JSON of model with the resourceType
+// added if it is absent. It returns [ErrResourceType] for a model with another
+// resourceType, and an error for a model that cannot be encoded, such as a [Bundle].
+func NewResource[T any](model T) (Resource[T], error) {
+	want := reflect.TypeFor[T]().Name()
+	switch any(model).(type) {
+	case Bundle, Any:
+		return Resource[T]{}, fmt.Errorf("fhir: %s cannot be encoded", want)
+	}
+	data, err := json.Marshal(model)
+	if err != nil {
+		return Resource[T]{}, fmt.Errorf("fhir: encode %s: %w", want, err)
+	}
+	var k kinds
+	if data, err = whole(data, k.member); err != nil {
+		return Resource[T]{}, err
+	}
+	if k.n == 0 {
+		data = append([]byte(`{"resourceType":"`+want+`",`), data[1:]...)
+		if data[len(data)-2] == ',' { // there was no member
+			data = append(data[:len(data)-2], '}')
+		}
+	}
+	return Decode[T](data)
+}
+
+// wrap returns a JSON object as a resource of any type.
+func wrap(kind string, odd bool, data []byte) Resource[Any] {
+	return Resource[Any]{conceal.Of(&held[Any]{kind: kind, raw: data, odd: odd})}
+}
+
+// Reveal returns the decoded struct, which is personal data and prints all that it
+// holds. The pointer is the same each time; the zero Resource returns a new zero T.
+func (r Resource[T]) Reveal() *T {
+	if h := conceal.Open(r.hidden); h != nil {
+		return &h.model
+	}
+	return new(T)
+}
+
+// Raw returns a copy of the JSON that was received, nil for the zero Resource.
+func (r Resource[T]) Raw() json.RawMessage { return bytes.Clone(r.raw()) }
+
+func (r Resource[T]) raw() []byte {
+	if h := conceal.Open(r.hidden); h != nil {
+		return h.raw
 	}
 	return nil
 }
 
-// Resource is a resource as it came, and what was read of it. It prints as
-// [redacted]. Reveal steps out of that, and so do Raw and ID.
-//
-// A Resource from a bundle keeps the whole page of the bundle in memory, up to
-// 4 MiB; keep what you need of it instead. The zero Resource is empty.
-type Resource[T any] struct {
-	Redacted
-	held **held[T] // printers that walk fields follow one pointer, and not two
-}
-
-type held[T any] struct {
-	self  *held[T] // what the second pointer points to
-	model T
-	kind  string
-	raw   []byte // valid JSON, and an object
-}
-
-// Any is the T of a Resource of any type, of which nothing was read yet: Decode
-// its Raw, or use As.
-type Any struct{}
-
-// Decode reads a resource of type T: one of the types of this package, or a
-// struct of your own that is named after a type of FHIR and has the elements
-// you need. It returns ErrMalformed, or ErrResourceType for a resource of
-// another type.
-//
-// Unknown codes are kept, elements that T does not have are passed over, and an
-// element in a shape that T does not have is empty, and costs that element only.
-// In the types that are samply's, where an unknown or missing code would be
-// another one, the element with it is left out. Raw has all of it, as a part of
-// data: do not change that afterwards.
-func Decode[T any](data []byte) (Resource[T], error) {
-	kind, data, err := object(data)
-	if err != nil {
-		return Resource[T]{}, err
-	}
-	return As[T](wrap(kind, data))
-}
-
-// As reads a resource that came as one of any type, as Decode does.
-func As[T any](r Resource[Any]) (Resource[T], error) {
-	t := reflect.TypeFor[T]()
-	want := t.Name()
-	if r.held == nil || r.Type() != want && t != reflect.TypeFor[Any]() {
-		return Resource[T]{}, &ResourceTypeError{Want: want, Got: r.Type()}
-	}
-	h := &held[T]{kind: r.Type(), raw: r.raw()}
-	h.self = h
-	if err := decode(h.raw, &h.model); err != nil {
-		return Resource[T]{}, ErrMalformed
-	}
-	return Resource[T]{held: &h.self}, nil
-}
-
-// wrap takes a JSON object as a resource of any type.
-func wrap(kind string, data []byte) Resource[Any] {
-	h := &held[Any]{kind: kind, raw: data}
-	h.self = h
-	return Resource[Any]{held: &h.self}
-}
-
-// decode reads what it can.
-func decode[T any](raw []byte, into *T) error {
-	if isModel(reflect.TypeFor[T]()) {
-		var err error
-		if raw, err = withoutUnknown(raw, reflect.TypeFor[T]()); err != nil {
-			return err
-		}
-	}
-	err := json.Unmarshal(raw, into)
-	if odd := (*json.UnmarshalTypeError)(nil); errors.As(err, &odd) {
-		return nil // encoding/json reads on behind an element in an odd shape
-	}
-	return err
-}
-
-// Type returns the resourceType, or "" as ResourceType does.
+// Type returns the resourceType, or "" as [ResourceType] does.
 func (r Resource[T]) Type() string {
-	if r.held == nil {
-		return ""
+	if h := conceal.Open(r.hidden); h != nil {
+		return h.kind
 	}
-	return (*r.held).kind
-}
-
-func (r Resource[T]) raw() []byte {
-	if r.held == nil {
-		return nil
-	}
-	return (*r.held).raw
+	return ""
 }
 
 // ID returns the id of the resource, or "".
@@ -215,21 +239,8 @@ func (r Resource[T]) ID() string {
 	return id
 }
 
-// Reveal returns what was read: personal data, which the types of this package
-// print as [redacted] and their single fields do not. The types of samply print
-// all of it. The pointer is the same each time.
-func (r Resource[T]) Reveal() *T {
-	if r.held == nil {
-		return new(T)
-	}
-	return &(*r.held).model
-}
-
-// Raw returns a copy of the resource as it came.
-func (r Resource[T]) Raw() json.RawMessage { return bytes.Clone(r.raw()) }
-
-// Contained returns the resources that are contained in this one, to which it
-// points with "#" and their id.
+// Contained returns the resources that are contained in this one. It refers to them
+// with "#" and their id.
 func (r Resource[T]) Contained() []Resource[Any] {
 	var found []Resource[Any]
 	_, _ = whole(r.raw(), func(w *jsonwalk.Walk, name []byte) { // an object, or nothing
@@ -244,15 +255,37 @@ func (r Resource[T]) Contained() []Resource[Any] {
 	return found
 }
 
-// resource walks through an object and returns it as a resource. It stays where
+// IsZero reports whether r is the zero Resource.
+func (r Resource[T]) IsZero() bool { return conceal.Absent(r.hidden) }
+
+// Equal reports whether both hold the same JSON value, with numbers written alike.
+// Changes made through Reveal are not compared.
+func (r Resource[T]) Equal(o Resource[T]) bool {
+	a, b := r.raw(), o.raw()
+	return bytes.Equal(a, b) || a != nil && b != nil && bytes.Equal(canonical(a), canonical(b))
+}
+
+// canonical returns JSON with the members of objects sorted.
+func canonical(raw []byte) []byte {
+	var tree any
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(&tree); err != nil {
+		return nil
+	}
+	sorted, _ := json.Marshal(tree) // what was decoded can be encoded
+	return sorted
+}
+
+// resourceAt walks through an object and returns it as a resource. It stays where
 // it is if there is no object.
 func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	var k kinds
-	begin := w.At()
+	begin, odd := w.At(), w.Odd()
 	if !w.Object(func(name []byte) { k.member(w, name) }) || w.Bad() {
 		return Resource[Any]{}, false
 	}
-	return wrap(k.kind(), w.Since(begin)), true
+	return wrap(k.kind(), w.Odd() > odd, w.Since(begin)), true
 }
 
 // whole walks through one object.

@@ -90,7 +90,7 @@ func outcomeError(op string, r fhir.Resource[fhir.Any]) error {
 	if err != nil {
 		return nil //nolint:nilerr // it says nothing
 	}
-	for _, i := range outcome.Issues {
+	for _, i := range outcome.Issue {
 		if i.Severity == "error" || i.Severity == "fatal" {
 			return &APIError{
 				Operation: op, Status: http.StatusOK, Code: outcome.ResponseCode(), Outcome: &outcome,

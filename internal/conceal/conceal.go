@@ -1,14 +1,14 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conceal holds what is about a patient, or secret, out of reach of
-// everything that prints or encodes.
+// Package conceal keeps what is secret, or about a patient, out of everything that
+// prints or encodes.
 //
-// A wrapper embeds a [Hidden] under a name of its own package (an alias in lower
-// case, so that no exported field and no clash with a method comes of it) and
-// declares what gives the content. Printing such a value writes [redacted], under
-// every verb, in slog and in templates. Encoding it is an error that names what
-// to use instead: an encoder that wrote "[redacted]" would destroy data silently.
+// A wrapper embeds a [Hidden] through an alias in lower case, which adds no exported
+// field, and declares the methods that return the content. Printing the wrapper writes
+// [redacted], under every verb, in slog and in templates. Encoding it is an error that
+// names what to use instead: an encoder that wrote "[redacted]" would destroy data
+// silently.
 package conceal
 
 import (
@@ -19,20 +19,24 @@ import (
 	"log/slog"
 )
 
-// Text is what a concealed value prints.
+// Text is what a concealed value prints as.
 const Text = "[redacted]"
 
-// ErrEncoding is what every encoder and decoder gets from a concealed value.
-var ErrEncoding = errors.New("this value is not encoded or decoded as it is: it is about a patient, or secret; encode what Reveal or Raw returns")
+// ErrEncoding is the error that every encoder and decoder gets from a concealed
+// value.
+var ErrEncoding = errors.New("a value that is secret or about a patient is not encoded or decoded: encode what Reveal or Raw returns")
 
-// Hidden holds content behind a closure: a printer that walks unexported fields by
-// reflection, and follows pointers, finds an address of code.
+// Hidden holds content behind a closure. A printer that walks unexported fields by
+// reflection, and follows pointers, finds the address of a function.
 //
 // The zero Hidden is absent.
 type Hidden[T any] struct {
-	Printing
+	printing
 	open func() T
 }
+
+// printing is an alias, so that embedding it adds no exported field.
+type printing = Printing
 
 // Of returns content, hidden.
 func Of[T any](content T) Hidden[T] { return Hidden[T]{open: func() T { return content }} }
@@ -45,8 +49,8 @@ func OfText(text string) Hidden[string] {
 	return Of(text)
 }
 
-// Open returns what is hidden, or the zero T. It is a function because a method
-// would be one of each wrapper.
+// Open returns the content, or the zero T. It is a function because a method would
+// be promoted to each wrapper.
 func Open[T any](h Hidden[T]) (content T) {
 	if h.open != nil {
 		content = h.open()
@@ -57,8 +61,8 @@ func Open[T any](h Hidden[T]) (content T) {
 // Absent reports whether nothing is hidden.
 func Absent[T any](h Hidden[T]) bool { return h.open == nil }
 
-// Printing writes [redacted] wherever it is printed, and refuses to be encoded or
-// decoded.
+// Printing is embedded in a type that prints as [redacted] and refuses to be encoded
+// or decoded.
 type Printing struct{}
 
 // String implements fmt.Stringer.

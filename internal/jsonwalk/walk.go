@@ -1,9 +1,9 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package jsonwalk reads JSON from a server that is not trusted to keep to a
-// shape: once, without copies, and so that an odd value costs itself and nothing
-// around it.
+// Package jsonwalk reads JSON from a server that is not trusted to keep to a shape:
+// in one pass, without copies, and so that an unexpected value spoils nothing but
+// itself.
 package jsonwalk
 
 import (
@@ -13,32 +13,39 @@ import (
 	"unicode/utf8"
 )
 
-// Err: not one JSON object.
+// Err is the error for data that is not one JSON object.
 var Err = errors.New("not a JSON object")
 
-// Walk goes through JSON once: it checks the grammar, exactly as json.Valid
-// does, and shows members and elements on the way. encoding/json would go
-// through a page several times for that, and copy the resources.
+// Walk goes through JSON once. It checks the grammar exactly as json.Valid does, and
+// shows members and elements on the way. encoding/json would go through a page
+// several times for that, and copy the resources.
 type Walk struct {
 	data  []byte
 	at    int
 	depth int
 	bad   bool
+	names [][]byte // of the objects that the walk is in
+	odd   int
 }
 
-// maxDepth is where encoding/json gives up, too.
+// New returns a Walk at the beginning of data.
+func New(data []byte) *Walk { return &Walk{data: data} }
+
+// maxDepth is the depth at which encoding/json gives up, too.
 const maxDepth = 10000
 
-// Object calls member for each member, with its name, which is part of data if
-// it can be. member may walk through the value or leave it. It reports whether
+// Object calls member for each member with its name, which is a part of data where
+// possible. member may walk through the value or leave it. Object reports whether
 // there was an object; if not, it stays where it is.
 func (w *Walk) Object(member func(name []byte)) bool {
 	if !w.open('{') {
 		return false
 	}
+	others := len(w.names)
 	for first := true; !w.closed('}', first); first = false {
 		w.space()
 		name := w.Quoted()
+		w.note(name, others)
 		w.space()
 		w.expect(':')
 		w.space()
@@ -48,11 +55,47 @@ func (w *Walk) Object(member func(name []byte)) bool {
 			}
 		}
 	}
+	w.names = w.names[:others]
 	return true
 }
 
-// Array calls element before each element, which may walk through it or leave
-// it. It reports whether there was an array; if not, it stays where it is.
+// Odd returns how many names so far are ones that encoding/json may confuse with
+// another name, because it ignores case, or with the same name in the same object.
+// Objects of very many members count, too.
+func (w *Walk) Odd() int { return w.odd }
+
+// maxNames is how many names of an object are compared with each other.
+const maxNames = 64
+
+// note counts name if it is odd among those of its object.
+func (w *Walk) note(name []byte, others int) {
+	if !isLower(name) || len(w.names)-others >= maxNames {
+		w.odd++
+		return
+	}
+	for _, other := range w.names[others:] {
+		if len(other) == len(name) && bytes.EqualFold(other, name) {
+			w.odd++
+			return
+		}
+	}
+	w.names = append(w.names, name)
+}
+
+// isLower reports whether name is ASCII and begins with a lower-case letter, as all
+// names of FHIR do, after an underscore or not.
+func isLower(name []byte) bool {
+	for _, c := range name {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	name = bytes.TrimPrefix(name, []byte("_"))
+	return len(name) > 0 && name[0] >= 'a' && name[0] <= 'z'
+}
+
+// Array calls element at each element, which may walk through it or leave it. Array
+// reports whether there was an array; if not, it stays where it is.
 func (w *Walk) Array(element func()) bool {
 	if !w.open('[') {
 		return false
@@ -68,8 +111,8 @@ func (w *Walk) Array(element func()) bool {
 	return true
 }
 
-// Each is array, with one value in the place of an array as its only element;
-// null is none.
+// Each is Array that takes one value in place of an array for its only element, and
+// null for no element.
 func (w *Walk) Each(element func()) {
 	if w.Array(element) || w.Next() == 'n' {
 		return
@@ -108,14 +151,13 @@ func (w *Walk) Scalar() string {
 	return string(w.Value())
 }
 
-// At returns where the walk stands, and Since what it has walked through from
-// there.
+// At returns the position of the walk, for Since.
 func (w *Walk) At() int { return w.at }
 
-// Since returns what was walked through since At was begin.
+// Since returns what was walked through since At returned begin.
 func (w *Walk) Since(begin int) []byte { return w.data[begin:w.at] }
 
-// Bad reports whether the JSON has turned out to be none.
+// Bad reports whether the data has turned out not to be JSON.
 func (w *Walk) Bad() bool { return w.bad }
 
 // Value walks through a value and returns it.
@@ -125,6 +167,7 @@ func (w *Walk) Value() []byte {
 	return w.data[begin:w.at]
 }
 
+// Skip walks through a value.
 func (w *Walk) Skip() {
 	switch w.Next() {
 	case '{':
@@ -144,8 +187,8 @@ func (w *Walk) Skip() {
 	}
 }
 
-// Next returns the byte that is next, or 0 at the end and where the JSON has
-// turned out to be none.
+// Next returns the next byte, or 0 at the end and where the data has turned out not
+// to be JSON.
 func (w *Walk) Next() byte {
 	if w.bad || w.at >= len(w.data) {
 		return 0
@@ -244,8 +287,7 @@ func (w *Walk) digits() {
 	}
 }
 
-// stringEnd walks over a string, and reports whether it is what it looks like:
-// without escapes.
+// stringEnd walks over a string, and reports whether it is plain: without escapes.
 func (w *Walk) stringEnd() (plain bool) {
 	w.expect('"')
 	plain = true
@@ -300,8 +342,8 @@ func (w *Walk) Quoted() []byte {
 	return []byte(s)
 }
 
-// Whole walks through data, which has to be one object, and returns it without
-// what some servers put in front of JSON and without white space around it.
+// Whole walks through data, which has to be one object, and returns it without a
+// byte-order mark and without white space around it.
 func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
 	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	w := Walk{data: data}
