@@ -58,10 +58,11 @@ func ExamplePatient_Observations() {
 			return
 		}
 		o := obs.Reveal()
-		value, ok := o.ValueQuantity.Value.Float64()
-		fmt.Println(obs, o.Code.Text, value, ok, o.ValueQuantity.Unit)
+		if q := o.ValueQuantity; q != nil { // nil where the value is of another type
+			fmt.Println(obs, o.Code.Text, q.Value, q.Unit)
+		}
 	}
-	// Output: [redacted] Haemoglobin 140.5 true g/L
+	// Output: [redacted] Haemoglobin 140.5 g/L
 }
 
 // Reports point to the observations that they are made of.
@@ -104,7 +105,7 @@ func ExamplePatient_Appointments() {
 		fmt.Println(appointment.Reveal().Status, appointment.Reveal().Comment, err)
 	}
 	for encounter, err := range patient.Encounters(ctx, pkb.After(day), pkb.Before(day.AddDate(0, 1, 0)), pkb.On(day.AddDate(0, 0, 1))) {
-		fmt.Println(encounter.Reveal().Period.End.Reveal(), err)
+		fmt.Println(encounter.Reveal().Period.End, err)
 	}
 	for _, err := range patient.Encounters(ctx, pkb.During(day, day.AddDate(0, 1, 0))) {
 		fmt.Println(errors.Is(err, pkb.ErrSearch), err)
@@ -158,8 +159,8 @@ func ExamplePatient_QuestionnaireResponses() {
 		fmt.Println(form.Reveal().Title, err)
 	}
 	for answers, err := range patient.QuestionnaireResponses(ctx, pkb.ResponseFilter{Questionnaire: "q-1"}) {
-		pain, ok := answers.Reveal().Item[0].Answer[0].ValueBoolean.Bool()
-		fmt.Println(pain, ok, err)
+		pain := answers.Reveal().Item[0].Answer[0].ValueBoolean // nil if absent
+		fmt.Println(pain != nil && *pain, err)
 	}
 	form, err := patient.Questionnaire(ctx, "q-1")
 	fmt.Println(form.Reveal().Title, err)
@@ -167,7 +168,7 @@ func ExamplePatient_QuestionnaireResponses() {
 	fmt.Println(request.Reveal().Status, err)
 	// Output:
 	// How are you? <nil>
-	// true true <nil>
+	// true <nil>
 	// How are you? <nil>
 	// active <nil>
 }

@@ -217,10 +217,6 @@ func (h *host) failed(err error) {
 	}
 	h.Add("errors", PrintError(err)+PrintAll(pkb.Advise(err)))
 	h.Add("hidden errors", PrintHidden(err))
-	if e, ok := errors.AsType[*pkb.APIError](err); ok && e.Outcome != nil {
-		h.Add("errors", PrintAll(e.Outcome))
-		h.Add("hidden errors", PrintHidden(e.Outcome))
-	}
 }
 
 // knows reports whether an error like this was printed before.
@@ -231,7 +227,7 @@ func (h *host) knows(err error) bool {
 	}
 	if e, ok := errors.AsType[*pkb.APIError](err); ok {
 		h.Add("excerpts", e.Excerpt())
-		b.WriteString(PrintFmt(e.Outcome))
+		fmt.Fprint(&b, e.Outcome != nil)
 	}
 	if e, ok := errors.AsType[*pkb.TryLaterError](err); ok {
 		h.Add("excerpts", e.Excerpt())
@@ -377,7 +373,6 @@ func (h *host) record(ctx context.Context, patient *pkb.Patient) error {
 		}
 		found++
 		h.value(observation)
-		h.Add("values", PrintFmt(observation.Reveal()))
 	}
 	for resource, err := range patient.Search(ctx, "Observation", url.Values{"category": {fhir.ObservationCategorySystem + "|LABORATORY"}}) {
 		if err != nil {

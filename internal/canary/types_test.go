@@ -43,6 +43,8 @@ const (
 type looks struct {
 	value          any
 	fmt, log, json string
+	// refuses is what the error says, of a value that is not encoded as JSON.
+	refuses string
 	// plain says that the value prints as it is under fmt, by decision.
 	plain bool
 }
@@ -74,6 +76,10 @@ func types(t *testing.T) map[string][]looks {
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType":"OperationOutcome","issue":[{"code":"NO_CONSENT","details":{"text":"canary"}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, err := fhir.NewResource(outcome)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +121,7 @@ func types(t *testing.T) map[string][]looks {
 	}
 
 	text := func(v any) looks { return looks{value: v, fmt: redacted, log: redacted, json: `"` + redacted + `"`} }
+	refuses := func(v any) looks { return looks{value: v, fmt: redacted, log: redacted, refuses: "Reveal or Raw"} }
 	says := func(err error) looks { return looks{value: err, fmt: err.Error(), log: err.Error()} }
 	marshals := func(err error) looks {
 		quoted, _ := json.Marshal(err.Error())
@@ -166,11 +173,7 @@ func types(t *testing.T) map[string][]looks {
 		"pkb.storeFailure":      {says(failed)},
 		"pkb.unspoken":          {says(errors.Unwrap(failed))},
 
-		"fhir.OperationOutcome": {{
-			value: outcome, fmt: "OperationOutcome(1 issues, NO_CONSENT)", log: "OperationOutcome(1 issues, NO_CONSENT)", json: `"OperationOutcome(1 issues, NO_CONSENT)"`,
-		}},
-		"fhir.Redacted": {text(fhir.Redacted{}), text(&fhir.Redacted{})},
-		"fhir.Issue":    {{value: outcome.Issues[0], fmt: "Issue[redacted]", log: "Issue[redacted]", json: `"Issue[redacted]"`}},
+		"fhir.Resource": {refuses(resource), refuses(&resource), refuses(fhir.Resource[fhir.Any]{})},
 
 		"tokenstore.Blob":   {{value: record.Sealed, fmt: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed)), log: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed))}},
 		"tokenstore.Memory": {same(store, "tokenstore.Memory")},
@@ -240,7 +243,8 @@ func TestTypesPrintWhatTheyAreMeantTo(t *testing.T) {
 	for name, all := range types(t) {
 		t.Run(name, func(t *testing.T) {
 			for _, l := range all {
-				if !strings.HasSuffix(fmt.Sprintf("%T", l.value), name) && name != "pkb.concealed" {
+				kind, _, _ := strings.Cut(fmt.Sprintf("%T", l.value), "[") // of Resource[T]
+				if !strings.HasSuffix(kind, name) && name != "pkb.concealed" {
 					t.Fatalf("a %T is tried for %s", l.value, name)
 				}
 				if !l.plain {
@@ -249,7 +253,10 @@ func TestTypesPrintWhatTheyAreMeantTo(t *testing.T) {
 				if l.log != "" {
 					checkLog(t, l)
 				}
-				if got, err := json.Marshal(l.value); l.json != "" && (err != nil || string(got) != l.json) {
+				switch got, err := json.Marshal(l.value); {
+				case l.refuses != "" && (err == nil || !strings.Contains(err.Error(), l.refuses)):
+					t.Errorf("as JSON: %s, %v, want an error with %q", got, err, l.refuses)
+				case l.json != "" && (err != nil || string(got) != l.json):
 					t.Errorf("as JSON: %s, %v, want %s", got, err, l.json)
 				}
 				// What only this module has is in no field of a host's.
@@ -319,12 +326,15 @@ var testedElsewhere = map[string]string{
 	"custody.entry":    "TestNothingOfTokensIsPrinted of package custody",
 	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
+
+	"conceal.Printing": "TestEverySink of package conceal",
+	"fhir.List":        "TestRoundTrip of package fhir: it hides nothing, and writes null for a value that is absent",
 }
 
 // A type that gets redacting methods gets a test that they do what they are for.
 func TestNoRedactingTypeIsForgotten(t *testing.T) {
 	var all []string
-	for _, dir := range []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody", "internal/seal"} {
+	for _, dir := range []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody", "internal/seal", "internal/conceal"} {
 		all = append(all, redacting(t, "../../"+dir)...)
 	}
 	known := types(t)
@@ -359,6 +369,9 @@ func redacting(t *testing.T, dir string) (names []string) {
 			t.Fatal(err)
 		}
 		for _, decl := range file.Decls {
+			if name := wrapper(decl); name != "" {
+				names = append(names, file.Name.Name+"."+name)
+			}
 			fn, ok := decl.(*ast.FuncDecl)
 			if !ok || fn.Recv == nil || !slices.Contains([]string{"Format", "GoString", "LogValue", "MarshalJSON"}, fn.Name.Name) {
 				continue
@@ -367,10 +380,39 @@ func redacting(t *testing.T, dir string) (names []string) {
 			if star, ok := receiver.(*ast.StarExpr); ok {
 				receiver = star.X
 			}
+			if generic, ok := receiver.(*ast.IndexExpr); ok {
+				receiver = generic.X
+			}
 			if name := file.Name.Name + "." + receiver.(*ast.Ident).Name; !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
 	return names
+}
+
+// wrapper returns the name of a struct type that embeds the alias hidden, by which
+// package conceal prints and refuses for it.
+func wrapper(decl ast.Decl) (name string) {
+	types, ok := decl.(*ast.GenDecl)
+	if !ok || types.Tok != token.TYPE {
+		return ""
+	}
+	for _, spec := range types.Specs {
+		spec := spec.(*ast.TypeSpec)
+		fields, ok := spec.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, field := range fields.Fields.List {
+			embedded := field.Type
+			if generic, ok := embedded.(*ast.IndexExpr); ok {
+				embedded = generic.X
+			}
+			if alias, ok := embedded.(*ast.Ident); ok && len(field.Names) == 0 && alias.Name == "hidden" {
+				return spec.Name.Name
+			}
+		}
+	}
+	return ""
 }
