@@ -62,7 +62,7 @@ func ExamplePatient_Observations() {
 			fmt.Println(obs, o.Code.Text, q.Value, q.Unit)
 		}
 	}
-	// Output: [redacted] Haemoglobin 140.5 g/L
+	// Output: [redacted] Haemoglobin 140.50 g/L
 }
 
 // Reports point to the observations that they are made of.
