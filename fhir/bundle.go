@@ -64,7 +64,7 @@ func DecodeBundle(data []byte) (Bundle, error) {
 	return b, nil
 }
 
-// nextLink walks through a link and returns its address if it is to the next
+// nextLinkAt walks through a link and returns its address if it is that of the next
 // page.
 func nextLinkAt(w *jsonwalk.Walk) string {
 	relation, address := "", ""
@@ -82,7 +82,7 @@ func nextLinkAt(w *jsonwalk.Walk) string {
 	return address
 }
 
-// entry walks through an entry; ok is false if it has no resource.
+// entryAt walks through an entry; ok is false if it has no resource.
 func entryAt(w *jsonwalk.Walk) (e Entry, ok bool) {
 	w.Object(func(name []byte) {
 		switch string(name) {

@@ -25,8 +25,8 @@ type (
 // isModel reports whether t is one of samply's types.
 func isModel(t reflect.Type) bool { return t.PkgPath() == reflect.TypeFor[models.Patient]().PkgPath() }
 
-// isCode reports whether t is one of samply's codes: a number that reads its
-// own text.
+// isCode reports whether t is one of samply's codes: a number that decodes its own
+// text, and fails on text that it does not know.
 func isCode(t reflect.Type) bool {
 	return t.Kind() == reflect.Int && reflect.PointerTo(t).Implements(decodesItself)
 }
@@ -45,50 +45,13 @@ func says(t reflect.Type) bool {
 	return false
 }
 
-// fit returns what of tree samply's type t can be decoded from without a change of
-// meaning; ok is false if that is nothing. samply's decoder fails on a code that it
-// does not know, and reads a required code that is absent as the first of its list.
-func fit(tree any, t reflect.Type) (_ any, ok bool) {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch {
-	case t.Kind() == reflect.Struct:
-		object, isObject := tree.(map[string]any)
-		return object, isObject && fitMembers(object, t)
-	case t.Kind() == reflect.Slice && t != rawMessage:
-		elements, isList := tree.([]any)
-		var fitting []any
-		for _, e := range elements {
-			if e, ok := fit(e, t.Elem()); ok {
-				fitting = append(fitting, e)
-			}
-		}
-		return fitting, isList
-	}
-	return tree, tree != nil && holds(t, tree)
-}
-
-// fitMembers removes the members that do not fit, and reports whether the object
-// still means the same.
-func fitMembers(object map[string]any, t reflect.Type) bool {
-	known := make(map[string]bool, t.NumField())
+// hasCodes reports whether object has each code that samply's type t requires. An
+// absent one would be decoded as the first code of its list.
+func hasCodes(object map[string]any, t reflect.Type) bool {
 	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		known[name] = true
-		value, ok := fit(object[name], f.Type)
-		if ok {
-			object[name] = value
-			continue
-		}
-		delete(object, name)
-		if says(f.Type) {
+		if object[name] == nil && says(f.Type) {
 			return false
-		}
-	}
-	for name := range object {
-		if !known[name] {
-			delete(object, name) // encoding/json would read NAME as name
 		}
 	}
 	return true

@@ -11,20 +11,20 @@ import (
 	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
-// ErrReference: a text that is not a reference to one resource.
+// ErrReference: the text is not a reference to one resource.
 var ErrReference = errors.New("fhir: not a reference of the form Type/id")
 
 // Reference points to a resource.
 type Reference struct {
-	// Base is the server's address in an absolute reference, without a slash
-	// at its end; "" in a relative one.
+	// Base is the address of the server in an absolute reference, without a
+	// trailing slash; "" in a relative one.
 	Base string
-	// Type and ID are the resource's.
+	// Type and ID are the type and the id of the resource.
 	Type, ID string
 }
 
-// ParseReference reads "Type/id", relative or at the end of an http or https
-// address, with or without "/_history/version", which is dropped.
+// ParseReference parses "Type/id", relative or at the end of an http or https
+// address. A "/_history/version" that follows is dropped.
 func ParseReference(s string) (Reference, error) {
 	var base string
 	path := s
@@ -66,34 +66,34 @@ func isID(s string) bool {
 	return true
 }
 
-// ErrPurview: an answer of the Purview operation without one reference.
-// errors.As with *PurviewError tells how many parameters it had.
-var ErrPurview = errors.New("fhir: not an answer of Purview with one reference")
+// ErrPurview: a response of the Purview operation does not have exactly one
+// reference. The error is a *PurviewError.
+var ErrPurview = errors.New("fhir: not a Purview response with one reference")
 
-// PurviewError is ErrPurview with what was found.
+// PurviewError is ErrPurview with the number of references.
 type PurviewError struct {
-	// Count is the number of parameters called purview. One of them means that
-	// it had no readable reference.
+	// Count is the number of parameters with the name purview. If it is 1, the
+	// parameter had no valid reference.
 	Count int
 }
 
 func (e *PurviewError) Error() string {
 	switch e.Count {
 	case 0:
-		return "fhir: the answer of Purview names nobody"
+		return "fhir: the Purview response names nobody"
 	case 1:
-		return "fhir: the answer of Purview has no readable reference"
+		return "fhir: the Purview response has no valid reference"
 	}
-	return "fhir: the answer of Purview names more than one"
+	return "fhir: the Purview response names more than one"
 }
 
 // Is reports whether target is ErrPurview.
 func (e *PurviewError) Is(target error) bool { return target == ErrPurview }
 
-// Purview reads the answer of PKB's Purview operation: Parameters with one
-// parameter purview and a valueReference, to a Patient, Practitioner or
-// Organization. Other parameters are passed over. It returns ErrMalformed,
-// ErrResourceType or ErrPurview.
+// Purview decodes the response of PKB's Purview operation: Parameters with one
+// parameter purview, whose valueReference refers to a Patient, a Practitioner or an
+// Organization. Other parameters are ignored. It returns [ErrMalformed],
+// [ErrResourceType] or [ErrPurview].
 //
 // (PKB: Purview operation; Patient Identifier and Demographic Retrieval.)
 func Purview(data []byte) (Reference, error) {
@@ -132,8 +132,8 @@ func Purview(data []byte) (Reference, error) {
 	return ref, nil
 }
 
-// purview walks through a parameter and returns its name and the reference that
-// is its value.
+// purviewAt walks through a parameter and returns its name and the reference that is
+// its value.
 func purviewAt(w *jsonwalk.Walk) (called, reference string) {
 	w.Object(func(name []byte) {
 		switch string(name) {

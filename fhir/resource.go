@@ -118,7 +118,8 @@ type hidden[T any] = conceal.Hidden[*held[T]]
 
 // Resource is a resource and the struct that was decoded from it. It prints as
 // [redacted], and encoding or decoding it is an error: use what [Resource.Reveal] or
-// [Resource.Raw] returns. The zero Resource is absent.
+// [Resource.Raw] returns. The zero Resource is absent. Compare resources with
+// [Resource.Equal], which go-cmp uses, or compare what Reveal returns.
 //
 // A Resource from a [Bundle] keeps the whole page of the bundle in memory. To keep it
 // for long, keep a copy made by Raw, or parts of what Reveal returns.

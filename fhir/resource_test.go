@@ -268,7 +268,11 @@ func TestAnUnknownCodeBecomesNoOther(t *testing.T) {
 		"link without a type":   {`"link":[{"other":{"reference":"Patient/2"}},{"type":"seealso","other":{"reference":"Patient/3"}}]`, func(p *fhir.Patient) bool { return len(p.Link) == 1 && p.Link[0].Type.Code() == "seealso" }},
 		"link of a new type":    {`"link":[{"type":"twin","other":{"reference":"Patient/2"}}]`, func(p *fhir.Patient) bool { return len(p.Link) == 0 }},
 		"text without a status": {`"text":{"div":"<div/>"}`, func(p *fhir.Patient) bool { return p.Text == nil }},
-		"a list as one":         {`"name":{"family":"E"},"active":true`, func(p *fhir.Patient) bool { return p.Name == nil && *p.Active }},
+		"one in place of a list": {`"name":{"family":"E","given":"A"},"active":"true"`, func(p *fhir.Patient) bool {
+			return *p.Name[0].Family == "E" && len(p.Name[0].Given) == 1 && p.Name[0].Given[0] == "A" && *p.Active
+		}},
+		"a number as text":      {`"identifier":[{"value":9434765919}]`, func(p *fhir.Patient) bool { return *p.Identifier[0].Value == "9434765919" }},
+		"a name without a text": {`"name":[{"given":["A",null,{}]},7]`, func(p *fhir.Patient) bool { return len(p.Name) == 1 && len(p.Name[0].Given) == 1 }},
 		"the animal of STU3":    {`"animal":{"species":{"text":"x"}},"active":true`, func(p *fhir.Patient) bool { return *p.Active }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,46 +8,33 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // decode decodes what fits T. What has the shape of T is decoded at the cost of
 // encoding/json alone; odd says that the names of members need a closer look.
-func decode[T any](raw []byte, odd bool, into *T) error {
-	t := reflect.TypeFor[T]()
+func decode[T any](raw []byte, odd bool, into *T) (err error) {
 	if b, ok := any(into).(*Bundle); ok {
-		var err error
 		*b, err = DecodeBundle(raw)
 		return err
 	}
-	if isModel(t) {
-		return decodeReshaped(raw, into, func(tree any) any {
-			tree, _ = fit(tree, t)
-			return tree
-		})
-	}
-	if !odd && json.Unmarshal(raw, into) == nil {
+	t := reflect.TypeFor[T]()
+	if !odd && !isModel(t) && json.Unmarshal(raw, into) == nil {
 		return nil
 	}
-	*into = *new(T)
-	return decodeReshaped(raw, into, func(tree any) any {
-		tree, _ = shape(tree, t)
-		return tree
-	})
-}
-
-// decodeReshaped decodes what reshape makes of a resource.
-func decodeReshaped(raw []byte, into any, reshape func(tree any) any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber() // 1.50 stays 1.50
 	var tree any
 	if err := d.Decode(&tree); err != nil {
 		return err
 	}
-	reshaped, err := json.Marshal(reshape(tree))
+	tree, _ = shape(tree, t, isModel(t))
+	shaped, err := json.Marshal(tree)
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(reshaped, into)
+	*into = *new(T)
+	return json.Unmarshal(shaped, into)
 }
 
 var (
@@ -56,11 +43,11 @@ var (
 	number        = reflect.TypeFor[json.Number]()
 )
 
-// shape returns what of tree t can hold; ok is false if that is nothing. One
-// value in place of a list is a list of one, and a list of one is that value; an
-// element of a list that does not fit is null, so that the others keep their
-// places.
-func shape(tree any, t reflect.Type) (_ any, ok bool) {
+// shape returns what of tree t can hold; ok is false if that is nothing. One value in
+// place of a list is a list of one, and the reverse. An element of a list that does
+// not fit is null, so that the others keep their places; in samply's models, which
+// would read something into null, it is left out.
+func shape(tree any, t reflect.Type, model bool) (_ any, ok bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -72,24 +59,26 @@ func shape(tree any, t reflect.Type) (_ any, ok bool) {
 	case reflect.PointerTo(t).Implements(decodesItself):
 		return tree, holds(t, tree)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
-		return shapeList(tree, t.Elem())
+		return shapeList(tree, t.Elem(), model)
 	}
 	if list, isList := tree.([]any); isList && len(list) == 1 && t.Kind() != reflect.Interface {
-		return shape(list[0], t)
+		return shape(list[0], t, model)
 	}
 	switch {
 	case t == number:
+		if _, isNumber := tree.(json.Number); isNumber {
+			return tree, true
+		}
 		if s, isText := tree.(string); isText && s != "" { // "" would be encoded as 0
 			tree = json.Number(s)
 		}
 	case t.Kind() == reflect.Struct:
 		object, isObject := tree.(map[string]any)
-		if isObject {
-			shapeMembers(object, t)
-		}
-		return object, isObject
+		return object, isObject && shapeMembers(object, t, model)
 	case t.Kind() == reflect.String:
 		switch v := tree.(type) {
+		case string:
+			return v, true
 		case json.Number:
 			return v.String(), true
 		case bool:
@@ -112,29 +101,31 @@ func holds(t reflect.Type, tree any) bool {
 	return err == nil && json.Unmarshal(written, reflect.New(t).Interface()) == nil
 }
 
-func shapeList(tree any, element reflect.Type) (any, bool) {
+func shapeList(tree any, element reflect.Type, model bool) (any, bool) {
 	list, isList := tree.([]any)
 	if !isList {
-		v, ok := shape(tree, element)
+		v, ok := shape(tree, element, model)
 		return []any{v}, ok
 	}
-	for i, e := range list {
-		if v, ok := shape(e, element); ok {
-			list[i] = v
-		} else {
-			list[i] = nil
+	shaped := make([]any, 0, len(list))
+	for _, e := range list {
+		if v, ok := shape(e, element, model); ok {
+			shaped = append(shaped, v)
+		} else if !model {
+			shaped = append(shaped, nil)
 		}
 	}
-	return list, true
+	return shaped, true
 }
 
-// shapeMembers removes the members that t has no element for, or that do not fit
-// it. encoding/json would read NAME as name.
-func shapeMembers(object map[string]any, t reflect.Type) {
+// shapeMembers removes the members that t has no element for, or that do not fit it:
+// encoding/json would read NAME as name. It reports whether the object still means
+// the same.
+func shapeMembers(object map[string]any, t reflect.Type, model bool) bool {
 	for name, value := range object {
 		element, known := elementOf(t, name)
 		if known {
-			if value, known = shape(value, element); known {
+			if value, known = shape(value, element, model); known {
 				object[name] = value
 			}
 		}
@@ -142,19 +133,35 @@ func shapeMembers(object map[string]any, t reflect.Type) {
 			delete(object, name)
 		}
 	}
+	return !model || hasCodes(object, t)
 }
 
-// elementOf returns the type of the field of t for an element. A field without a
-// tag, which a host's own type may have, is found as encoding/json finds it.
+// elements are the elements of a struct: by name, and those of fields without a tag,
+// which a host's own type may have, by name in lower case.
+type elements struct{ exact, folded map[string]reflect.Type }
+
+var elementsOf sync.Map // from reflect.Type to elements
+
+// elementOf returns the type of the field of t for an element. A field without a tag
+// is found as encoding/json finds it.
 func elementOf(t reflect.Type, name string) (element reflect.Type, known bool) {
-	for _, f := range reflect.VisibleFields(t) {
-		if !f.IsExported() || f.Anonymous && f.Tag.Get("json") == "" {
-			continue
+	cached, ok := elementsOf.Load(t)
+	if !ok {
+		all := elements{make(map[string]reflect.Type), make(map[string]reflect.Type)}
+		for _, f := range reflect.VisibleFields(t) {
+			switch tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); {
+			case !f.IsExported() || f.Anonymous && tag == "":
+			case tag == "":
+				all.folded[strings.ToLower(f.Name)] = f.Type
+			default:
+				all.exact[tag] = f.Type
+			}
 		}
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if tag == name || tag == "" && strings.EqualFold(f.Name, name) {
-			return f.Type, true
-		}
+		cached, _ = elementsOf.LoadOrStore(t, all)
 	}
-	return nil, false
+	all := cached.(elements)
+	if element, known = all.exact[name]; !known {
+		element, known = all.folded[strings.ToLower(name)]
+	}
+	return element, known
 }
