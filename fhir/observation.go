@@ -40,7 +40,8 @@ type Observation struct {
 	CommentElement           *Element `json:"_comment,omitempty"`
 }
 
-// ObservationValue is the element value[x]: one of these, or none.
+// ObservationValue is the element value[x]: one of these, or none. STU3 has no boolean
+// in a component.
 type ObservationValue struct {
 	ValueQuantity        *Quantity        `json:"valueQuantity,omitempty"`
 	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept,omitempty"`

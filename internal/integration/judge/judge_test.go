@@ -84,10 +84,7 @@ func TestTheJudgeRefuses(t *testing.T) {
 		{"patient.json", `"gender": "female"`, `"gender": "indeterminate"`},
 		{"encounter.json", `"status": "finished",`, ``},
 	} {
-		data, err := os.ReadFile(filepath.Join(filepath.Dir(fixtures), wrong.file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := fixture(t, wrong.file)
 		changed := strings.Replace(string(data), wrong.old, wrong.new, 1)
 		if changed == string(data) {
 			t.Fatalf("%s has no %s", wrong.file, wrong.old)
@@ -96,4 +93,13 @@ func TestTheJudgeRefuses(t *testing.T) {
 			t.Errorf("%s with %s is accepted", wrong.file, wrong.new)
 		}
 	}
+}
+
+func fixture(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(fixtures), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
