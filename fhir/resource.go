@@ -90,15 +90,10 @@ func (k *kinds) kind() string {
 // object; or ErrMalformed for anything but one object.
 func object(data []byte) (kind string, odd bool, _ []byte, err error) {
 	var k kinds
-	var walk *jsonwalk.Walk
-	data, err = whole(data, func(w *jsonwalk.Walk, name []byte) {
-		walk = w
-		k.member(w, name)
-	})
-	if err != nil {
-		return "", false, nil, err
+	if data, odd, err = jsonwalk.WholeWatched(data, k.member); err != nil {
+		return "", false, nil, ErrMalformed
 	}
-	return k.kind(), walk != nil && walk.Odd() > 0, data, nil
+	return k.kind(), odd, data, nil
 }
 
 func isName(s string) bool {
@@ -282,11 +277,13 @@ func canonical(raw []byte) []byte {
 // it is if there is no object.
 func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	var k kinds
-	begin, odd := w.At(), w.Odd()
-	if !w.Object(func(name []byte) { k.member(w, name) }) || w.Bad() {
+	begin := w.At()
+	isObject := false
+	odd := w.Watch(func() { isObject = w.Object(func(name []byte) { k.member(w, name) }) })
+	if !isObject || w.Bad() {
 		return Resource[Any]{}, false
 	}
-	return wrap(k.kind(), w.Odd() > odd, w.Since(begin)), true
+	return wrap(k.kind(), odd, w.Since(begin)), true
 }
 
 // whole walks through one object.

@@ -202,6 +202,9 @@ func TestNewResource(t *testing.T) {
 	if diff := cmp.Diff(decoded.Reveal(), built.Reveal()); diff != "" {
 		t.Errorf("what is built differs from what is decoded:\n%s", diff)
 	}
+	if diff := cmp.Diff([]fhir.Resource[fhir.Observation]{built}, []fhir.Resource[fhir.Observation]{{}}); diff == "" || strings.Contains(diff, "final") {
+		t.Errorf("a diff of two resources shows what is in them, or nothing:\n%s", diff)
+	}
 	var absent fhir.Resource[fhir.Observation]
 	for _, other := range []string{`{"resourceType":"Observation"}`, strings.Replace(raw, "false", "true", 1), strings.Replace(raw, `"1"`, `"2"`, 1)} {
 		r, err := fhir.Decode[fhir.Observation]([]byte(other))

@@ -24,12 +24,10 @@ type Walk struct {
 	at    int
 	depth int
 	bad   bool
-	names [][]byte // of the objects that the walk is in
+	watch bool
+	names [][]byte // of the objects that the walk is in, if it watches
 	odd   int
 }
-
-// New returns a Walk at the beginning of data.
-func New(data []byte) *Walk { return &Walk{data: data} }
 
 // maxDepth is the depth at which encoding/json gives up, too.
 const maxDepth = 10000
@@ -45,7 +43,9 @@ func (w *Walk) Object(member func(name []byte)) bool {
 	for first := true; !w.closed('}', first); first = false {
 		w.space()
 		name := w.Quoted()
-		w.note(name, others)
+		if w.watch {
+			w.note(name, others)
+		}
 		w.space()
 		w.expect(':')
 		w.space()
@@ -59,10 +59,16 @@ func (w *Walk) Object(member func(name []byte)) bool {
 	return true
 }
 
-// Odd returns how many names so far are ones that encoding/json may confuse with
-// another name, because it ignores case, or with the same name in the same object.
-// Objects of very many members count, too.
-func (w *Walk) Odd() int { return w.odd }
+// Watch calls walk, and reports whether there was a name in what it walked through
+// that encoding/json may confuse with another name, because it ignores case, or with
+// the same name in the same object. Objects of very many members are reported, too.
+func (w *Walk) Watch(walk func()) (odd bool) {
+	before, watched := w.odd, w.watch
+	w.watch = true
+	walk()
+	w.watch = watched
+	return w.odd > before
+}
 
 // maxNames is how many names of an object are compared with each other.
 const maxNames = 64
@@ -78,6 +84,9 @@ func (w *Walk) note(name []byte, others int) {
 			w.odd++
 			return
 		}
+	}
+	if w.names == nil {
+		w.names = make([][]byte, 0, maxNames)
 	}
 	w.names = append(w.names, name)
 }
@@ -347,8 +356,20 @@ func (w *Walk) Quoted() []byte {
 func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
 	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	w := Walk{data: data}
-	if !w.Object(func(name []byte) { member(&w, name) }) || w.bad || w.at != len(data) {
+	return w.whole(member)
+}
+
+// WholeWatched is Whole that watches, as [Walk.Watch] does.
+func WholeWatched(data []byte, member func(w *Walk, name []byte)) (_ []byte, odd bool, err error) {
+	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	w := Walk{data: data, watch: true}
+	data, err = w.whole(member)
+	return data, w.odd > 0, err
+}
+
+func (w *Walk) whole(member func(w *Walk, name []byte)) ([]byte, error) {
+	if !w.Object(func(name []byte) { member(w, name) }) || w.bad || w.at != len(w.data) {
 		return nil, Err
 	}
-	return data, nil
+	return w.data, nil
 }

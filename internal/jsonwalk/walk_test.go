@@ -100,9 +100,17 @@ func TestOdd(t *testing.T) {
 		`{"a":1,"a":2}`: true, `{"aB":1,"ab":2}`: true, `{"A":1}`: true, `{"_A":1}`: true, `{"":1}`: true, `{"a":[{"b":1,"b":2}]}`: true,
 		`{"statu\u017f":1}`: true, "{\"\u212a\":1}": true, `{"a":1,"\u0061":2}`: true, `{"a":1` + many + `}`: true,
 	} {
-		var walk *jsonwalk.Walk
-		if _, err := jsonwalk.Whole([]byte(data), func(w *jsonwalk.Walk, _ []byte) { walk = w }); err != nil || walk.Odd() > 0 != want {
-			t.Errorf("%.60s: %d, %v", data, walk.Odd(), err)
+		_, odd, err := jsonwalk.WholeWatched([]byte(data), func(*jsonwalk.Walk, []byte) {})
+		if odd != want || err != nil {
+			t.Errorf("%.60s: %t, %v", data, odd, err)
+		}
+		inner := false
+		if _, err := jsonwalk.Whole([]byte(`{"A":1,"A":2,"a":`+data+`,"a":2}`), func(w *jsonwalk.Walk, name []byte) {
+			if string(name) == "a" {
+				inner = w.Watch(w.Skip) || inner
+			}
+		}); inner != want || err != nil {
+			t.Errorf("%.60s in another: %t, %v", data, inner, err)
 		}
 	}
 }

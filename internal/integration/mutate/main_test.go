@@ -12,7 +12,7 @@ import (
 // Some of the mutations, one for each way of being caught; the command tries all.
 func TestMutate(t *testing.T) {
 	var list strings.Builder
-	f, err := mutate(t.Context(), &list, regexp.MustCompile(`^(pkb\.Link |fhir\.Issue |custody\.secrets |an answer's request)`), 2)
+	f, err := mutate(t.Context(), &list, regexp.MustCompile(`^(pkb\.Link |conceal\.Printing |custody\.secrets |an answer's request)`), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type mutation struct {
 }
 
 // directories have types that hosts or tokens meet.
-var directories = []string{"pkb", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody"}
+var directories = []string{"pkb", "pkb/pkbtest", "internal/conceal", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody"}
 
 // redacting are the methods that make a type one that redacts itself, and texts
 // those that go with them.
