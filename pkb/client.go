@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
+	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -26,8 +29,9 @@ type Client struct {
 	http   *http.Client
 	token  *tokenwire.Endpoint
 	keeper *custody.Keeper
-	queue  queue
-	homes  []home // of PKB's APIs
+	turns  apicall.Turns
+	// origins are those of PKB's APIs.
+	origins []apicall.Origin
 
 	// purviewByGET remembers that PKB answered 405 to a POST.
 	purviewByGET atomic.Bool
@@ -49,11 +53,11 @@ func New(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
 	c := &Client{
 		cfg: cfg, http: httpClient(cfg.HTTPClient, cfg.RequestTimeout),
-		queue: queue{most: cfg.MaxCallsPerPatient}, checkingKeys: make(chan struct{}, 1),
+		turns: apicall.Turns{Most: cfg.MaxCallsPerPatient}, checkingKeys: make(chan struct{}, 1),
 	}
 	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
-		if h := homeOf(address); !slices.Contains(c.homes, h) {
-			c.homes = append(c.homes, h)
+		if origin := apicall.OriginOf(address); !slices.Contains(c.origins, origin) {
+			c.origins = append(c.origins, origin)
 		}
 	}
 	c.token = &tokenwire.Endpoint{
@@ -63,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 		UserAgent:    cfg.UserAgent,
 		HTTP:         c.http,
 		Timeout:      cfg.TokenTimeout,
-		Rules:        append(tokenRules(cfg.TokenErrors), ours...),
+		Rules:        append(tokenRules(cfg.TokenErrors), ours()...),
 	}
 	if cfg.InsecureDebugAnswers {
 		c.token.Excerpt = excerpt
@@ -75,14 +79,14 @@ func New(cfg Config) (*Client, error) {
 		OnEvent:       c.cfg.onEvent(),
 		Follow:        c.cfg.follow(),
 		Store:         cfg.Store,
-		Ring:          cfg.Keys.sealer(),
+		Ring:          ringOf(cfg.Keys),
 		Environment:   cfg.Environment.Name,
 		ClientID:      cfg.ClientID,
 		Scope:         scopePatient,
 		Refresh:       c.refresh,
 		Verify:        c.verify,
 		VerifyFirst:   cfg.Identify != nil,
-		Foreseen:      []custody.Cause{custody.Cause(CauseSessionExpired), custody.Cause(CauseFrozen)},
+		Foreseen:      []custody.Cause{custody.Cause(observe.CauseSessionExpired), custody.Cause(observe.CauseFrozen)},
 		Now:           cfg.Now,
 		Ticks:         machine,
 		Logger:        cfg.Logger,
@@ -93,13 +97,13 @@ func New(cfg Config) (*Client, error) {
 		VerifyTimeout: 2*cfg.RequestTimeout + time.Second,
 		SessionLife:   cfg.SessionLife,
 		EndsNotice:    cfg.EndsNotice,
-		Forgive:       cfg.Rotation.window,
+		Forgive:       cfg.RefreshReuseWindow,
 	})
 	if _, ok := cfg.Store.(tokenstore.Finder); !ok {
 		cfg.Logger.Warn("pkb: the store cannot find a record by its public id (tokenstore.Finder): a record that another user is linked with is not refused (ErrSharedRecord)")
 	}
 	if _, ok := cfg.Store.(tokenstore.Lister); !ok {
-		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return ErrNoList")
+		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return a *ConfigError")
 	}
 	return c, nil
 }
@@ -158,23 +162,14 @@ func (c *Client) accepts(appUserID string) error {
 func checkAppUserID(id string) error {
 	switch {
 	case id == "":
-		return appUserIDError("the app_user_id is empty: nobody is signed in; host's turn: sign the user in before linking or calling")
+		return appUserIDError("the app_user_id is empty: nobody is signed in")
 	case len(id) > tokenstore.MaxUserID:
-		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes, and %d are the most; host's turn: use a shorter id of your own for the user", len(id), tokenstore.MaxUserID))
+		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes, and %d is the maximum", len(id), tokenstore.MaxUserID))
 	case !utf8.ValidString(id):
-		return appUserIDError("the app_user_id is not UTF-8; host's turn: encode it, as base64 for example")
+		return appUserIDError("the app_user_id is not UTF-8")
 	}
 	return nil
 }
 
-// home is where a bearer may go: scheme, and host with its port.
-type home struct{ scheme, host string }
-
-// homeOf returns the home of an address that New has checked.
-func homeOf(address string) home {
-	u, err := url.Parse(address)
-	if err != nil {
-		return home{}
-	}
-	return home{u.Scheme, u.Host}
-}
+// ringOf returns what seals with a keyring, nil for a nil Keyring.
+func ringOf(k *keys.Keyring) *seal.Ring { return seal.RingOf(k) }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,73 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
-
-// TokenStore keeps the links: any [tokenstore.Store].
-type TokenStore = tokenstore.Store
-
-// Environment is one of PKB's installations: where the patient approves, where
-// tokens come from, and where the record is.
-//
-// Start from [Sandbox], [Production] or [BaseURL], and set a single address
-// where yours differs. Every address must be https; plain http is accepted for
-// loopback only.
-type Environment struct {
-	// Name is kept with every link. A link made in one environment is never
-	// sent to another one.
-	Name string
-	// AuthorizeURL is opened in the patient's browser.
-	AuthorizeURL string
-	// TokenURL exchanges codes and refreshes tokens.
-	TokenURL string
-	// RESTURL is the base of the Custom REST API, ending in "/json".
-	RESTURL string
-	// FHIRURL is the base of the Facade FHIR API, ending in "/fhir".
-	FHIRURL string
-
-	// PurviewURL is the address of the Purview operation; empty means
-	// FHIRURL + "/Consent/$purview", which is inferred from the name of PKB's
-	// OperationDefinition: no readable page of PKB prints the path.
-	PurviewURL string
-	// PurviewMethod is POST or GET. Empty means POST, and GET from the first
-	// answer 405 on: PKB's example of the call could not be read.
-	PurviewMethod string
-	// SelfURL is the address of users/self; empty means
-	// RESTURL + "/users/self".
-	SelfURL string
-}
-
-// Sandbox is PKB's sandbox, sandbox.patientsknowbest.com (PKB: Code grant;
-// Facade endpoint; Patient Identifier and Demographic Retrieval).
-func Sandbox() Environment {
-	e := BaseURL("https://sandbox.patientsknowbest.com")
-	e.Name = "sandbox"
-	return e
-}
-
-// Production is PKB's production in the UK, my.patientsknowbest.com. PKB prints
-// that host for the Facade API; that authorize, token and REST addresses are on
-// it too is inferred from the sandbox: check with PKB before you rely on it.
-func Production() Environment {
-	e := BaseURL("https://my.patientsknowbest.com")
-	e.Name = "production"
-	return e
-}
-
-// BaseURL is an installation with all of PKB's paths under one address: another
-// region, a proxy, or the server of package pkbtest. [New] checks the address.
-// The environment is named after it.
-func BaseURL(base string) Environment {
-	base = strings.TrimRight(base, "/")
-	return Environment{
-		Name:         base,
-		AuthorizeURL: base + "/apiAuthorize.action",
-		TokenURL:     base + "/apiToken.action",
-		RESTURL:      base + "/json",
-		FHIRURL:      base + "/fhir",
-	}
-}
 
 // Config says who you are to PKB and where links are kept. [New] checks it and
 // names every mistake at once.
@@ -105,10 +41,10 @@ type Config struct {
 	RedirectURL string
 
 	// Store is required: where links are kept.
-	Store TokenStore
+	Store tokenstore.Store
 	// Keys seal tokens before the store sees them. Required, unless the store
 	// forgets everything with the process, as tokenstore.Memory does.
-	Keys *Keyring
+	Keys *keys.Keyring
 
 	// HTTPClient sends all requests; nil means one of our own. Without a
 	// Transport it gets ours, with time-outs and TLS 1.2 or better. Its
@@ -156,7 +92,7 @@ type Config struct {
 	// publishes none; without an entry, RFC 6749 and PKB's response codes decide,
 	// and what neither knows concerns one link only: it ends when the token
 	// endpoint refuses it for an hour or longer while it serves others.
-	TokenErrors []TokenError
+	TokenErrors []observe.TokenError
 	// RefreshWithoutScope leaves the parameter scope out of refreshes. By default
 	// it is sent; PKB's pages say neither (RFC 6749 section 6 allows both).
 	RefreshWithoutScope bool
@@ -187,20 +123,24 @@ type Config struct {
 	// EndsNotice is how long before the end of a session EventEndsSoon comes; 0
 	// means 24 hours.
 	EndsNotice time.Duration
-	// Rotation says what the server does with a refresh token that comes twice;
-	// the zero Rotation is Strict(), which is PKB's.
-	Rotation Rotation
+	// RefreshReuseWindow is for a server that is known to take a refresh token again
+	// within this time of its first use, as some do so that a lost response can be
+	// had again: a refresh whose response was lost is then repeated once, at once.
+	// 0 is PKB's way: a refresh token that comes twice ends the session (PKB: CS
+	// Response Code, API_SESSION_INVALID), so such a refresh is not repeated while
+	// the current access token serves. Leave it at 0 with PKB.
+	RefreshReuseWindow time.Duration
 	// OnEvent is told what happens to links in this process, such as
 	// EventRelinkRequired: in order, one event at a time, on a goroutine of its own,
 	// so that nothing waits for it. Of a host that falls more than 4,096 events
 	// behind, the rest are dropped, which is logged. Close waits a second for it; do
 	// not call Close from it.
-	OnEvent func(Event)
+	OnEvent func(observe.Event)
 
 	// Telemetry is told of operations and events, for metrics and traces; nil
 	// means nobody is, and costs nothing. Package pkb/pkbotel has one for
 	// OpenTelemetry.
-	Telemetry Telemetry
+	Telemetry observe.Telemetry
 	// InsecureDebugAnswers lets APIError.Excerpt and TryLaterError.Excerpt tell
 	// the beginning of an answer of PKB's that is not a success, so that you can
 	// see who answers in its place. Nothing prints or logs an excerpt by itself,
@@ -283,11 +223,11 @@ func (c *Config) check() error {
 	switch v, _ := c.Store.(tokenstore.Volatile); {
 	case c.Store == nil:
 		bad("Store", "is nil: use your database, or tokenstore.NewMemory() for a first look")
-	case c.Keys != nil && c.Keys.ring.KeyID() == "":
-		bad("Keys", "has no key: make one once with pkb.GenerateKey(\"2026-01\"), and use pkb.ParseKeyring(thatText), or Keyring.AddKey")
+	case c.Keys != nil && len(c.Keys.KeyIDs()) == 0:
+		bad("Keys", "has no key: make one once with keys.Generate(\"2026-01\"), and use keys.Parse(thatText), or Keyring.AddKey")
 	case c.Keys == nil && (v == nil || !v.Volatile()):
-		bad("Keys", "is nil, and the store outlives the process: make a key once with pkb.GenerateKey(\"2026-01\"), "+
-			"keep it with your other secrets, and pass pkb.ParseKeyring(thatText)")
+		bad("Keys", "is nil, and the store outlives the process: make a key once with keys.Generate(\"2026-01\"), "+
+			"keep it with your other secrets, and pass keys.Parse(thatText)")
 	}
 
 	for _, d := range []struct {
@@ -302,7 +242,7 @@ func (c *Config) check() error {
 		{"AssumedTokenLife", c.AssumedTokenLife, time.Hour},
 		{"SessionLife", c.SessionLife, 10 * 365 * 24 * time.Hour},
 		{"EndsNotice", c.EndsNotice, 365 * 24 * time.Hour},
-		{"Rotation", c.Rotation.window, time.Hour},
+		{"RefreshReuseWindow", c.RefreshReuseWindow, time.Hour},
 	} {
 		if d.value < 0 || d.value > d.most {
 			bad(d.field, "is %v: it can be up to %v; 0 means the default", d.value, d.most)
@@ -315,7 +255,7 @@ func (c *Config) check() error {
 		bad("MaxCallsPerPatient", "is %d: it can be up to 1000; 0 means the default", c.MaxCallsPerPatient)
 	}
 	for i, e := range c.TokenErrors {
-		if problem := e.problem(); problem != "" {
+		if problem := tokenErrorProblem(e); problem != "" {
 			bad(fmt.Sprintf("TokenErrors[%d]", i), "%s", problem)
 		}
 	}
@@ -444,11 +384,4 @@ func printable(s string) bool {
 		}
 	}
 	return true
-}
-
-// drain reads the rest of a small body, so that its connection can be used
-// again, and closes it.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
 }

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // fields returns the fields that an error of New names.
@@ -57,30 +58,30 @@ func TestNewNamesEveryMistakeAtOnce(t *testing.T) {
 // What TokenErrors cannot mean is found at once, and not when PKB says it.
 func TestTokenErrorsAccepted(t *testing.T) {
 	for name, tc := range map[string]struct {
-		e  pkb.TokenError
+		e  observe.TokenError
 		ok bool
 	}{
-		"code":               {pkb.TokenError{Code: "SESSION_GONE", Means: pkb.MeansSessionOver}, true},
-		"body":               {pkb.TokenError{Body: "Bad refresh token", Means: pkb.MeansFrozen}, true},
-		"all":                {pkb.TokenError{Status: 499, Code: "X", Body: `{"error":"X"}`, Means: pkb.MeansUnclear}, true},
-		"a code of RFC 6749": {pkb.TokenError{Code: "invalid_grant", Means: pkb.MeansUnclear}, true},
-		"nothing":            {pkb.TokenError{}, false},
-		"status only":        {pkb.TokenError{Status: 401, Means: pkb.MeansSessionOver}, false},
-		"blank body":         {pkb.TokenError{Status: 401, Body: " \n", Means: pkb.MeansSessionOver}, false},
-		"no meaning":         {pkb.TokenError{Code: "X"}, false},
-		"another meaning":    {pkb.TokenError{Code: "X", Means: "ok"}, false},
-		"success":            {pkb.TokenError{Status: 200, Code: "X", Means: pkb.MeansSessionOver}, false},
-		"redirect":           {pkb.TokenError{Status: 302, Code: "X", Means: pkb.MeansSessionOver}, false},
-		"server error":       {pkb.TokenError{Status: 500, Code: "X", Means: pkb.MeansSessionOver}, false},
-		"408":                {pkb.TokenError{Status: 408, Code: "X", Means: pkb.MeansSessionOver}, false},
-		"425":                {pkb.TokenError{Status: 425, Code: "X", Means: pkb.MeansSessionOver}, false},
-		"code with a break":  {pkb.TokenError{Code: "X\nY", Means: pkb.MeansSessionOver}, false},
-		"endless code":       {pkb.TokenError{Code: strings.Repeat("X", 65), Means: pkb.MeansSessionOver}, false},
+		"code":               {observe.TokenError{Code: "SESSION_GONE", Means: observe.MeansSessionOver}, true},
+		"body":               {observe.TokenError{Body: "Bad refresh token", Means: observe.MeansFrozen}, true},
+		"all":                {observe.TokenError{Status: 499, Code: "X", Body: `{"error":"X"}`, Means: observe.MeansUnclear}, true},
+		"a code of RFC 6749": {observe.TokenError{Code: "invalid_grant", Means: observe.MeansUnclear}, true},
+		"nothing":            {observe.TokenError{}, false},
+		"status only":        {observe.TokenError{Status: 401, Means: observe.MeansSessionOver}, false},
+		"blank body":         {observe.TokenError{Status: 401, Body: " \n", Means: observe.MeansSessionOver}, false},
+		"no meaning":         {observe.TokenError{Code: "X"}, false},
+		"another meaning":    {observe.TokenError{Code: "X", Means: "ok"}, false},
+		"success":            {observe.TokenError{Status: 200, Code: "X", Means: observe.MeansSessionOver}, false},
+		"redirect":           {observe.TokenError{Status: 302, Code: "X", Means: observe.MeansSessionOver}, false},
+		"server error":       {observe.TokenError{Status: 500, Code: "X", Means: observe.MeansSessionOver}, false},
+		"408":                {observe.TokenError{Status: 408, Code: "X", Means: observe.MeansSessionOver}, false},
+		"425":                {observe.TokenError{Status: 425, Code: "X", Means: observe.MeansSessionOver}, false},
+		"code with a break":  {observe.TokenError{Code: "X\nY", Means: observe.MeansSessionOver}, false},
+		"endless code":       {observe.TokenError{Code: strings.Repeat("X", 65), Means: observe.MeansSessionOver}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := pkb.New(pkb.Config{
 				Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: "https://app.example/cb", Store: tokenstore.NewMemory(),
-				TokenErrors: []pkb.TokenError{{Code: "FIRST", Means: pkb.MeansBusy}, tc.e},
+				TokenErrors: []observe.TokenError{{Code: "FIRST", Means: observe.MeansBusy}, tc.e},
 			})
 			if (err == nil) != tc.ok {
 				t.Fatalf("New: %v", err)
@@ -153,14 +154,14 @@ func TestRedirectURLsAccepted(t *testing.T) {
 
 func TestDurableStoreWantsKeys(t *testing.T) {
 	config := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: "https://app.example/cb", Store: durable{}}
-	if _, err := pkb.New(config); err == nil || !strings.Contains(err.Error(), "pkb.GenerateKey") {
+	if _, err := pkb.New(config); err == nil || !strings.Contains(err.Error(), "keys.Generate") {
 		t.Errorf("without keys: %v", err)
 	}
-	text, err := pkb.GenerateKey("2026-01")
+	text, err := keys.Generate("2026-01")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Keys, err = pkb.ParseKeyring(text); err != nil {
+	if config.Keys, err = keys.Parse(text); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pkb.New(config); err != nil {
@@ -169,12 +170,12 @@ func TestDurableStoreWantsKeys(t *testing.T) {
 }
 
 func TestParseKeyringRefuses(t *testing.T) {
-	good, err := pkb.GenerateKey("a")
+	good, err := keys.Generate("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"", ",", "a", ":" + good, "a:c2VjcmV0", "a:!secret!", good + "," + good, good + ","} {
-		k, err := pkb.ParseKeyring(text)
+		k, err := keys.Parse(text)
 		if err == nil || k != nil {
 			t.Errorf("%q was accepted", text)
 		} else if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), strings.TrimPrefix(good, "a:")) {
@@ -182,7 +183,7 @@ func TestParseKeyringRefuses(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"", "a:b", "a,b", "a b", strings.Repeat("x", 65)} {
-		if _, err := pkb.GenerateKey(id); err == nil {
+		if _, err := keys.Generate(id); err == nil {
 			t.Errorf("key id %q was accepted", id)
 		}
 	}
@@ -191,16 +192,16 @@ func TestParseKeyringRefuses(t *testing.T) {
 // Links sealed with one key open with a ring that has it, and are kept, and
 // nothing sent, when it is missing.
 func TestSealedLinks(t *testing.T) {
-	old, err := pkb.GenerateKey("old")
+	old, err := keys.Generate("old")
 	if err != nil {
 		t.Fatal(err)
 	}
-	latest, err := pkb.GenerateKey("new")
+	latest, err := keys.Generate("new")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring := func(text string) *pkb.Keyring {
-		k, err := pkb.ParseKeyring(text)
+	ring := func(text string) *keys.Keyring {
+		k, err := keys.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}

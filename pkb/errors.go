@@ -5,173 +5,120 @@ package pkb
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/internal/custody"
-	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/internal/wording"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// What can go wrong, for errors.Is. Each text ends with whose turn it is: the
-// patient's, the host's (you), PKB's, or nobody's, where trying later is right.
-// No text holds a token, a user id, or anything that PKB sent beyond codes that
-// are known.
+// What can go wrong, for errors.Is. A text says what happened; package advice says
+// what to do. No text holds a token, a user id, or anything that PKB sent other than
+// codes that are known.
 var (
 	// ErrNotLinked: this user has no link to a PKB record, or had one and it
 	// was unlinked. Send the user to your link route.
-	ErrNotLinked = errors.New("pkb: this user is not linked to a PKB record; patient's turn: send the user to your link route")
+	ErrNotLinked = errors.New("pkb: this user is not linked to a PKB record")
 
-	// ErrRelinkRequired: the link was lost, and only the patient can mend it,
-	// by approving again. errors.As with *RelinkError tells the cause.
-	ErrRelinkRequired = errors.New("pkb: the link to PKB has ended; patient's turn: send the user to your link route to approve again")
+	// ErrRelinkRequired: the link has ended, and only the patient can restore it,
+	// by approving again. errors.As with *RelinkError reports the cause.
+	ErrRelinkRequired = errors.New("pkb: the link to PKB has ended")
 
 	// ErrAccessDenied: the patient did not approve. Nothing was changed.
-	ErrAccessDenied = errors.New("pkb: the patient did not approve access; patient's turn: offer the link again when the patient asks for it")
+	ErrAccessDenied = errors.New("pkb: the patient did not approve access")
 
-	// ErrState: the callback does not belong to an approval that this user
-	// started here a short while ago. errors.As with *StateError tells why.
-	ErrState = errors.New("pkb: the callback does not fit the approval that was started; patient's turn: start again from your link route")
+	// ErrState: the callback does not belong to an authorization that this user
+	// started here a short while ago. errors.As with *StateError reports why.
+	ErrState = errors.New("pkb: the callback does not match the authorization that was started")
 
 	// ErrCallback: the callback is not one that PKB sends after Approve or
 	// Deny: neither code nor error in it, or both, or an error other than a
 	// refusal.
-	ErrCallback = errors.New("pkb: the callback holds no usable code; patient's turn: start again from your link route")
+	ErrCallback = errors.New("pkb: the callback holds no usable code")
 
-	// ErrWrongPatient: the approval came from another patient than the one this
-	// link belongs to. It was refused, and the link is as it was.
-	ErrWrongPatient = errors.New("pkb: another patient's record was approved for a link that belongs to somebody else; the link is unchanged; patient's turn: approve with the account that was linked first, or unlink")
+	// ErrWrongPatient: another patient approved than the one this link belongs to.
+	// It was refused, and the link is as it was.
+	ErrWrongPatient = wording.ErrWrongPatient
 
 	// ErrSharedRecord: the record that was approved is linked with another of
-	// the host's users. errors.As with *SharedRecordError tells with whom.
-	ErrSharedRecord = errors.New("pkb: another user is linked with this record; host's turn: find out whose it is, and unlink the other user or start with AllowShared")
+	// the host's users. errors.As with *SharedRecordError reports with whom.
+	ErrSharedRecord = errors.New("pkb: another user is linked with this record")
 
 	// ErrIdentityRefused: Config.Identify did not accept the patient who
-	// approved. Nothing is left of the approval.
-	ErrIdentityRefused = errors.New("pkb: the patient who approved is not the person known as this user; nothing was changed; patient's turn: approve with the right account, or ask support")
+	// approved. Nothing is left of the authorization.
+	ErrIdentityRefused = errors.New("pkb: the patient who approved is not the person known as this user; nothing was changed")
 
-	// ErrNotAPatient: the account that approved is not a patient's.
-	ErrNotAPatient = errors.New("pkb: the PKB account that approved is not a patient's; patient's turn: approve with a patient's account")
-
-	// ErrUnchecked: the authorization was saved, and it could not be found out yet
-	// whose it is; the link that was there goes on as it is. It is checked again by
-	// the calls that follow; Link.Unchecked says whether it still waits.
-	ErrUnchecked = errors.New("pkb: the authorization is saved, and could not be checked yet; the link is unchanged; nobody's turn: it is checked again at the next call")
+	// ErrUnchecked: the authorization was saved, and it is not known yet whose it
+	// is; the existing link goes on as it is. It is checked again by the calls that
+	// follow; Link.Unchecked says whether it still waits.
+	ErrUnchecked = errors.New("pkb: the authorization is saved, and could not be checked yet; the link is unchanged")
 
 	// ErrOvertaken: while this authorization was being completed, a later one took
 	// its place. The link is what that one made of it.
-	ErrOvertaken = errors.New("pkb: a later authorization has taken the place of this one; nobody's turn: look at the link")
+	ErrOvertaken = errors.New("pkb: a later authorization has taken the place of this one")
 
 	// ErrTryLater: there is no usable token now, and the link is kept.
-	// errors.As with *TryLaterError tells more.
-	ErrTryLater = errors.New("pkb: no token can be had just now; the link is kept; nobody's turn: try again later")
+	// errors.As with *TryLaterError reports more.
+	ErrTryLater = errors.New("pkb: no token is available now; the link is kept")
 
 	// ErrFrozen: PKB has frozen the patient's access (ACCESS_FROZEN_OUTWARD).
 	// From a call it is an *APIError, and the link is kept; from a refresh it is
 	// a *RelinkError.
-	ErrFrozen = errors.New("pkb: PKB has frozen the patient's access; PKB's turn: tell your support, trying again does not help")
+	ErrFrozen = errors.New("pkb: PKB has frozen the patient's access")
 
-	// ErrTokenRefused: PKB answers 401, or 403 with a code about the token (such
+	// ErrTokenRefused: PKB responds 401, or 403 with a code about the token (such
 	// as BAD_AUTHENTICATION), to a token that it has just issued in place of
 	// another one. It is an *APIError; the link is kept. If it lasts, let the
 	// patient approve again.
-	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept; PKB's turn: if it lasts, report it, and let the patient approve again")
-
-	// ErrSearch: what was asked for is not what PKB offers; nothing was sent.
-	// errors.As with *SearchError tells what is wrong.
-	ErrSearch = errors.New("pkb: PKB does not offer what was asked for; nothing was sent; host's turn: ask for what it offers")
-
-	// ErrPaging: the pages of a search could not be followed to their end: what
-	// came before is not all. errors.As with *PagingError tells why.
-	ErrPaging = errors.New("pkb: the pages of a search lead nowhere; PKB's turn: report it")
+	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept")
 
 	// ErrNotFound: a resource that was read by its id is not there, or not for
 	// this patient. It is an *APIError.
-	ErrNotFound = errors.New("pkb: there is no such resource for this patient; nobody's turn: it is not there, or not for this patient")
+	ErrNotFound = errors.New("pkb: there is no such resource for this patient")
 
 	// ErrStore: the token store failed. errors.Is finds the store's own error
-	// too. If what it does not take are tokens that PKB has just issued, its text
-	// says so: they are in this process's memory, which tries on.
-	ErrStore = errors.New("pkb: the token store failed; host's turn: see to the store")
+	// too. If what it does not accept are tokens that PKB has just issued, its text
+	// says so: they are in this process's memory, which keeps trying.
+	ErrStore = errors.New("pkb: the token store failed")
 
 	// ErrKeys: the stored tokens do not open with the keys given, or the record is
 	// damaged: its columns are not what its sealed part says. Nothing was sent or
 	// written, and the link is kept.
-	ErrKeys = errors.New("pkb: the stored tokens do not open; the link is kept; host's turn: give the keyring the key that sealed them")
+	ErrKeys = errors.New("pkb: the stored tokens do not open; the link is kept")
 
 	// ErrOtherEnvironment: the stored link was made in another environment or
 	// with another client id. Nothing was sent, and the link is kept.
-	ErrOtherEnvironment = errors.New("pkb: the stored link was made in another environment or for another client id; host's turn: use the configuration it was made with, or unlink the user first")
+	ErrOtherEnvironment = errors.New("pkb: the stored link was made in another environment or for another client id")
 
 	// ErrNewer: the stored link was written by a later version of this library.
 	// Nothing was sent or written, and the link is kept.
-	ErrNewer = errors.New("pkb: the stored link was written by a later version of this library; the link is kept; host's turn: deploy that version everywhere")
+	ErrNewer = errors.New("pkb: the stored link was written by a later version of this library")
 
 	// ErrAppUserID: the app_user_id cannot be one. "" means that nobody is
 	// signed in.
-	ErrAppUserID = errors.New("pkb: not an app_user_id; host's turn: sign the user in, and give the id that you know the user by")
+	ErrAppUserID = errors.New("pkb: not an app_user_id")
 
 	// ErrClosed: the Client was closed.
-	ErrClosed = errors.New("pkb: the client is closed; host's turn: make a new one")
-)
-
-// Cause says why a link has ended.
-type Cause string
-
-// The causes of ErrRelinkRequired.
-const (
-	// CauseSessionExpired: PKB's session is over (API_SESSION_EXPIRED).
-	CauseSessionExpired Cause = "session_expired"
-	// CauseSessionInvalid: PKB ended the session (API_SESSION_INVALID), for
-	// example because a refresh token was presented twice.
-	CauseSessionInvalid Cause = "session_invalid"
-	// CauseGrantRejected: PKB rejected the refresh token (invalid_grant).
-	CauseGrantRejected Cause = "grant_rejected"
-	// CauseFinalTokenExpired: the session's last access token, which came
-	// without a refresh token, has expired.
-	CauseFinalTokenExpired Cause = "final_token_expired"
-	// CauseOutcomeUnknown: a refresh was sent, its response was lost, and the one
-	// repetition was rejected.
-	CauseOutcomeUnknown Cause = "outcome_unknown"
-	// CauseFrozen: PKB has frozen the patient's access.
-	CauseFrozen Cause = "frozen"
-	// CauseWrongPatient: the account that had approved turned out not to be a
-	// patient's, or not to be the person whom Config.Identify accepts, after its
-	// link had begun to work without that being known.
-	CauseWrongPatient Cause = "wrong_patient"
-	// CauseShared: the record turned out to be linked with another of the host's
-	// users.
-	CauseShared Cause = "shared"
-	// CauseRefusedUnclear: the token endpoint refused this link in words that are
-	// not known, six times or more over an hour or more, while it served others.
-	// The verdict is provisional: a call presents the refresh token once more every
-	// six hours, and a success restores the link.
-	CauseRefusedUnclear Cause = "refused_unclear"
-	// CauseAnswerUnreadable: the whole response to a refresh, which may hold the
-	// new tokens, could not be read. It is kept: a later version may read it, and
-	// then the link comes back. Client.Discard gives it up.
-	CauseAnswerUnreadable Cause = "answer_unreadable"
+	ErrClosed = errors.New("pkb: the client is closed")
 )
 
 // RelinkError is ErrRelinkRequired with its cause.
-type RelinkError struct{ Cause Cause }
+type RelinkError struct{ Cause observe.Cause }
 
 func (e *RelinkError) Error() string {
-	switch e.Cause {
-	case CauseShared:
-		return "pkb: the link to PKB has ended (" + string(e.Cause) + "); host's turn: another user is linked with this record; find out whose it is"
-	case CauseFrozen:
-		return "pkb: the link to PKB has ended (" + string(e.Cause) + "); PKB's turn: the patient's access is frozen, tell your support; then the patient's: approve again"
-	}
-	return "pkb: the link to PKB has ended (" + string(e.Cause) + "); patient's turn: send the user to your link route to approve again"
+	return "pkb: the link to PKB has ended (" + string(e.Cause) + ")"
 }
 
 // Is reports whether target is ErrRelinkRequired, or what its cause stands for:
 // ErrFrozen or ErrSharedRecord.
 func (e *RelinkError) Is(target error) bool {
-	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == CauseFrozen || target == ErrSharedRecord && e.Cause == CauseShared
+	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == observe.CauseFrozen || target == ErrSharedRecord && e.Cause == observe.CauseShared
 }
 
 // SharedRecordError is ErrSharedRecord with the other users. It prints without
@@ -187,37 +134,46 @@ func (e *SharedRecordError) Error() string { return ErrSharedRecord.Error() }
 // Is reports whether target is ErrSharedRecord.
 func (e *SharedRecordError) Is(target error) bool { return target == ErrSharedRecord }
 
-// StateReason says which check a callback failed.
-type StateReason string
+// StateError is ErrState with its reason.
+type StateError struct {
+	// Reason is one of:
+	//
+	//	no_pending    there is no pending value: the session that started was lost,
+	//	              or the callback came to another browser or host name
+	//	missing       the callback has no state, or several
+	//	mismatch      the state is another authorization's: a second tab, or a forged
+	//	              callback
+	//	expired       the patient took longer than Config.ApprovalLife, and an hour
+	//	              more, by which the clocks of two replicas may differ
+	//	used          this authorization was completed before, or given up, and is not
+	//	              the one that the user is linked by now
+	//	other_user    another user is signed in than the one who started
+	//	other_client  it was started with another environment or client id
+	Reason string
+}
 
-// The reasons of ErrState, each with its usual origin.
 const (
-	// StateNoPending: there is no pending value: the session that started was
-	// lost, or the callback came to another browser or host name.
-	StateNoPending StateReason = "no approval was started in this session"
-	// StateMissing: the callback has no state, or several.
-	StateMissing StateReason = "the callback has no state, or more than one"
-	// StateMismatch: the callback's state is another approval's: a second tab,
-	// or a forged callback.
-	StateMismatch StateReason = "the callback's state is not the one that was sent"
-	// StateExpired: the patient took longer than Config.ApprovalLife, and an hour
-	// more, by which the clocks of two replicas may differ.
-	StateExpired StateReason = "the approval has expired"
-	// StateUsed: this approval was completed before, or given up, and is not what
-	// the user is linked by now. One that is leads to the link again.
-	StateUsed StateReason = "the approval was completed before"
-	// StateOtherUser: another user is signed in than the one who started.
-	StateOtherUser StateReason = "another user started the approval"
-	// StateOtherClient: the pending value is another environment's or client
-	// id's.
-	StateOtherClient StateReason = "the approval was started with another configuration"
+	stateNoPending   = "no_pending"
+	stateMissing     = "missing"
+	stateMismatch    = "mismatch"
+	stateExpired     = "expired"
+	stateUsed        = "used"
+	stateOtherUser   = "other_user"
+	stateOtherClient = "other_client"
 )
 
-// StateError is ErrState with its reason.
-type StateError struct{ Reason StateReason }
+var stateReasons = map[string]string{
+	stateNoPending:   "no authorization was started in this session",
+	stateMissing:     "it has no state, or more than one",
+	stateMismatch:    "its state is not the one that was sent",
+	stateExpired:     "the authorization has expired",
+	stateUsed:        "the authorization was completed before",
+	stateOtherUser:   "another user started the authorization",
+	stateOtherClient: "the authorization was started with another configuration",
+}
 
 func (e *StateError) Error() string {
-	return "pkb: the callback does not fit: " + string(e.Reason) + "; nothing was changed; patient's turn: start again from your link route"
+	return "pkb: the callback does not match the authorization that was started: " + stateReasons[e.Reason]
 }
 
 // Is reports whether target is ErrState.
@@ -241,15 +197,18 @@ type TryLaterError struct {
 
 func (e *TryLaterError) Error() string {
 	var b strings.Builder
-	b.WriteString("pkb: no token just now: " + e.Reason)
+	b.WriteString("pkb: no token is available now: " + e.Reason)
 	if e.Status != 0 {
-		b.WriteString(" (HTTP status " + strconv.Itoa(e.Status))
+		b.WriteString(" (" + statusText(e.Status))
 		if e.Code != "" {
 			b.WriteString(", " + e.Code)
 		}
 		b.WriteString(")")
 	}
-	return b.String() + "; " + inTime(ending(e), e.RetryAfter)
+	if e.RetryAfter > 0 {
+		b.WriteString("; retry after " + e.RetryAfter.String())
+	}
+	return b.String()
 }
 
 // Is reports whether target is ErrTryLater.
@@ -274,9 +233,9 @@ func newStoreFailure(op string, cause error) *storeFailure {
 
 func (e *storeFailure) Error() string {
 	if e.op == opUnsaved {
-		return "pkb: PKB issued tokens that cannot be saved; they are in this process's memory, which tries on; host's turn: fix the store before this process ends"
+		return "pkb: PKB issued tokens that cannot be saved; they are in this process's memory only, and saving goes on"
 	}
-	return "pkb: the token store failed to " + e.op + " a record; host's turn: see to the store"
+	return "pkb: the token store failed to " + e.op + " a record"
 }
 
 // Is reports whether target is ErrStore.
@@ -284,56 +243,6 @@ func (e *storeFailure) Is(target error) bool { return target == ErrStore }
 
 // Unwrap returns the store's error, unspoken.
 func (e *storeFailure) Unwrap() error { return e.cause }
-
-// SearchError is ErrSearch with what is wrong. It holds no value that was asked
-// for.
-type SearchError struct {
-	// Resource is the type of resource, and Parameter the search parameter, or
-	// "id"; either can be "".
-	Resource, Parameter string
-	// Problem says what is wrong.
-	Problem string
-}
-
-func (e *SearchError) Error() string {
-	what := e.Resource
-	if e.Parameter != "" {
-		what += " by " + e.Parameter
-	}
-	if what != "" {
-		what += ": "
-	}
-	return "pkb: not sent: " + what + e.Problem + "; host's turn: ask for what PKB offers"
-}
-
-// Is reports whether target is ErrSearch.
-func (e *SearchError) Is(target error) bool { return target == ErrSearch }
-
-// PagingReason says why pages could not be followed.
-type PagingReason string
-
-// The reasons of ErrPaging.
-const (
-	// PageElsewhere: the next page is on another server, or not in the FHIR API.
-	// No request was made, and no token went there.
-	PageElsewhere PagingReason = "the next page is not on the server of the record; no token was sent there"
-	// PageUnreadable: the link to the next page is no address.
-	PageUnreadable PagingReason = "the link to the next page cannot be read"
-	// PageCycle: the next page is one that was there before.
-	PageCycle PagingReason = "the next page is one that was read before"
-	// PageLimit: there are more pages than a search can have, 10,000.
-	PageLimit PagingReason = "there are more than 10,000 pages"
-)
-
-// PagingError is ErrPaging with its reason.
-type PagingError struct{ Reason PagingReason }
-
-func (e *PagingError) Error() string {
-	return "pkb: not all that was searched for could be read: " + string(e.Reason) + "; the link is kept; PKB's turn: report it"
-}
-
-// Is reports whether target is ErrPaging.
-func (e *PagingError) Is(target error) bool { return target == ErrPaging }
 
 // APIError is an answer of PKB's that is not a success, or the lack of one.
 type APIError struct {
@@ -347,8 +256,8 @@ type APIError struct {
 	// Code is PKB's response code, or an RFC 6749 code from the token endpoint;
 	// empty if PKB sent none that is known.
 	Code fhir.ResponseCode
-	// Outcome is the operation outcome that PKB sent, or nil.
-	Outcome *fhir.OperationOutcome
+	// Outcome is the operation outcome that PKB sent; absent if it sent none.
+	Outcome fhir.Resource[fhir.OperationOutcome]
 	// RetryAfter is how long PKB asked to wait; 0 if it did not.
 	RetryAfter time.Duration
 	// RequestID is what PKB's support can look the request up by: X-Request-Id,
@@ -359,34 +268,55 @@ type APIError struct {
 	Err error
 
 	// excerpt is for debugging: see Excerpt.
-	excerpt concealed
+	excerpt Secret
 	// exchange is what is known of a code that was to be exchanged; busy, that
 	// nobody is served just now.
 	exchange tokenwire.Class
 	busy     bool
+	// passes says that the same request may well succeed in a moment.
+	passes bool
 }
 
-func (e *APIError) Error() string { return "pkb: " + e.what() + "; " + inTime(ending(e), e.RetryAfter) }
+func (e *APIError) Error() string {
+	b := make([]byte, 0, 160)
+	b = append(b, "pkb: "...)
+	b = e.appendWhat(b)
+	if e.RetryAfter > 0 {
+		b = append(b, "; retry after "...)
+		b = append(b, e.RetryAfter.String()...)
+	}
+	return string(b)
+}
 
-// what says what happened.
-func (e *APIError) what() string {
-	var b strings.Builder
-	b.WriteString(e.Operation + ": ")
+// appendWhat appends what happened.
+func (e *APIError) appendWhat(b []byte) []byte {
+	b = append(append(b, e.Operation...), ": "...)
 	if e.Status == 0 {
-		b.WriteString("no answer from PKB")
+		b = append(b, "no response from PKB"...)
 	} else {
-		b.WriteString("PKB answered with HTTP status " + strconv.Itoa(e.Status))
+		b = strconv.AppendInt(b, int64(e.Status), 10)
+		if text := http.StatusText(e.Status); text != "" {
+			b = append(append(b, ' '), text...)
+		}
 	}
 	if e.Code != "" {
-		b.WriteString(", " + string(e.Code))
+		b = append(append(b, ", "...), e.Code...)
 	}
 	if e.RequestID != "" {
-		b.WriteString(", request " + e.RequestID)
+		b = append(append(b, ", request "...), e.RequestID...)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + safeText(e.Err))
+		b = append(append(b, ": "...), safeText(e.Err)...)
 	}
-	return b.String()
+	return b
+}
+
+// what says what happened.
+func (e *APIError) what() string { return string(e.appendWhat(nil)) }
+
+// statusText is an HTTP status with its name.
+func statusText(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
 // Unwrap returns the error behind it.
@@ -404,9 +334,9 @@ func (e *APIError) Is(target error) bool {
 	case ErrNotFound:
 		return e.notFound()
 	case ErrFrozen:
-		return e.Code == fhir.AccessFrozenOutward
+		return isFrozen(e.Code)
 	case ErrTokenRefused:
-		return (e.Status == 401 || e.Status == 403 && isAboutToken(e.Code)) && e.Code != fhir.AccessFrozenOutward && e.Operation != opExchange
+		return (e.Status == 401 || e.Status == 403 && isAboutToken(e.Code)) && !isFrozen(e.Code) && e.Operation != opExchange
 	}
 	return false
 }
@@ -415,15 +345,15 @@ func (e *APIError) Is(target error) bool {
 // all others.
 func safeText(err error) string {
 	var (
-		answer  *answerError
+		content *contentError
 		failure *tokenwire.Failure
 		silent  *unspoken
 		store   *custody.StoreError
 		sealed  *custody.SealError
 	)
 	switch {
-	case errors.As(err, &answer):
-		return answer.what
+	case errors.As(err, &content):
+		return content.what
 	case errors.As(err, &failure):
 		return failure.What
 	case errors.As(err, &silent):
@@ -436,20 +366,20 @@ func safeText(err error) string {
 	return tokenwire.Explain(err)
 }
 
-// answerError says what is wrong with an answer, in words made here.
-type answerError struct {
+// contentError says what is wrong with a response, in words made here.
+type contentError struct {
 	what  string
 	cause error // unspoken, or nil
 }
 
-func newAnswerError(what string, cause error) *answerError {
-	return &answerError{what: what, cause: hush(cause, what)}
+func newContentError(what string, cause error) *contentError {
+	return &contentError{what: what, cause: hush(cause, what)}
 }
 
-func (e *answerError) Error() string { return e.what }
+func (e *contentError) Error() string { return e.what }
 
 // Unwrap returns the cause, unspoken.
-func (e *answerError) Unwrap() error { return e.cause }
+func (e *contentError) Unwrap() error { return e.cause }
 
 // unspoken stands for an error that was not made here, as a driver's, the
 // transport's, or that of a host's hook: such a text can hold addresses, values
@@ -467,8 +397,11 @@ func quiet(err error) error { return hush(err, "") }
 // hush is quiet with a description.
 func hush(err error, says string) error {
 	switch err.(type) { //nolint:errorlint // what is inside may speak: only an error that is ours itself is quiet
-	case nil, *unspoken, *APIError, *answerError, *identifyError, *storeFailure, *keysError, *uncheckedError:
+	case nil, *unspoken, *APIError, *contentError, *identifyError, *storeFailure, *keysError, *uncheckedError:
 		return err
+	}
+	if content, ok := err.(*apicall.ContentError); ok { //nolint:errorlint // as above
+		return newContentError(content.What, content.Err)
 	}
 	if says == "" {
 		says = safeText(err)
@@ -514,7 +447,7 @@ func public(err error) error {
 	case errors.Is(err, custody.ErrOtherPatient):
 		return ErrWrongPatient
 	case errors.Is(err, custody.ErrUsed), errors.Is(err, custody.ErrStalled):
-		return &StateError{Reason: StateUsed}
+		return &StateError{Reason: stateUsed}
 	case errors.Is(err, custody.ErrOvertaken):
 		return ErrOvertaken
 	case errors.Is(err, custody.ErrNewer):
@@ -522,7 +455,7 @@ func public(err error) error {
 	case errors.Is(err, custody.ErrClosed):
 		return ErrClosed
 	case errors.As(err, &lost):
-		return &RelinkError{Cause: Cause(lost.Cause)}
+		return &RelinkError{Cause: observe.Cause(lost.Cause)}
 	case errors.As(err, &wait):
 		return &TryLaterError{Reason: wait.Reason, Status: wait.Status, Code: wait.Code, RetryAfter: wait.RetryAfter, Err: quiet(wait.Err), busy: isBusy(wait.Status, wait.Code, wait.Cause)}
 	case errors.As(err, &store) && store.Unsaved:
@@ -545,15 +478,7 @@ type keysError struct {
 }
 
 func newKeysError(cause error) *keysError {
-	e := &keysError{what: cause.Error() + "; the link is kept; host's turn: give the keyring the key that sealed them"}
-	switch _, ok := errors.AsType[*seal.KeyError](cause); {
-	case ok:
-		e.what = cause.Error() + "; the link is kept; host's turn: see to what holds the key"
-	case errors.Is(cause, custody.ErrDamaged):
-		e.what = cause.Error() + "; the link is kept; host's turn: put the columns back as they were"
-	}
-	e.cause = hush(cause, "an error of the keyring's")
-	return e
+	return &keysError{what: cause.Error() + "; the link is kept", cause: hush(cause, "an error of the keyring's")}
 }
 
 func (e *keysError) Error() string { return "pkb: " + e.what }

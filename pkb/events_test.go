@@ -15,11 +15,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // diary is a Config.OnEvent that writes everything down. Events are delivered in
@@ -27,17 +27,17 @@ import (
 // it come to rest first.
 type diary struct {
 	mu     sync.Mutex
-	events []pkb.Event
+	events []observe.Event
 }
 
-func (d *diary) note(e pkb.Event) {
+func (d *diary) note(e observe.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.events = append(d.events, e)
 }
 
 // all returns the events so far.
-func (d *diary) all() []pkb.Event {
+func (d *diary) all() []observe.Event {
 	synctest.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -45,7 +45,7 @@ func (d *diary) all() []pkb.Event {
 }
 
 // kinds returns the kinds of the events so far.
-func (d *diary) kinds() (got []pkb.EventKind) {
+func (d *diary) kinds() (got []observe.EventKind) {
 	for _, e := range d.all() {
 		got = append(got, e.Kind)
 	}
@@ -53,7 +53,7 @@ func (d *diary) kinds() (got []pkb.EventKind) {
 }
 
 // tear returns the events so far, and forgets them.
-func (d *diary) tear() []pkb.Event {
+func (d *diary) tear() []observe.Event {
 	events := d.all()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,28 +88,28 @@ func TestEventsOfALife(t *testing.T) {
 		if err := r.Unlink(t.Context(), user); err != nil {
 			t.Fatal(err)
 		}
-		want := []pkb.EventKind{
-			pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed,
-			pkb.EventApproved, pkb.EventExchanged, pkb.EventWrongPatient, pkb.EventUncertain, pkb.EventRecovered, pkb.EventRefreshed,
-			pkb.EventUncertain, pkb.EventRelinkRequired, pkb.EventUnlinked,
+		want := []observe.EventKind{
+			observe.EventApproved, observe.EventExchanged, observe.EventLinked, observe.EventRefreshed,
+			observe.EventApproved, observe.EventExchanged, observe.EventWrongPatient, observe.EventUncertain, observe.EventRecovered, observe.EventRefreshed,
+			observe.EventUncertain, observe.EventRelinkRequired, observe.EventUnlinked,
 		}
 		if diff := cmp.Diff(want, d.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		events := d.all()
 		lost := events[len(events)-2]
-		if lost.Cause != pkb.CauseOutcomeUnknown || lost.AppUserID != user {
+		if lost.Cause != observe.CauseOutcomeUnknown || lost.AppUserID != user {
 			t.Errorf("lost: %v of %q", lost, lost.AppUserID)
 		}
 		if s := fmt.Sprintf("%v %+v %#v %s", lost, lost, lost, lost); strings.Contains(s, user) {
 			t.Errorf("an event prints the user: %s", s)
 		}
 		stats := r.Stats()
-		wantStats := pkb.Stats{Refreshes: 2, Uncertain: 2, Lost: map[pkb.Cause]uint64{pkb.CauseOutcomeUnknown: 1}}
+		wantStats := observe.Stats{Refreshes: 2, Uncertain: 2, Lost: map[observe.Cause]uint64{observe.CauseOutcomeUnknown: 1}}
 		if diff := cmp.Diff(wantStats, stats); diff != "" {
 			t.Errorf("stats (-want +got):\n%s", diff)
 		}
-		if got := stats.LostPerMillion(pkb.CauseOutcomeUnknown); got != 500_000 {
+		if got := stats.LostPerMillion(observe.CauseOutcomeUnknown); got != 500_000 {
 			t.Errorf("%v lost per million", got)
 		}
 	})
@@ -135,7 +135,7 @@ func TestEndOfSessionIsForecast(t *testing.T) {
 				token(t.Context(), t, c, user)
 			}
 			for _, e := range d.tear() {
-				if e.Kind == pkb.EventEndsSoon {
+				if e.Kind == observe.EventEndsSoon {
 					told = append(told, r.pkb.Now().Sub(link.LinkedAt))
 				}
 			}
@@ -162,7 +162,7 @@ func TestLastTokenTellsTheEnd(t *testing.T) {
 		if err != nil || !link.EndsAt.Equal(link.ExpiresAt) {
 			t.Errorf("EndsAt %v, ExpiresAt %v, %v", link.EndsAt, link.ExpiresAt, err)
 		}
-		if diff := cmp.Diff([]pkb.EventKind{pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed, pkb.EventEndsSoon}, d.kinds()); diff != "" {
+		if diff := cmp.Diff([]observe.EventKind{observe.EventApproved, observe.EventExchanged, observe.EventLinked, observe.EventRefreshed, observe.EventEndsSoon}, d.kinds()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
@@ -182,7 +182,7 @@ func TestScopeChangeIsTold(t *testing.T) {
 			}))
 			d.tear()
 			token(t.Context(), t, r.Client, user)
-			told := slices.Contains(d.kinds(), pkb.EventScopeChanged)
+			told := slices.Contains(d.kinds(), observe.EventScopeChanged)
 			if want := strings.Contains(scope, "CLINICIAN"); told != want {
 				t.Errorf("%s: told %t, want %t", scope, told, want)
 			}
@@ -191,18 +191,18 @@ func TestScopeChangeIsTold(t *testing.T) {
 }
 
 // S21, S23: a server that forgives an immediate repeat gets one; PKB does not.
-func TestRotation(t *testing.T) {
+func TestRefreshReuseWindow(t *testing.T) {
 	for name, tc := range map[string]struct {
-		rotation pkb.Rotation
-		posts    int
-		state    tokenstore.State
+		window time.Duration
+		posts  int
+		state  tokenstore.State
 	}{
-		"strict":    {pkb.Strict(), 1, tokenstore.StateUncertain},
-		"forgiving": {pkb.Forgiving(10 * time.Second), 2, tokenstore.StateLinked},
+		"strict":    {0, 1, tokenstore.StateUncertain},
+		"forgiving": {10 * time.Second, 2, tokenstore.StateLinked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.Rotation = tc.rotation })
+				r := newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.RefreshReuseWindow = tc.window })
 				r.link(t, user, r.patient)
 				token(t.Context(), t, r.Client, user)
 				r.pkb.Advance(8*time.Minute + 45*time.Second) // early: the token still serves
@@ -226,9 +226,8 @@ func ExampleClient_Stats() {
 	server := pkbtest.New(pkbtest.Config{})
 	patient := server.AddPatient(pkbtest.Patient{})
 	client, err := demoClient(server, pkb.Config{
-		Rotation: pkb.Strict(), // as PKB; pkb.Forgiving(window) for a server known to take a token again
-		OnEvent: func(e pkb.Event) {
-			if e.Kind == pkb.EventRelinkRequired {
+		OnEvent: func(e observe.Event) {
+			if e.Kind == observe.EventRelinkRequired {
 				fmt.Println("ask the user to approve again:", e.Cause)
 			}
 		},
@@ -243,15 +242,8 @@ func ExampleClient_Stats() {
 	_ = client.Close(ctx) // events come on a goroutine of their own; Close waits for them
 
 	stats := client.Stats()
-	fmt.Println(stats.Lost[pkb.CauseSessionExpired], stats.Refreshes, stats.LostPerMillion(pkb.CauseSessionExpired))
+	fmt.Println(stats.Lost[observe.CauseSessionExpired], stats.Refreshes, stats.LostPerMillion(observe.CauseSessionExpired))
 	// Output:
 	// ask the user to approve again: session_expired
 	// 1 0 0
-}
-
-// For tests against another server that forgives a repeat.
-func ExampleForgiving() {
-	client, err := demoClient(pkbtest.New(pkbtest.Config{}), pkb.Config{Rotation: pkb.Forgiving(30 * time.Second)})
-	fmt.Println(client != nil, err)
-	// Output: true <nil>
 }

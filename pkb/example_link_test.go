@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -121,12 +122,12 @@ func ExampleAllowShared() {
 func ExampleCandidate() {
 	ctx := context.Background()
 	server, ada, _ := demo()
-	number, err := pkb.ParseNHSNumber("999 000 0018")
+	number, err := identity.ParseNHSNumber("999 000 0018")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	users := map[string]pkb.Known{"app-user-1": {NHSNumber: number, LastName: pkb.NewPersonal("Example")}} // your database
+	users := map[string]identity.Known{"app-user-1": identity.NewKnown(identity.Person{NHSNumber: number, LastName: "Example"})} // your database
 	client, err := demoClient(server, pkb.Config{
 		Identify: func(_ context.Context, c pkb.Candidate) error {
 			match := c.Self.Compare(users[c.AppUserID])
@@ -213,15 +214,6 @@ func ExampleFailure() {
 	mux.Handle("GET /pkb/callback", web.Callback())
 	fmt.Println(web)
 	// Output: pkb.Web{Done: "/"}
-}
-
-// Advise says what to do about an error: to the patient, and to whoever runs the
-// host. errors.md has all of it.
-func ExampleAdvise() {
-	err := fmt.Errorf("loading the record: %w", &pkb.RelinkError{Cause: pkb.CauseSessionExpired})
-	advice := pkb.Advise(err)
-	fmt.Println(advice.Turn == pkb.TurnPatient, advice.Patient)
-	// Output: true Your link to Patients Know Best has ended. Please link your record again.
 }
 
 // Whoever answers in PKB's place can be found out. An excerpt holds words of a

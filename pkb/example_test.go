@@ -6,8 +6,6 @@ package pkb_test
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,7 +13,9 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/pkb/record"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -140,18 +140,6 @@ func ExampleProduction() {
 	// Output: production https://my.patientsknowbest.com/apiToken.action GET
 }
 
-// Keys are made once and kept with your other secrets.
-func ExampleParseKeyring() {
-	key, err := pkb.GenerateKey("2026-01")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	keys, err := pkb.ParseKeyring(key) // usually os.Getenv("PKB_KEYS")
-	fmt.Println(keys, err)
-	// Output: pkb.Keyring[redacted] <nil>
-}
-
 // The calls for a linked patient.
 func ExampleClient_ForUser() {
 	ctx := context.Background()
@@ -171,8 +159,8 @@ func ExampleClient_ForUser() {
 	}
 	number, ok := self.NHSNumber()
 	fmt.Println(id)
-	fmt.Println(number.Reveal(), ok, self.FirstName.Reveal(), self.DateOfBirth.ISO())
-	fmt.Println(number, self.FirstName) // as a log would show them
+	fmt.Println(number.Reveal(), ok, self.Reveal().FirstName, self.Reveal().DateOfBirth)
+	fmt.Println(number, self) // as a log would show them
 	// Output:
 	// 1d4a8b2d-f885-499f-ba51-50600312f316
 	// 9990000018 true Ada 1980-02-29
@@ -308,62 +296,18 @@ func ExampleClient_Web() {
 	// Output: pkb.Web{Done: "/account"}
 }
 
-// Secret and Personal print as [redacted].
+// A Secret prints [redacted].
 func ExampleNewSecret() {
 	secret := pkb.NewSecret("s3cret")
 	fmt.Println(secret, secret.IsZero(), secret.Equal(pkb.NewSecret("s3cret")), len(secret.Reveal()))
 	// Output: [redacted] false true 6
 }
 
-// A Personal in a test of your own.
-func ExampleNewPersonal() {
-	name := pkb.NewPersonal("Ada")
-	fmt.Println(name, name.IsZero(), name.Equal(pkb.NewPersonal("Ada")), name.Reveal())
-	// Output: [redacted] false true Ada
-}
-
-// A key that a key management service has unwrapped.
-func ExampleKeyring_AddKey() {
-	unwrapped := make([]byte, 32) // what the service's Decrypt returned
-	keys := &pkb.Keyring{}
-	err := keys.AddKey("kms-2026-01", unwrapped)
-	fmt.Println(keys.KeyIDs(), err)
-	// Output: [kms-2026-01] <nil>
-}
-
-// keyset stands for a tink.AEAD, which fits as it is.
-type keyset struct{ cipher.AEAD }
-
-func (k keyset) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	return k.Seal(nil, nil, plaintext, associatedData), nil
-}
-
-func (k keyset) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
-	return k.Open(nil, nil, ciphertext, associatedData)
-}
-
-// A key that stays where it is: anything with Encrypt and Decrypt.
-func ExampleKeyring_AddAEAD() {
-	block, err := aes.NewCipher(make([]byte, 32))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	gcm, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	keys := &pkb.Keyring{}
-	fmt.Println(keys.AddAEAD("tink-1", keyset{gcm}), keys.KeyIDs())
-	// Output: <nil> [tink-1]
-}
-
 // Changing the key, while the links are used.
 func ExampleClient_Reseal() {
 	ctx := context.Background()
 	server, ada, _ := demo()
-	keys := &pkb.Keyring{}
+	keys := &keys.Keyring{}
 	if err := keys.AddKey("2026-01", make([]byte, 32)); err != nil {
 		fmt.Println(err)
 		return
@@ -381,7 +325,7 @@ func ExampleClient_Reseal() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(errors.Is(client.RetireKey(ctx, "2026-01"), pkb.ErrKeyInUse))
+	fmt.Println(errors.As(client.RetireKey(ctx, "2026-01"), new(*pkb.ConfigError)))
 	for p, err := range client.Reseal(ctx) {
 		if err != nil {
 			fmt.Println(err)
@@ -421,4 +365,25 @@ func ExampleLinkOf() {
 	})
 	fmt.Println(link.State, link.Verified, link.Tried, link.Unread)
 	// Output: uncertain true 1 false
+}
+
+// The patient's FHIR record.
+func ExamplePatient_Record() {
+	ctx := context.Background()
+	server, ada, client := demo()
+	demoLink(ctx, server, ada, client)
+	if err := server.AddResource(ada, []byte(`{"resourceType": "Observation", "id": "obs-1", "status": "unknown",
+		"category": [{"coding": [{"system": "http://fhir.patientsknowbest.com/codesystem/observation-category", "code": "LABORATORY"}]}],
+		"code": {"text": "Haemoglobin"}, "valueQuantity": {"value": 140.50, "unit": "g/L"}}`)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for obs, err := range client.ForUser("app-user-1").Record().Observations(ctx, record.Laboratory) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(obs, obs.Reveal().Code.Text)
+	}
+	// Output: [redacted] Haemoglobin
 }

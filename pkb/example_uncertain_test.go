@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -41,7 +43,7 @@ func ExampleClient_Complete_unchecked() {
 	link, err := client.Complete(ctx, "app-user-1", pending, back.Query())
 	if errors.Is(err, pkb.ErrUnchecked) {
 		fmt.Println("still the link of", link.PublicID, "and more to check:", link.Unchecked)
-		fmt.Println(pkb.Advise(err).Patient)
+		fmt.Println(advice.For(err).Patient)
 	}
 	// Output:
 	// still the link of 1d4a8b2d-f885-499f-ba51-50600312f316 and more to check: true
@@ -53,7 +55,7 @@ func ExampleConfig_tokenErrors() {
 	ctx := context.Background()
 	server := pkbtest.New(pkbtest.Config{})
 	client, err := demoClient(server, pkb.Config{
-		TokenErrors: []pkb.TokenError{{Status: 401, Body: "Bad refresh token", Means: pkb.MeansSessionOver}},
+		TokenErrors: []observe.TokenError{{Status: 401, Body: "Bad refresh token", Means: observe.MeansSessionOver}},
 		// RefreshWithoutScope: true, should PKB refuse the parameter scope at refreshes
 	})
 	if err != nil {
@@ -65,7 +67,7 @@ func ExampleConfig_tokenErrors() {
 	server.Next(pkbtest.Token, pkbtest.Respond(401, "text/plain", "Bad refresh token\n"))
 	_, err = client.Token(ctx, "app-user-1")
 	fmt.Println(err)
-	// Output: pkb: the link to PKB has ended (session_invalid); patient's turn: send the user to your link route to approve again
+	// Output: pkb: the link to PKB has ended (session_invalid)
 }
 
 // An operator has made sure that a response which cannot be read holds no tokens.
@@ -76,7 +78,7 @@ func ExampleClient_Discard() {
 	server.Advance(11 * time.Minute)
 	server.Next(pkbtest.Token, pkbtest.Respond(200, "application/json", `{"notice":{"text":"Service window tonight"}}`))
 	_, err := client.Token(ctx, "app-user-1")
-	fmt.Println(pkb.Advise(err).Turn, errors.Is(err, pkb.ErrTryLater))
+	fmt.Println(advice.For(err).Turn, errors.Is(err, pkb.ErrTryLater))
 
 	fmt.Println(client.Discard(ctx, "app-user-1"))
 	link, err := client.Link(ctx, "app-user-1")

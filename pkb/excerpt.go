@@ -19,8 +19,8 @@ import (
 // other word is "*". It is for finding out who answers in PKB's place, and for no
 // log that lasts.
 func (e *APIError) Excerpt() string {
-	if e.excerpt.text != nil {
-		return e.excerpt.reveal()
+	if !e.excerpt.IsZero() {
+		return e.excerpt.Reveal()
 	}
 	return excerptIn(e.Err)
 }
@@ -36,11 +36,11 @@ func excerptIn(err error) string {
 }
 
 // debugExcerpt is excerpt, if it was asked for.
-func (c *Client) debugExcerpt(status int, body []byte) concealed {
+func (c *Client) debugExcerpt(status int, body []byte) Secret {
 	if !c.cfg.InsecureDebugAnswers {
-		return concealed{}
+		return Secret{}
 	}
-	return conceal(excerpt(status, body))
+	return NewSecret(excerpt(status, body))
 }
 
 const (

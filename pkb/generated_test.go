@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -17,7 +17,7 @@ import (
 func TestEveryPatientIsThemselvesAndNobodyElse(t *testing.T) {
 	r := newRig(t)
 	made := pkbtest.MakePatients(1, 48)
-	selves := make([]*pkb.Self, len(made))
+	selves := make([]identity.Self, len(made))
 	for i := range made {
 		made[i] = *r.pkb.AddPatient(made[i])
 		u := fmt.Sprint("user-", i)
@@ -29,31 +29,31 @@ func TestEveryPatientIsThemselvesAndNobodyElse(t *testing.T) {
 		selves[i] = self
 		number, ok := self.NHSNumber()
 		contradicting := i%12 == 11
-		if ok != (made[i].NHSNumber != "" && !contradicting) || ok && (number.Reveal() != made[i].NHSNumber || !number.ChecksumValid() || number.Range() != pkb.RangeTest) {
+		if ok != (made[i].NHSNumber != "" && !contradicting) || ok && (number.Reveal() != made[i].NHSNumber || !number.ChecksumValid() || number.Range() != identity.RangeTest) {
 			t.Errorf("patient %d: NHSNumber %q, %t", i, number.Reveal(), ok)
 		}
 		if self.Deceased() != (i%12 == 4) {
 			t.Errorf("patient %d: Deceased = %t", i, self.Deceased())
 		}
-		for _, id := range self.NationalIDs {
-			if kind := id.Kind(); kind != pkb.KindNHSNumber && kind != pkb.KindCHINumber {
+		for _, id := range self.Reveal().NationalIDs {
+			if kind := id.Kind(); kind != identity.KindNHSNumber && kind != identity.KindCHINumber {
 				t.Errorf("patient %d: an id of kind %q", i, kind)
 			}
 		}
 	}
 	for i := range made {
-		known := pkb.Known{FirstName: pkb.NewPersonal(strings.ToUpper(made[i].FirstName)), LastName: pkb.NewPersonal(" " + made[i].LastName)}
+		known := identity.Person{FirstName: strings.ToUpper(made[i].FirstName), LastName: " " + made[i].LastName}
 		var err error
-		if known.DateOfBirth, err = pkb.ParseDate(made[i].DateOfBirth); err != nil {
+		if known.DateOfBirth, err = identity.ParseDate(made[i].DateOfBirth); err != nil {
 			t.Fatal(err)
 		}
 		if made[i].NHSNumber != "" {
-			if known.NHSNumber, err = pkb.ParseNHSNumber(made[i].NHSNumber); err != nil {
+			if known.NHSNumber, err = identity.ParseNHSNumber(made[i].NHSNumber); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for j, self := range selves {
-			m := self.Compare(known)
+			m := self.Compare(identity.NewKnown(known))
 			if want := i == j && i%12 != 11; m.Same() != want { // two numbers that contradict each other are for a person to look at
 				t.Errorf("patient %d against the answer about %d: same %t (%v)", i, j, m.Same(), m)
 			}

@@ -7,23 +7,30 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/betawerk/pkb-go/internal/conceal"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// ErrPath: Patient.Get was given a path that it does not send.
-var ErrPath = errors.New("pkb: not a path under /json/ or /fhir/; host's turn: " +
-	"give the path alone, of letters, digits and -._~$:@,=+ between single slashes, and parameters as the query")
+// errPath: Patient.Get was given a path that it does not send.
+var errPath = errors.New("pkb: not a path under /json/ or /fhir/: letters, digits and -._~$:@,=+ between single slashes, with parameters as the query")
 
 // Answer is what PKB sent to Patient.Get: JSON, presumably about the patient.
-// It prints as [redacted]; only Raw gives the content.
-type Answer struct{ concealed }
+// It prints [redacted] and is not encoded; Raw returns the content.
+type Answer struct{ hidden }
 
 // Raw returns a copy of the answer as PKB sent it: personal data, not for a
 // log. Nothing of it was checked; an error of encoding/json can repeat values,
 // so do not log that either.
-func (a Answer) Raw() json.RawMessage { return clone(a.text) }
+func (a Answer) Raw() json.RawMessage { return json.RawMessage(conceal.Open(a.hidden)) }
+
+// IsZero reports whether there is no answer.
+func (a Answer) IsZero() bool { return conceal.Absent(a.hidden) }
+
+// Equal reports whether both are the same JSON text.
+func (a Answer) Equal(o Answer) bool { return conceal.Open(a.hidden) == conceal.Open(o.hidden) }
 
 // Get reads anything else that PKB has of the patient, with the care of the
 // other calls: the user's token, turns, repetitions, bounds and errors. path
@@ -33,13 +40,13 @@ func (a Answer) Raw() json.RawMessage { return clone(a.text) }
 //	patient.Get(ctx, "/json/v2-beta/measurements", url.Values{"apiRefs": {"..."}})
 //
 // It cannot leave those: a path with dots for segments, empty segments, escapes
-// or a query of its own is refused with ErrPath, and nothing is sent. The
-// operation of an *APIError is the beginning of the path, without ids. An answer
+// or a query of its own is refused, and nothing is sent. The
+// operation of an *APIError is the beginning of the path, without ids. A response
 // is at most 4 MiB.
 //
 // To write, use [Client.HTTPClient].
 //
-// It returns ErrPath, the errors of Token, or an *APIError.
+// It returns an error for the path, the errors of Token, or an *APIError.
 func (p *Patient) Get(ctx context.Context, path string, query url.Values) (Answer, error) {
 	c := p.client
 	address, mediaType, err := c.addressOf(path)
@@ -49,29 +56,30 @@ func (p *Patient) Get(ctx context.Context, path string, query url.Values) (Answe
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	data, err := c.call(ctx, p.http(), operationOf(path), http.MethodGet, address, mediaType, nil)
-	if err != nil {
-		return Answer{}, err
-	}
-	return Answer{conceal(string(data))}, nil
+	var answer Answer
+	err = c.read(ctx, p.http(), get(observe.Operation(operationOf(path)), address, mediaType), func(data []byte) (string, error) {
+		answer = Answer{conceal.OfText(string(data))}
+		return "", nil
+	})
+	return answer, err
 }
 
 // addressOf checks a path and puts it under the address of the API.
 func (c *Client) addressOf(path string) (address, mediaType string, err error) {
-	base, rest, mediaType := c.cfg.Environment.RESTURL, "", "application/json"
+	base, rest, mediaType := c.cfg.Environment.RESTURL, "", mediaTypeJSON
 	switch {
 	case strings.HasPrefix(path, "/json/"):
 		rest = path[len("/json"):]
 	case strings.HasPrefix(path, "/fhir/"):
 		base, rest, mediaType = c.cfg.Environment.FHIRURL, path[len("/fhir"):], mediaTypeFHIR
 	default:
-		return "", "", ErrPath
+		return "", "", errPath
 	}
 	for segment := range strings.SplitSeq(rest[1:], "/") {
 		// No escapes: what a server makes of them is not for certain. No ";",
 		// which some take for the end of the segment, as in "..;".
 		if strings.Trim(segment, ".") == "" || strings.ContainsFunc(segment, func(r rune) bool { return !inPath(r) }) {
-			return "", "", ErrPath
+			return "", "", errPath
 		}
 	}
 	return strings.TrimRight(base, "/") + rest, mediaType, nil

@@ -34,8 +34,8 @@ func TestPathsStayUnderTheirAPI(t *testing.T) {
 		"//other.example/json/x", "https://other.example/json/x", "/json/../apiToken.action", "/json/..", "/json/.", "/json/./x", "/json/x/../../..", "/json/...", "/json/%2e%2e/x", "/json/x%2fy", "/json/%00",
 		"/json/..;/x", "/json/x;y", `/json/..\x`, `/json\..\x`, "/json/x?y=1", "/json/x#y", "/json/x y", "/json/x\n", "/json/x\r\nHost: y", "/json/é", "/json/\xff", "/json/x\x00", "\\json\\x", "/json/<x>",
 	} {
-		if got, _, err := c.addressOf(p); err != ErrPath || got != "" { //nolint:errorlint // nothing may wrap it
-			t.Errorf("%q: %q, %v, want ErrPath", p, got, err)
+		if got, _, err := c.addressOf(p); err != errPath || got != "" { //nolint:errorlint // nothing may wrap it
+			t.Errorf("%q: %q, %v, want errPath", p, got, err)
 		}
 	}
 }

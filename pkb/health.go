@@ -57,7 +57,7 @@ const (
 // takes five seconds at most, or as long as ctx allows.
 func (c *Client) Health(ctx context.Context) Health {
 	k := c.keeper.Health()
-	h := Health{Unsaved: k.Unsaved, Busy: k.Busy, Abandoned: k.Abandoned, KeyIDs: c.cfg.Keys.sealer().KeyIDs()}
+	h := Health{Unsaved: k.Unsaved, Busy: k.Busy, Abandoned: k.Abandoned, KeyIDs: ringOf(c.cfg.Keys).KeyIDs()}
 	if k.HeldBack != nil {
 		h.HeldBack = public(k.HeldBack)
 	}
@@ -78,7 +78,7 @@ func (c *Client) checkStore(ctx context.Context) error {
 // checkKeys seals something and opens it. An AEAD knows no context, so one that
 // hangs is waited for no longer than ctx; while it does, it is not asked again.
 func (c *Client) checkKeys(ctx context.Context) error {
-	ring := c.cfg.Keys.sealer()
+	ring := ringOf(c.cfg.Keys)
 	if ring == nil {
 		return nil
 	}
@@ -146,7 +146,7 @@ type unfinishedError struct {
 }
 
 func (e *unfinishedError) Error() string {
-	return fmt.Sprintf("pkb: %d approvals or refreshes are still under way, and what they get may be lost; host's turn: give Close more time, and see to the store if it fails", e.left)
+	return fmt.Sprintf("pkb: %d authorizations or refreshes are still under way, and the tokens they receive may be lost", e.left)
 }
 
 // Unwrap returns the error of the context.

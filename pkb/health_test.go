@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -30,17 +31,17 @@ func TestHealth(t *testing.T) {
 		held    bool
 	}{
 		"well":  {trouble: func(*testing.T, *rig, *remote) {}},
-		"store": {trouble: func(_ *testing.T, r *rig, _ *remote) { r.config.Store.(*moody).set(errDown, nil) }, errs: []error{pkb.ErrStore, errDown}, says: []string{"host's turn: see to the store"}},
-		"keys":  {trouble: func(_ *testing.T, _ *rig, kms *remote) { kms.set(true) }, errs: []error{pkb.ErrKeys}, says: []string{`the key "kms" cannot be used just now`, "host's turn"}},
+		"store": {trouble: func(_ *testing.T, r *rig, _ *remote) { r.config.Store.(*moody).set(errDown, nil) }, errs: []error{pkb.ErrStore, errDown}, says: []string{"failed to load"}},
+		"keys":  {trouble: func(_ *testing.T, _ *rig, kms *remote) { kms.set(true) }, errs: []error{pkb.ErrKeys}, says: []string{`the key "kms" cannot be used just now`}},
 		"both": {trouble: func(_ *testing.T, r *rig, kms *remote) {
 			kms.set(true)
 			r.config.Store.(*moody).set(errDown, nil)
-		}, errs: []error{pkb.ErrKeys, pkb.ErrStore}, says: []string{"see to the store", "see to what holds the key"}},
+		}, errs: []error{pkb.ErrKeys, pkb.ErrStore}, says: []string{"the token store failed", "the key"}},
 		"closed": {trouble: func(t *testing.T, r *rig, _ *remote) {
 			if err := r.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-		}, errs: []error{pkb.ErrClosed}, says: []string{"host's turn"}},
+		}, errs: []error{pkb.ErrClosed}},
 		"PKB is down": {trouble: func(t *testing.T, r *rig, _ *remote) {
 			// Three different links: one that has trouble of its own holds nobody back.
 			for i := range 3 {
@@ -78,7 +79,7 @@ func TestHealth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				kms, keys := &remote{}, &pkb.Keyring{}
+				kms, keys := &remote{}, &keys.Keyring{}
 				if err := keys.AddAEAD("kms", kms); err != nil {
 					t.Fatal(err)
 				}
@@ -173,7 +174,7 @@ func (s *stuck) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 // however many probes come, one call.
 func TestHealthDoesNotWaitForAKeyThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kms, keys := &stuck{let: make(chan struct{})}, &pkb.Keyring{}
+		kms, keys := &stuck{let: make(chan struct{})}, &keys.Keyring{}
 		if err := keys.AddAEAD("kms", kms); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +221,7 @@ func TestCloseSaysWhatIsLeft(t *testing.T) {
 		began := time.Now()
 		err := r.Close(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second ||
-			!strings.Contains(err.Error(), "2 approvals or refreshes") || !strings.Contains(err.Error(), "host's turn") {
+			!strings.Contains(err.Error(), "2 authorizations or refreshes") {
 			t.Errorf("Close after %v: %v", time.Since(began), err)
 		}
 		if err := r.Close(t.Context()); err != nil {
@@ -363,5 +364,5 @@ func ExampleClient_Health() {
 	}
 	// Output:
 	// 200 ready
-	// 503 pkb: the client is closed; host's turn: make a new one
+	// 503 pkb: the client is closed
 }

@@ -19,11 +19,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // The time-out of the host's client, as most have one, is for its own requests: a
@@ -157,7 +159,7 @@ func TestHookThatPanics(t *testing.T) {
 						}
 						return nil
 					}
-					c.OnEvent = func(pkb.Event) { fall() }
+					c.OnEvent = func(observe.Event) { fall() }
 				})
 				pending, query := r.approve(t, user, r.patient)
 				link, err := r.Complete(t.Context(), user, pending, query)
@@ -221,7 +223,7 @@ func (f *falling) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 }
 
 func TestKeyThatPanics(t *testing.T) {
-	kms, ring := &falling{}, &pkb.Keyring{}
+	kms, ring := &falling{}, &keys.Keyring{}
 	if err := ring.AddAEAD("kms", kms); err != nil {
 		t.Fatal(err)
 	}
@@ -403,8 +405,8 @@ func TestCodeThatWasNotSent(t *testing.T) {
 			if e, ok := errors.AsType[*pkb.APIError](err); !ok || e.Status != 0 {
 				t.Fatalf("Complete: %v", err)
 			}
-			if advice := pkb.Advise(err); advice.Turn != pkb.TurnHost || !strings.Contains(err.Error(), "nothing was spent") || !strings.Contains(advice.Patient, "load this page again") {
-				t.Errorf("it is %q's turn, and the patient is told %q: %v", advice.Turn, advice.Patient, err)
+			if a := advice.For(err); a.Turn != advice.TurnHost || a.Code != "exchange_not_sent" || !strings.Contains(a.Patient, "load this page again") {
+				t.Errorf("it is %q's turn, and the patient is told %q: %v", a.Turn, a.Patient, err)
 			}
 			if _, err := offline.Complete(t.Context(), user, pending, query); !errors.As(err, new(*pkb.APIError)) {
 				t.Errorf("again, while nothing can be sent: %v", err)
@@ -424,7 +426,7 @@ func TestStoreOfThreeMethods(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	}))
 	said := log.String()
-	for _, word := range []string{"Finder", "ErrSharedRecord", "Lister", "ErrNoList"} {
+	for _, word := range []string{"Finder", "ErrSharedRecord", "Lister", "*ConfigError"} {
 		if !strings.Contains(said, word) {
 			t.Errorf("New does not say %q of a store that has three methods:\n%s", word, said)
 		}
@@ -447,7 +449,7 @@ func TestCloseDeliversEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard atomic.Int32
 		r := newRig(t, withConfig(func(c *pkb.Config) {
-			c.OnEvent = func(pkb.Event) {
+			c.OnEvent = func(observe.Event) {
 				time.Sleep(100 * time.Millisecond) // of the bubble
 				heard.Add(1)
 			}

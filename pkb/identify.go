@@ -6,29 +6,37 @@ package pkb
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
-// Candidate is a patient who has approved, for Config.Identify to judge. It
-// prints as [redacted].
+// Candidate is a patient who has approved, for Config.Identify to judge. It prints
+// [redacted] and is not encoded. Its fields name people: do not log them one by one.
 type Candidate struct {
+	printing
 	// AppUserID is the host's user who is to be linked.
 	AppUserID string
 	// PublicID is the patient's, from Purview.
-	PublicID PublicID
+	PublicID identity.PublicID
 	// Linked is whom the user is linked with already: the same patient, or,
 	// after AllowSwitch, perhaps another; "" for a user who is not linked.
-	Linked PublicID
-	// Self is what PKB says about the patient.
-	Self *Self
+	Linked identity.PublicID
+	// Self is what PKB reports about the patient.
+	Self identity.Self
 }
 
-// Format implements fmt.Formatter.
-func (Candidate) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "pkb.Candidate"+redacted) }
+type printing = conceal.Printing
+
+// Equal reports whether both are the same.
+func (c Candidate) Equal(o Candidate) bool {
+	return c.AppUserID == o.AppUserID && c.PublicID == o.PublicID && c.Linked == o.Linked && c.Self.Equal(o.Self)
+}
+
+// IsZero reports whether there is no candidate.
+func (c Candidate) IsZero() bool { return c.Equal(Candidate{}) }
 
 // verify finds out whose an approval is, and asks the host whether it is the
 // right person.
@@ -38,19 +46,19 @@ func (c *Client) verify(ctx context.Context, approved custody.Candidate) (string
 	if err == nil && c.cfg.Identify != nil {
 		err = c.identify(ctx, hc, approved, id)
 	}
-	if errors.Is(err, ErrNotAPatient) || errors.Is(err, ErrIdentityRefused) {
+	if errors.Is(err, identity.ErrNotAPatient) || errors.Is(err, ErrIdentityRefused) {
 		return "", &custody.RefusedError{Err: err}
 	}
 	return string(id), err
 }
 
-func (c *Client) identify(ctx context.Context, hc *http.Client, approved custody.Candidate, id PublicID) error {
+func (c *Client) identify(ctx context.Context, hc *http.Client, approved custody.Candidate, id identity.PublicID) error {
 	self, err := c.self(ctx, hc)
 	if err != nil {
 		return err
 	}
 	err = c.cfg.Identify(ctx, Candidate{
-		AppUserID: approved.User, PublicID: id, Linked: PublicID(approved.PublicID), Self: self,
+		AppUserID: approved.User, PublicID: id, Linked: identity.PublicID(approved.PublicID), Self: self,
 	})
 	if err != nil {
 		return &identifyError{refused: errors.Is(err, ErrIdentityRefused), cause: hush(err, "an error of Config.Identify's")}
@@ -69,7 +77,7 @@ func (e *identifyError) Error() string {
 	if e.refused {
 		return ErrIdentityRefused.Error()
 	}
-	return "pkb: Config.Identify could not tell whether this is the right patient; host's turn: see to what it asks"
+	return "pkb: Config.Identify returned an error"
 }
 
 // Unwrap returns the hook's error, unspoken.

@@ -12,10 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/google/go-cmp/cmp"
 )
 
 // judge is a host that knows its users.
@@ -45,7 +46,7 @@ func TestIdentifyIsAskedBeforeTheLinkCounts(t *testing.T) {
 		t.Fatalf("verified %t, asked %d times", link.Verified, len(j.asked))
 	}
 	c := j.asked[0]
-	if c.AppUserID != user || c.PublicID != pkb.PublicID(r.patient.PublicID) || c.Linked != "" || c.Self.FirstName.Reveal() != r.patient.FirstName {
+	if c.AppUserID != user || c.PublicID != identity.PublicID(r.patient.PublicID) || c.Linked != "" || c.Self.Reveal().FirstName != r.patient.FirstName {
 		t.Errorf("asked about another candidate: %q, %q, %q", c.AppUserID, c.PublicID, c.Linked)
 	}
 	if s := fmt.Sprintf("%v %+v %#v %s", c, c, c, c); strings.Contains(s, user) || strings.Contains(s, r.patient.FirstName) {
@@ -53,7 +54,7 @@ func TestIdentifyIsAskedBeforeTheLinkCounts(t *testing.T) {
 	}
 	// A relink is judged too, and the host sees that it is one.
 	r.link(t, user, r.patient)
-	if len(j.asked) != 2 || j.asked[1].Linked != pkb.PublicID(r.patient.PublicID) {
+	if len(j.asked) != 2 || j.asked[1].Linked != identity.PublicID(r.patient.PublicID) {
 		t.Errorf("relink: asked %d times, linked with %q", len(j.asked), j.asked[len(j.asked)-1].Linked)
 	}
 }
@@ -157,10 +158,10 @@ func TestSwitchToAnotherPatient(t *testing.T) {
 	r.link(t, user, r.patient)
 	other := r.pkb.AddPatient(pkbtest.Patient{})
 	link := r.link(t, user, other, pkb.AllowSwitch())
-	if link.PublicID != pkb.PublicID(other.PublicID) || !link.Verified {
+	if link.PublicID != identity.PublicID(other.PublicID) || !link.Verified {
 		t.Errorf("linked to %v", link.PublicID)
 	}
-	if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.LastName.Reveal() != other.LastName {
+	if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.Reveal().LastName != other.LastName {
 		t.Errorf("Self: %v", err)
 	}
 	pending, query := r.approve(t, user, r.patient)
@@ -187,7 +188,7 @@ func testSharedRecord(t *testing.T) {
 		t.Errorf("the error prints the other user: %s", s)
 	}
 	events := d.all()
-	if last := events[len(events)-1]; last.Kind != pkb.EventSharedRecord || last.AppUserID != "user-2" {
+	if last := events[len(events)-1]; last.Kind != observe.EventSharedRecord || last.AppUserID != "user-2" {
 		t.Errorf("told: %v", last)
 	}
 	if _, err := r.Link(t.Context(), "user-2"); !errors.Is(err, pkb.ErrNotLinked) {

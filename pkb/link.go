@@ -5,47 +5,52 @@ package pkb
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // Link is what is known about one user's link. It holds no token and nothing
-// about the patient but the public id.
+// about the patient but the public id. It prints without ids, as logs need it, and its
+// JSON has all of it, as a database or an API of yours needs it.
 type Link struct {
-	AppUserID string
+	AppUserID string `json:"app_user_id"`
 	// State is tokenstore.StateLinked, StateUncertain (a refresh is open; the
 	// link works), StateRelinkRequired (Cause says why), or StatePending (the first
 	// authorization waits to be checked: see Unchecked).
-	State tokenstore.State
-	Cause Cause
+	State tokenstore.State `json:"state"`
+	Cause observe.Cause    `json:"cause,omitempty"`
 	// PublicID is the patient's PKB public id; empty until Purview has told it.
-	PublicID PublicID
+	PublicID identity.PublicID `json:"public_id,omitempty"`
 	// Verified says that the public id is known, and that Config.Identify, if
 	// there is one, has accepted this patient.
-	Verified bool
+	Verified bool `json:"verified"`
 	// Unchecked says that an authorization waits, of which it could not be found out
 	// yet whose it is: one that was approved later than this link, or, where State is
 	// tokenstore.StatePending, the only one. The calls that follow check it.
-	Unchecked bool
+	Unchecked bool `json:"unchecked,omitempty"`
 	// Tried is how often the present refresh token was presented with an outcome
 	// that is not known; Refusals, how often it was refused in unknown words while
 	// others were served. Unread says that a response is kept that may hold the next
 	// tokens and cannot be read.
-	Tried, Refusals int
-	Unread          bool
+	Tried    int  `json:"tried,omitempty"`
+	Refusals int  `json:"refusals,omitempty"`
+	Unread   bool `json:"unread,omitempty"`
 	// LinkedAt is when the patient approved, RefreshedAt when the present
 	// tokens came, ExpiresAt when the present access token ends.
-	LinkedAt, RefreshedAt, ExpiresAt time.Time
+	LinkedAt    time.Time `json:"linked_at,omitzero"`
+	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
 	// EndsAt is when PKB's session, and with it the link, ends; zero when that
 	// is not known.
-	EndsAt time.Time
+	EndsAt time.Time `json:"ends_at,omitzero"`
 	// DueAt is when the link next wants attention: a refresh, or its end. It is
 	// approximate, because replicas spread what they do.
-	DueAt time.Time
+	DueAt time.Time `json:"due_at,omitzero"`
 }
 
 // LinkOf returns what the columns of a stored record say of a link, for those who
@@ -56,17 +61,12 @@ func LinkOf(r tokenstore.Record) Link { return newLink(r) }
 
 func newLink(r tokenstore.Record) Link {
 	return Link{
-		AppUserID: r.AppUserID, State: r.State, Cause: Cause(r.Cause), PublicID: PublicID(r.PublicID),
+		AppUserID: r.AppUserID, State: r.State, Cause: observe.Cause(r.Cause), PublicID: identity.PublicID(r.PublicID),
 		Verified: custody.Verified(r), Unchecked: r.Candidate != "",
 		Tried: r.Tried, Refusals: custody.Refusals(r), Unread: custody.Unread(r),
 		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt, DueAt: r.DueAt,
 	}
 }
-
-// LinkName returns the name under which a user's link appears in logs: a short
-// hash of the app_user_id, which is not logged itself. An operator who knows the
-// user finds the log lines by it, and not the other way round.
-func LinkName(appUserID string) string { return custody.LinkName(appUserID) }
 
 // Link returns what is known about a user's link, from the store; PKB is not
 // asked. It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
@@ -89,14 +89,15 @@ func (c *Client) look(ctx context.Context, appUserID string) (Link, error) {
 // TimelineEntry is something that happened to a link, as it is kept with it. It
 // holds nothing secret and nothing about the patient.
 type TimelineEntry struct {
-	Kind EventKind
+	Kind observe.EventKind `json:"kind"`
 	// At is when it happened. Of the same several times in a row, as with
 	// refreshes, At is the first time, Until the last, and Count how many; Until
 	// is zero for a single one.
-	At, Until time.Time
-	Count     int
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until,omitzero"`
+	Count int       `json:"count"`
 	// Cause is that of EventRelinkRequired.
-	Cause Cause
+	Cause observe.Cause `json:"cause,omitempty"`
 }
 
 // Timeline returns the past of a user's link, oldest first, from the store: the
@@ -117,18 +118,18 @@ func (c *Client) Timeline(ctx context.Context, appUserID string) ([]TimelineEntr
 	entries := make([]TimelineEntry, 0, len(past))
 	for _, h := range past {
 		entries = append(entries, TimelineEntry{
-			Kind: EventKind(h.Kind), At: h.At, Until: h.Until, Count: max(h.Count, 1), Cause: Cause(h.Cause),
+			Kind: observe.EventKind(h.Kind), At: h.At, Until: h.Until, Count: max(h.Count, 1), Cause: observe.Cause(h.Cause),
 		})
 	}
 	return entries, nil
 }
 
-// ErrNoList says that the store cannot list its records.
-var ErrNoList = errors.New("pkb: this store cannot list links; host's turn: give it the List method of tokenstore.Lister")
+// errNoList: the store cannot list its records.
+var errNoList = &ConfigError{Field: "Store", Problem: "cannot list links: it has no List method (tokenstore.Lister)"}
 
 // Links returns all links of this environment and client id, in the byte order
 // of their app_user_id. The store must implement tokenstore.Lister; else the
-// only element is ErrNoList. An error ends the sequence.
+// only element is a *ConfigError. An error ends the sequence.
 func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 	return func(yield func(Link, error) bool) {
 		for r, err := range c.records(ctx) {

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
 // How values print that name a user or a patient without being secret: without
@@ -22,7 +22,7 @@ import (
 // Format implements fmt.Formatter: a Link prints without the app_user_id and
 // the public id.
 func (l Link) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "link="+custody.LinkName(l.AppUserID)+" "+string(l.State))
+	_, _ = io.WriteString(f, "link="+conceal.LinkName(l.AppUserID)+" "+string(l.State))
 	if l.Cause != "" {
 		_, _ = io.WriteString(f, " ("+string(l.Cause)+")")
 	}
@@ -54,7 +54,7 @@ func (l Link) times() []linkTime {
 // LogValue implements slog.LogValuer, without the app_user_id and the public id.
 func (l Link) LogValue() slog.Value {
 	attrs := []slog.Attr{
-		slog.String("link", custody.LinkName(l.AppUserID)), slog.String("state", string(l.State)), slog.Bool("verified", l.Verified),
+		slog.String("link", conceal.LinkName(l.AppUserID)), slog.String("state", string(l.State)), slog.Bool("verified", l.Verified),
 	}
 	if l.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(l.Cause)))
@@ -70,34 +70,6 @@ func (l Link) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// MarshalJSON implements json.Marshaler, without the app_user_id and the public
-// id: what a host's own interface shows of a link is for the host to write down.
-func (l Link) MarshalJSON() ([]byte, error) {
-	out := map[string]any{"link": custody.LinkName(l.AppUserID), "state": l.State, "verified": l.Verified}
-	if l.Cause != "" {
-		out["cause"] = l.Cause
-	}
-	if l.Unchecked {
-		out["unchecked"] = true
-	}
-	for _, at := range l.times() {
-		if !at.IsZero() {
-			out[at.key] = at.Time
-		}
-	}
-	return json.Marshal(out)
-}
-
-// MarshalJSON implements json.Marshaler: an Event is written as it prints,
-// without the app_user_id.
-func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.String()) }
-
-// LogValue implements slog.LogValuer.
-func (Candidate) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON implements json.Marshaler.
-func (Candidate) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
 // What is used by pointer has a String method besides: templates look behind
 // pointers that have none.
 
@@ -106,7 +78,7 @@ func (p *Patient) String() string {
 	if p == nil {
 		return "(*pkb.Patient)(nil)"
 	}
-	return "pkb.Patient{link=" + custody.LinkName(p.appUserID) + "}"
+	return "pkb.Patient{link=" + conceal.LinkName(p.appUserID) + "}"
 }
 
 // Format implements fmt.Formatter.
@@ -119,19 +91,12 @@ func (c *Client) String() string { return fmt.Sprint(c) }
 func (w *Web) String() string { return fmt.Sprint(w) }
 
 // String implements fmt.Stringer.
-func (k *Keyring) String() string { return fmt.Sprint(k) }
-
-// String implements fmt.Stringer.
 func (b *bearer) String() string { return fmt.Sprint(b) }
 
 // Format implements fmt.Formatter: it prints without the app_user_id.
 func (s tokenSource) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "pkb.TokenSource{link="+custody.LinkName(s.appUserID)+"}")
+	_, _ = io.WriteString(f, "pkb.TokenSource{link="+conceal.LinkName(s.appUserID)+"}")
 }
-
-// LogValue implements slog.LogValuer: a public id stays out of logs. string(id)
-// writes it there on purpose.
-func (PublicID) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Errors print their text under every verb and in JSON, and nothing of the
 // errors and outcomes in them.
@@ -167,7 +132,7 @@ func (e *keysError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Err
 func (e *identifyError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Format implements fmt.Formatter.
-func (e *answerError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+func (e *contentError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Format implements fmt.Formatter.
 func (e *unspoken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -47,7 +48,7 @@ var _ = backend
 
 // records is the interface that the README shows to hosts.
 type records interface {
-	Self(context.Context) (*pkb.Self, error)
+	Self(context.Context) (identity.Self, error)
 }
 
 var _ records = (*pkb.Patient)(nil)

@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/pkb/record"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var equateEmpty = cmpopts.EquateEmpty()
@@ -43,8 +44,8 @@ func (s *sender) give(t *testing.T, resource string) {
 }
 
 // appointments returns the ids that a search yields, and its error.
-func (s *sender) appointments(ctx context.Context, when ...pkb.When) (ids []string, err error) {
-	for a, err := range s.Appointments(ctx, when...) {
+func (s *sender) appointments(ctx context.Context, when ...record.When) (ids []string, err error) {
+	for a, err := range s.Record().Appointments(ctx, when...) {
 		if err != nil {
 			return ids, err
 		}
@@ -65,7 +66,7 @@ func TestPagesAreFollowed(t *testing.T) {
 	}
 	// Who has enough does not pay for more.
 	s.sent = nil
-	for _, err := range s.Appointments(t.Context()) {
+	for _, err := range s.Record().Appointments(t.Context()) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -76,9 +77,9 @@ func TestPagesAreFollowed(t *testing.T) {
 	}
 	// Times narrow.
 	day := func(d int) time.Time { return time.Date(2018, 7, d, 0, 0, 0, 0, time.UTC) }
-	for want, when := range map[string][]pkb.When{
-		"app-2 app-3": {pkb.During(day(2), day(4))}, "app-5": {pkb.On(day(5))}, "app-6 app-7": {pkb.After(day(6))},
-		"app-1": {pkb.Before(day(2))}, "app-3 app-4": {pkb.From(day(3)), pkb.Until(day(5))},
+	for want, when := range map[string][]record.When{
+		"app-2 app-3": {record.During(day(2), day(4))}, "app-5": {record.On(day(5))}, "app-6 app-7": {record.After(day(6))},
+		"app-1": {record.Before(day(2))}, "app-3 app-4": {record.From(day(3)), record.Until(day(5))},
 	} {
 		ids, err := s.appointments(t.Context(), when...)
 		if got := strings.Join(ids, " "); err != nil || got != want {
@@ -117,7 +118,7 @@ func TestAFailedPageIsNoEnd(t *testing.T) {
 			if strings.Contains(err.Error(), "canary") {
 				t.Errorf("the error repeats the body: %v", err)
 			}
-			if strings.Contains(name, "outcome") && (api.Code != fhir.NoConsent || api.Outcome == nil) {
+			if strings.Contains(name, "outcome") && (api.Code != fhir.NoConsent || api.Outcome.IsZero()) {
 				t.Errorf("the outcome is lost: %v", err)
 			}
 		})
@@ -137,8 +138,8 @@ func TestNextPageElsewhere(t *testing.T) {
 			return strings.Replace(body, `"link":[`, `"link":[{"relation":"next","url":`+string(quoted(link))+`},`, 1)
 		}
 		ids, err := s.appointments(t.Context())
-		var paging *pkb.PagingError
-		if !errors.Is(err, pkb.ErrPaging) || !errors.As(err, &paging) || paging.Reason != pkb.PageElsewhere || len(ids) != 2 {
+		var paging *record.PagingError
+		if !errors.Is(err, record.ErrPaging) || !errors.As(err, &paging) || paging.Reason != "elsewhere" || len(ids) != 2 {
 			t.Errorf("%s: %d appointments, then %v", link, len(ids), err)
 		}
 		if len(s.sent) != 1 {
@@ -154,8 +155,8 @@ func TestNextPageElsewhere(t *testing.T) {
 		s.tamper = func(_ int, body string) string {
 			return strings.Replace(body, `"link":[`, `"link":[{"relation":"next","url":`+string(quoted(link))+`},`, 1)
 		}
-		var paging *pkb.PagingError
-		if _, err := s.appointments(t.Context()); !errors.As(err, &paging) || paging.Reason != pkb.PageUnreadable || len(s.sent) != 1 {
+		var paging *record.PagingError
+		if _, err := s.appointments(t.Context()); !errors.As(err, &paging) || paging.Reason != "unreadable" || len(s.sent) != 1 {
 			t.Errorf("%s: %v after %d requests", link, err, len(s.sent))
 		}
 	}
@@ -188,18 +189,18 @@ func TestPagesWithoutEnd(t *testing.T) {
 	for name, tc := range map[string]struct {
 		next     func(n int) string
 		requests int
-		reason   pkb.PagingReason
+		reason   string
 	}{
-		"the same page": {func(int) string { return "?again" }, 2, pkb.PageCycle},
-		"a circle":      {func(n int) string { return fmt.Sprintf("?p=%d", n%3) }, 4, pkb.PageCycle},
-		"for ever":      {func(n int) string { return fmt.Sprintf("?p=%d", n) }, 10_000, pkb.PageLimit},
+		"the same page": {func(int) string { return "?again" }, 2, "cycle"},
+		"a circle":      {func(n int) string { return fmt.Sprintf("?p=%d", n%3) }, 4, "cycle"},
+		"for ever":      {func(n int) string { return fmt.Sprintf("?p=%d", n) }, 10_000, "limit"},
 	} {
 		s := newSender(t)
 		s.tamper = func(n int, _ string) string {
 			return `{"resourceType":"Bundle","link":[{"relation":"next","url":"/tenant/fhir/Appointment` + tc.next(n) + `"}],"entry":[{"resource":{"resourceType":"Appointment","id":"a"}}]}`
 		}
 		ids, err := s.appointments(t.Context())
-		var paging *pkb.PagingError
+		var paging *record.PagingError
 		if !errors.As(err, &paging) || paging.Reason != tc.reason || len(s.sent) != tc.requests || len(ids) != tc.requests {
 			t.Errorf("%s: %v after %d requests and %d appointments", name, err, len(s.sent), len(ids))
 		}
@@ -241,7 +242,7 @@ func TestOtherEntries(t *testing.T) {
 		t.Errorf("%v, ids (-want +got):\n%s", err, diff)
 	}
 	var all []string
-	for r, err := range s.Search(t.Context(), "Appointment", nil) {
+	for r, err := range s.Record().Search(t.Context(), "Appointment", nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,47 +272,47 @@ func TestEveryKind(t *testing.T) {
 			got[kind] = err.Error()
 		}
 	}
-	for _, category := range []pkb.Category{pkb.Laboratory, pkb.Measurement} {
-		for r, err := range s.Observations(ctx, category) {
+	for _, category := range []record.Category{record.Laboratory, record.Measurement} {
+		for r, err := range s.Record().Observations(ctx, category) {
 			note(r.Type()+" "+r.Reveal().Status, r.ID(), err)
 		}
 	}
-	for r, err := range s.DiagnosticReports(ctx, pkb.Laboratory) {
+	for r, err := range s.Record().DiagnosticReports(ctx, record.Laboratory) {
 		note(r.Type()+" "+r.Reveal().Code.Text, r.ID(), err)
 	}
-	for r, err := range s.DocumentReferences(ctx, pkb.DocumentFilter{SourceOrganisation: "organization-7", Status: ""}) {
+	for r, err := range s.Record().DocumentReferences(ctx, record.DocumentFilter{SourceOrganisation: "organization-7", Status: ""}) {
 		note(r.Type()+" "+r.Reveal().Class.Text, r.ID(), err)
 	}
-	for r, err := range s.Appointments(ctx) {
+	for r, err := range s.Record().Appointments(ctx) {
 		note(r.Type()+" "+r.Reveal().Comment, r.ID(), err)
 	}
-	for r, err := range s.Encounters(ctx) {
+	for r, err := range s.Record().Encounters(ctx) {
 		note(r.Type()+" "+r.Reveal().Class.Code, r.ID(), err)
 	}
-	for r, err := range s.Communications(ctx) {
+	for r, err := range s.Record().Communications(ctx) {
 		note(r.Type()+" "+r.Reveal().Payload[0].ContentString, r.ID(), err)
 	}
-	for r, err := range s.Consents(ctx) {
+	for r, err := range s.Record().Consents(ctx) {
 		note(r.Type()+" "+r.Reveal().Except[0].Type, r.ID(), err)
 	}
-	for r, err := range s.QuestionnaireResponses(ctx, pkb.ResponseFilter{BasedOn: "procedurerequest-7", Questionnaire: "questionnaire-7"}) {
+	for r, err := range s.Record().QuestionnaireResponses(ctx, record.ResponseFilter{BasedOn: "procedurerequest-7", Questionnaire: "questionnaire-7"}) {
 		note(r.Type()+" "+r.Reveal().Item[0].LinkID, r.ID(), err)
 	}
-	for r, err := range s.Questionnaires(ctx, "") {
+	for r, err := range s.Record().Questionnaires(ctx, "") {
 		note("found "+r.Type()+" "+r.Reveal().Title, r.ID(), err)
 	}
-	for r, err := range s.NamingSystems(ctx, "http://pkbtest.example/id/7") {
+	for r, err := range s.Record().NamingSystems(ctx, "http://pkbtest.example/id/7") {
 		note(r.Type()+" "+r.Reveal().Name, r.ID(), err)
 	}
-	questionnaire, err := s.Questionnaire(ctx, "questionnaire-7")
+	questionnaire, err := s.Record().Questionnaire(ctx, "questionnaire-7")
 	note(questionnaire.Type()+" "+questionnaire.Reveal().Item[1].Option[1].ValueString, questionnaire.ID(), err)
-	request, err := s.ProcedureRequest(ctx, "procedurerequest-7")
+	request, err := s.Record().ProcedureRequest(ctx, "procedurerequest-7")
 	note(request.Type()+" "+request.Reveal().Intent, request.ID(), err)
-	organization, err := s.Organization(ctx, "organization-7")
+	organization, err := s.Record().Organization(ctx, "organization-7")
 	note(organization.Type()+fmt.Sprint(" ", *organization.Reveal().Active), organization.ID(), err)
-	practitioner, err := s.Practitioner(ctx, "practitioner-7")
+	practitioner, err := s.Record().Practitioner(ctx, "practitioner-7")
 	note(practitioner.Type()+fmt.Sprint(" ", *practitioner.Reveal().Active), practitioner.ID(), err)
-	patient, err := s.Demographics(ctx)
+	patient, err := s.Record().Demographics(ctx)
 	note(patient.Type()+" "+patient.Reveal().Gender.Code(), patient.ID(), err)
 
 	want := map[string]string{
@@ -328,9 +329,9 @@ func TestEveryKind(t *testing.T) {
 
 func TestReadsThatFail(t *testing.T) {
 	s := newSender(t)
-	_, err := s.Organization(t.Context(), "nowhere")
+	_, err := s.Record().Organization(t.Context(), "nowhere")
 	var api *pkb.APIError
-	if !errors.Is(err, pkb.ErrNotFound) || !errors.As(err, &api) || api.Status != 404 || api.Outcome == nil || !strings.Contains(err.Error(), "nobody's turn") {
+	if !errors.Is(err, pkb.ErrNotFound) || !errors.As(err, &api) || api.Status != 404 || api.Outcome.IsZero() {
 		t.Errorf("Organization: %v", err)
 	}
 	// A search that is not there is a wrong address, not a missing resource.
@@ -340,7 +341,7 @@ func TestReadsThatFail(t *testing.T) {
 	}
 	for _, body := range []string{`{"resourceType":"Practitioner","id":"x"}`, `{"resourceType":"OperationOutcome"}`, `null`, `<html>`} {
 		s.pkb.Next(pkbtest.Facade, pkbtest.Respond(200, "application/fhir+json", body))
-		if _, err := s.Organization(t.Context(), "x"); !errors.As(err, &api) || api.Status != 200 {
+		if _, err := s.Record().Organization(t.Context(), "x"); !errors.As(err, &api) || api.Status != 200 {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
@@ -353,22 +354,22 @@ func TestAnotherPatientsRecord(t *testing.T) {
 	s.tamper = func(_ int, body string) string {
 		return strings.ReplaceAll(body, s.rig.patient.PublicID, other.PublicID)
 	}
-	if r, err := s.Demographics(t.Context()); !errors.Is(err, pkb.ErrWrongPatient) || r.Raw() != nil {
+	if r, err := s.Record().Demographics(t.Context()); !errors.Is(err, pkb.ErrWrongPatient) || r.Raw() != nil {
 		t.Errorf("Demographics: %v", err)
 	}
-	if own, err := s.HasNHSNumber(t.Context(), nhsNumber(s.rig.patient.NHSNumber)); !errors.Is(err, pkb.ErrWrongPatient) || own {
+	if own, err := s.Record().HasNHSNumber(t.Context(), nhsNumber(s.rig.patient.NHSNumber)); !errors.Is(err, pkb.ErrWrongPatient) || own {
 		t.Errorf("HasNHSNumber: %t, %v", own, err)
 	}
 	s.tamper = nil
 	for number, want := range map[string]bool{s.rig.patient.NHSNumber: true, other.NHSNumber: false, "9990000018": false} {
-		if own, err := s.HasNHSNumber(t.Context(), nhsNumber(number)); err != nil || own != want {
+		if own, err := s.Record().HasNHSNumber(t.Context(), nhsNumber(number)); err != nil || own != want {
 			t.Errorf("HasNHSNumber: %t, %v, want %t", own, err, want)
 		}
 	}
 	// Whose record is read is asked for once, and never the caller's to say.
 	s.rig.link(t, "user-2", other)
 	s.add(t, 1)
-	for a, err := range s.rig.ForUser("user-2").Appointments(t.Context()) {
+	for a, err := range s.rig.ForUser("user-2").Record().Appointments(t.Context()) {
 		t.Errorf("another patient's appointment %s, or %v", a.ID(), err)
 	}
 }
@@ -377,7 +378,7 @@ func TestAnotherPatientsRecord(t *testing.T) {
 func TestErrorsHoldNoAddress(t *testing.T) {
 	s := newSender(t)
 	s.pkb.Next(pkbtest.Facade, pkbtest.Drop(), pkbtest.Drop())
-	_, err1 := s.HasNHSNumber(t.Context(), nhsNumber(s.rig.patient.NHSNumber))
+	_, err1 := s.Record().HasNHSNumber(t.Context(), nhsNumber(s.rig.patient.NHSNumber))
 	_, err2 := s.appointments(t.Context())
 	for _, err := range []error{err1, err2} {
 		if err == nil {
@@ -395,13 +396,13 @@ func TestErrorsHoldNoAddress(t *testing.T) {
 func TestSearchWithoutALink(t *testing.T) {
 	s := newSender(t)
 	for who, want := range map[string]error{"": pkb.ErrAppUserID, "nobody": pkb.ErrNotLinked} {
-		if err := drain(s.rig.ForUser(who).Consents(t.Context())); !errors.Is(err, want) {
+		if err := drain(s.rig.ForUser(who).Record().Consents(t.Context())); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", who, err, want)
 		}
 	}
 	s.pkb.InvalidateSessions(s.rig.patient)
 	var relink *pkb.RelinkError
-	if _, err := s.appointments(t.Context()); !errors.As(err, &relink) || relink.Cause != pkb.CauseSessionInvalid {
+	if _, err := s.appointments(t.Context()); !errors.As(err, &relink) || relink.Cause != observe.CauseSessionInvalid {
 		t.Errorf("%v, want the link ended", err)
 	}
 }
@@ -413,7 +414,7 @@ func TestSearchEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	n := 0
 	var last error
-	for _, err := range s.Appointments(ctx) {
+	for _, err := range s.Record().Appointments(ctx) {
 		if err != nil {
 			last = err
 			break
@@ -430,7 +431,7 @@ func TestSearchEndsWithItsContext(t *testing.T) {
 func TestWhatIsReadDoesNotPrint(t *testing.T) {
 	s := newSender(t)
 	s.give(t, `{"resourceType":"Appointment","id":"a","comment":"canary"}`)
-	for a, err := range s.Appointments(t.Context()) {
+	for a, err := range s.Record().Appointments(t.Context()) {
 		if err != nil || strings.Contains(fmt.Sprintf("%v %+v %#v %s", a, &a, []any{a}, struct{ a any }{a}), "canary") || a.Reveal().Comment != "canary" {
 			t.Errorf("printed, or lost: %v", err)
 		}
@@ -439,18 +440,18 @@ func TestWhatIsReadDoesNotPrint(t *testing.T) {
 
 func TestLastDataPoint(t *testing.T) {
 	s := newSender(t)
-	if at, ok, err := s.LastDataPoint(t.Context()); err != nil || ok || !at.IsZero() {
+	if at, ok, err := s.Record().LastDataPoint(t.Context()); err != nil || ok || !at.IsZero() {
 		t.Errorf("an empty record: %v, %t, %v", at, ok, err)
 	}
 	s.add(t, 1)
-	at, ok, err := s.LastDataPoint(t.Context())
+	at, ok, err := s.Record().LastDataPoint(t.Context())
 	if err != nil || !ok || at.Sub(s.pkb.Now()).Abs() > time.Minute {
 		t.Errorf("%v, %t, %v", at, ok, err)
 	}
 	for _, body := range []string{`<html>`, `{"resourceType":"OperationOutcome"}`, `{"resourceType":"Parameters","parameter":[{"lastRecordUpdate":"canary"}]}`} {
 		s.pkb.Next(pkbtest.Facade, pkbtest.Respond(200, "application/fhir+json", body))
 		var api *pkb.APIError
-		if _, _, err := s.LastDataPoint(t.Context()); !errors.As(err, &api) || api.Status != 200 || strings.Contains(err.Error(), "canary") {
+		if _, _, err := s.Record().LastDataPoint(t.Context()); !errors.As(err, &api) || api.Status != 200 || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
@@ -461,7 +462,7 @@ func TestLastDataPointByGET(t *testing.T) {
 	s := newSender(t, func(c *pkbtest.Config, _ *pkb.Config) { c.PurviewGETOnly = true })
 	s.add(t, 1)
 	for range 3 {
-		if _, ok, err := s.LastDataPoint(t.Context()); err != nil || !ok {
+		if _, ok, err := s.Record().LastDataPoint(t.Context()); err != nil || !ok {
 			t.Fatalf("%t, %v", ok, err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -23,7 +24,7 @@ import (
 // on the keyring.
 func keyed(t *testing.T) *rig {
 	t.Helper()
-	keys := &pkb.Keyring{}
+	keys := &keys.Keyring{}
 	for i, id := range []string{"old", "new"} {
 		if err := keys.AddKey(id, bytes.Repeat([]byte{byte(i)}, 32)); err != nil {
 			t.Fatal(err)
@@ -53,13 +54,13 @@ func TestKeysRotateUnderTraffic(t *testing.T) {
 		users[i] = fmt.Sprintf("user-%03d", i)
 		r.link(t, users[i], r.patient, pkb.AllowShared())
 	}
-	if err := r.RetireKey(t.Context(), "old"); !errors.Is(err, pkb.ErrKeyInUse) {
+	if err := r.RetireKey(t.Context(), "old"); !errors.As(err, new(*pkb.ConfigError)) {
 		t.Errorf("RetireKey of the key that seals: %v, want ErrKeyInUse", err)
 	}
 	if err := r.config.Keys.Promote("new"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.RetireKey(t.Context(), "old"); !errors.Is(err, pkb.ErrKeyInUse) || !strings.Contains(err.Error(), "60") {
+	if err := r.RetireKey(t.Context(), "old"); !errors.As(err, new(*pkb.ConfigError)) || !strings.Contains(err.Error(), "60") {
 		t.Errorf("RetireKey of a key that 60 records name: %v, want ErrKeyInUse", err)
 	}
 
@@ -208,7 +209,7 @@ func (r *remote) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 // spent, and an answer that is there waits for the key.
 func TestKeyOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kms, keys := &remote{}, &pkb.Keyring{}
+		kms, keys := &remote{}, &keys.Keyring{}
 		if err := keys.AddAEAD("kms", kms); err != nil {
 			t.Fatal(err)
 		}

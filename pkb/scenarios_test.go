@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -81,7 +82,7 @@ func TestSharedTransportMixesNoUsers(t *testing.T) {
 								return
 							}
 							_ = resp.Body.Close()
-							if self, err := c.ForUser(u).Self(t.Context()); err != nil || self.FirstName.Reveal() != name {
+							if self, err := c.ForUser(u).Self(t.Context()); err != nil || self.Reveal().FirstName != name {
 								t.Errorf("user %s got another patient, or %v", u, err)
 							}
 						})
@@ -178,8 +179,8 @@ func TestRestoredDatabase(t *testing.T) {
 		for range 10 {
 			for u := range patients {
 				var relink *pkb.RelinkError
-				if _, err := restarted.Token(t.Context(), u); !errors.As(err, &relink) || relink.Cause != pkb.CauseSessionInvalid {
-					t.Errorf("user %s: %v, want relink required: %s", u, err, pkb.CauseSessionInvalid)
+				if _, err := restarted.Token(t.Context(), u); !errors.As(err, &relink) || relink.Cause != observe.CauseSessionInvalid {
+					t.Errorf("user %s: %v, want relink required: %s", u, err, observe.CauseSessionInvalid)
 				}
 			}
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -38,46 +40,44 @@ func printed(t *testing.T, v any) string {
 
 func TestSecretsDoNotPrint(t *testing.T) {
 	const canary = "canary-7f3a"
-	secret, personal := pkb.NewSecret(canary), pkb.NewPersonal(canary)
-	keys := "k:" + "Y2FuYXJ5LTdmM2FjYW5hcnktN2YzYWNhbmFyeS0xMjM="
-	ring, err := pkb.ParseKeyring(keys)
+	secret := pkb.NewSecret(canary)
+	known := identity.NewKnown(identity.Person{FirstName: canary, LastName: canary})
+	text := "k:" + "Y2FuYXJ5LTdmM2FjYW5hcnktN2YzYWNhbmFyeS0xMjM="
+	ring, err := keys.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]any{
-		"Secret": secret, "*Secret": &secret, "Personal": personal, "*Personal": &personal,
+		"Secret": secret, "*Secret": &secret,
 		"struct":  struct{ S pkb.Secret }{secret},
 		"hidden":  struct{ s pkb.Secret }{secret},
-		"hidden2": struct{ p pkb.Personal }{personal},
-		"slice":   []pkb.Secret{secret}, "map": map[string]pkb.Personal{"x": personal},
+		"hidden2": struct{ k identity.Known }{known},
+		"slice":   []pkb.Secret{secret}, "map": map[string]pkb.Secret{"x": secret},
 		"token":   pkb.AccessToken{Value: secret},
 		"Config":  pkb.Config{ClientSecret: secret, Keys: ring},
 		"*Config": &pkb.Config{ClientSecret: secret, Keys: ring},
 		"Keyring": ring,
-		"Known":   pkb.Known{FirstName: personal, LastName: personal},
+		"Known":   known,
 	} {
 		if s := printed(t, v); strings.Contains(s, canary) || strings.Contains(s, "Y2FuYXJ5") ||
 			strings.Contains(s, fmt.Sprintf("%x", canary)) || strings.Contains(s, fmt.Sprintf("%X", canary)) {
 			t.Errorf("%s prints its secret:\n%s", name, s)
 		}
 	}
-	if secret.Reveal() != canary || personal.Reveal() != canary {
+	if secret.Reveal() != canary {
 		t.Error("Reveal does not reveal")
 	}
 	if !secret.Equal(pkb.NewSecret(canary)) || secret.Equal(pkb.Secret{}) || !(pkb.Secret{}).IsZero() || secret.IsZero() {
 		t.Error("Secret: Equal or IsZero")
 	}
-	if !personal.Equal(pkb.NewPersonal(canary)) || personal.Equal(pkb.Personal{}) || !(pkb.Personal{}).IsZero() || personal.IsZero() {
-		t.Error("Personal: Equal or IsZero")
-	}
 }
 
 func TestNHSNumberDoesNotPrint(t *testing.T) {
-	number, err := pkb.ParseNHSNumber("999 156 6171")
+	number, err := identity.ParseNHSNumber("999 156 6171")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{number, &number, struct{ n pkb.NHSNumber }{number}, []pkb.NHSNumber{number}, pkb.Known{NHSNumber: number}} {
+	for _, v := range []any{number, &number, struct{ n identity.NHSNumber }{number}, []identity.NHSNumber{number}, identity.NewKnown(identity.Person{NHSNumber: number})} {
 		s := printed(t, v)
 		for _, part := range []string{"999156", "999 156", "39393931", "57 57 57"} {
 			if strings.Contains(s, part) {
@@ -133,9 +133,9 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 	note(err)
 	self, err := r.ForUser(user).Self(t.Context())
 	note(err)
-	secrets = append(secrets, self.FirstName.Reveal(), self.LastName.Reveal(), r.patient.NHSNumber)
+	secrets = append(secrets, self.Reveal().FirstName, self.Reveal().LastName, r.patient.NHSNumber)
 	out.WriteString(printed(t, self))
-	out.WriteString(printed(t, *self))
+	out.WriteString(printed(t, &self))
 	out.WriteString(printed(t, r.Client))
 	out.WriteString(printed(t, r.ForUser(user)))
 	out.WriteString(printed(t, r.TokenSource(user)))

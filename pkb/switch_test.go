@@ -12,11 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A switch is approved while PKB does not say whose record it is: Complete does not
@@ -46,21 +47,21 @@ func TestSwitchThatCannotBeCheckedYet(t *testing.T) {
 		}
 		// A link that works is not held up by the check, which goes on beside it.
 		time.Sleep(5 * time.Second) // of the bubble
-		if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.LastName.Reveal() != r.patient.LastName {
+		if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.Reveal().LastName != r.patient.LastName {
 			t.Errorf("Self beside the check: %v, or another patient's", err)
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if link, err := r.Link(t.Context(), user); err != nil || link.PublicID != pkb.PublicID(other.PublicID) || link.Unchecked || !link.Verified {
+		if link, err := r.Link(t.Context(), user); err != nil || link.PublicID != identity.PublicID(other.PublicID) || link.Unchecked || !link.Verified {
 			t.Errorf("afterwards: %+v, %v, want the new patient's", link, err)
 		}
-		if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.LastName.Reveal() != other.LastName {
+		if self, err := r.ForUser(user).Self(t.Context()); err != nil || self.Reveal().LastName != other.LastName {
 			t.Errorf("Self, afterwards: %v, or not the new patient's", err)
 		}
-		if id, err := r.ForUser(user).PublicID(t.Context()); err != nil || id != pkb.PublicID(other.PublicID) {
+		if id, err := r.ForUser(user).PublicID(t.Context()); err != nil || id != identity.PublicID(other.PublicID) {
 			t.Errorf("PublicID = %s, %v", id, err)
 		}
-		if link, err := r.Complete(t.Context(), user, pending, query); err != nil || link.PublicID != pkb.PublicID(other.PublicID) {
+		if link, err := r.Complete(t.Context(), user, pending, query); err != nil || link.PublicID != identity.PublicID(other.PublicID) {
 			t.Errorf("the callback, afterwards: %v, want the link", err)
 		}
 	})
@@ -114,10 +115,10 @@ func TestRelinkOfAnotherPatientDuringAnOutage(t *testing.T) {
 		r.pkb.Next(pkbtest.Purview, pkbtest.Delay(5*time.Second)) // Purview is slow once
 		r.pkb.Next(pkbtest.Token, pkbtest.Delay(8*time.Second))   // and so is a refresh
 		shows := func(name string, c *pkb.Client) {
-			if self, err := c.ForUser(user).Self(t.Context()); err == nil && self.LastName.Reveal() == other.LastName {
+			if self, err := c.ForUser(user).Self(t.Context()); err == nil && self.Reveal().LastName == other.LastName {
 				t.Errorf("%s: Self is another patient's, which nobody allowed", name)
 			}
-			if id, err := c.ForUser(user).PublicID(t.Context()); err == nil && id == pkb.PublicID(other.PublicID) {
+			if id, err := c.ForUser(user).PublicID(t.Context()); err == nil && id == identity.PublicID(other.PublicID) {
 				t.Errorf("%s: PublicID is another patient's", name)
 			}
 		}
@@ -131,7 +132,7 @@ func TestRelinkOfAnotherPatientDuringAnOutage(t *testing.T) {
 			shows("later, A", r.Client)
 			shows("later, B", b)
 		}
-		if link, err := r.Link(t.Context(), user); err != nil || link.State != tokenstore.StateRelinkRequired || link.PublicID != pkb.PublicID(r.patient.PublicID) {
+		if link, err := r.Link(t.Context(), user); err != nil || link.State != tokenstore.StateRelinkRequired || link.PublicID != identity.PublicID(r.patient.PublicID) {
 			t.Errorf("the link: %+v, %v, want relink required, and the first patient's", link, err)
 		}
 		r.link(t, user, r.patient)
@@ -154,7 +155,7 @@ func TestEditedColumnsAreNotBelieved(t *testing.T) {
 		"details":       func(r *tokenstore.Record, _ *pkbtest.Patient) { r.Details = []byte("{") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keys(t, "k") }))
+			r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keyring(t, "k") }))
 			r.link(t, user, r.patient)
 			other := r.pkb.AddPatient(pkbtest.Patient{})
 			pending, query := r.approve(t, user, other)
@@ -198,7 +199,7 @@ func TestEditedColumnsAreNotBelieved(t *testing.T) {
 			if _, err := r.store.Save(t.Context(), good); err != nil {
 				t.Fatal(err)
 			}
-			if id, err := c.ForUser(user).PublicID(t.Context()); err != nil || id != pkb.PublicID(r.patient.PublicID) {
+			if id, err := c.ForUser(user).PublicID(t.Context()); err != nil || id != identity.PublicID(r.patient.PublicID) {
 				t.Errorf("with the columns put back: %s, %v", id, err)
 			}
 		})
@@ -226,8 +227,8 @@ func TestDiscard(t *testing.T) {
 		posts := r.pkb.Refreshes()
 		for range 5 {
 			r.pkb.Advance(time.Hour)
-			if e, ok := errors.AsType[*pkb.RelinkError](second(r.Token(t.Context(), user))); !ok || e.Cause != pkb.CauseAnswerUnreadable {
-				t.Errorf("Token, later: %v, want relink: %s", e, pkb.CauseAnswerUnreadable)
+			if e, ok := errors.AsType[*pkb.RelinkError](second(r.Token(t.Context(), user))); !ok || e.Cause != observe.CauseAnswerUnreadable {
+				t.Errorf("Token, later: %v, want relink: %s", e, observe.CauseAnswerUnreadable)
 			}
 		}
 		if n := r.pkb.Refreshes(); n != posts {
@@ -290,7 +291,7 @@ func (c *counted) FindPublicID(ctx context.Context, id string, most int) ([]toke
 func TestStoreCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counted{Memory: tokenstore.NewMemory()}
-		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store, c.Keys = store, keys(t, "k") }))
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store, c.Keys = store, keyring(t, "k") }))
 		costs := func(what string, want ...string) {
 			t.Helper()
 			synctest.Wait()

@@ -20,19 +20,20 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // step is an operation that began, and what became of it.
 type step struct {
-	Op     pkb.Operation
-	Within pkb.Operation
-	pkb.Result
+	Op     observe.Operation
+	Within observe.Operation
+	observe.Result
 }
 
 // listener is a Telemetry that writes everything down.
@@ -47,19 +48,19 @@ type listener struct {
 
 type within struct{}
 
-func (l *listener) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
+func (l *listener) Begin(ctx context.Context, op observe.Operation) (context.Context, func(observe.Result)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begun++
-	outer, _ := ctx.Value(within{}).(pkb.Operation)
-	return context.WithValue(ctx, within{}, op), func(r pkb.Result) {
+	outer, _ := ctx.Value(within{}).(observe.Operation)
+	return context.WithValue(ctx, within{}, op), func(r observe.Result) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.steps = append(l.steps, step{op, outer, r})
 	}
 }
 
-func (l *listener) Event(kind pkb.EventKind, cause pkb.Cause) {
+func (l *listener) Event(kind observe.EventKind, cause observe.Cause) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = append(l.events, strings.TrimSuffix(string(kind)+" "+string(cause), " "))
@@ -111,22 +112,22 @@ func TestOperationsOfALife(t *testing.T) {
 		if _, err := r.ForUser(user).Purview(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		ok := func(status, requests int) pkb.Result {
-			return pkb.Result{Outcome: pkb.OutcomeOK, Status: status, Requests: requests}
+		ok := func(status, requests int) observe.Result {
+			return observe.Result{Outcome: observe.OutcomeOK, Status: status, Requests: requests}
 		}
 		wantSteps := []step{
-			{pkb.OpAuthorize, "", ok(0, 0)},
-			{pkb.OpExchange, pkb.OpComplete, ok(200, 0)},
-			{pkb.OpPurview, pkb.OpComplete, ok(200, 1)},
-			{pkb.OpSelf, pkb.OpComplete, ok(200, 1)},
-			{pkb.OpComplete, "", ok(0, 0)},
-			{pkb.OpSelf, "", ok(200, 1)},
-			{pkb.OpRefresh, "", ok(200, 0)},
-			{pkb.OpPurview, "", ok(200, 1)},
+			{observe.OpAuthorize, "", ok(0, 0)},
+			{observe.OpExchange, observe.OpComplete, ok(200, 0)},
+			{observe.OpPurview, observe.OpComplete, ok(200, 1)},
+			{observe.OpSelf, observe.OpComplete, ok(200, 1)},
+			{observe.OpComplete, "", ok(0, 0)},
+			{observe.OpSelf, "", ok(200, 1)},
+			{observe.OpRefresh, "", ok(200, 0)},
+			{observe.OpPurview, "", ok(200, 1)},
 		}
 		steps, events := l.take()
 		for i := range steps {
-			if op := steps[i].Op; (op == pkb.OpExchange || op == pkb.OpComplete) && steps[i].Duration != 3*time.Second {
+			if op := steps[i].Op; (op == observe.OpExchange || op == observe.OpComplete) && steps[i].Duration != 3*time.Second {
 				t.Errorf("%s took %v, want the 3s that PKB took", op, steps[i].Duration)
 			}
 			steps[i].Duration = 0
@@ -144,12 +145,12 @@ func TestOperationsOfALife(t *testing.T) {
 func TestRepetitionsAreOneOperation(t *testing.T) {
 	for name, tc := range map[string]struct {
 		faults []pkbtest.Fault
-		want   pkb.Result
+		want   observe.Result
 	}{
-		"busy twice":           {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Requests: 3}},
-		"busy for good":        {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, pkb.Result{Outcome: pkb.OutcomeUnavailable, Status: 503, Requests: 3}},
-		"a token is refused":   {[]pkbtest.Fault{pkbtest.Refuse(string(fhir.AccessTokenExpired))}, pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Requests: 2}},
-		"refused for a reason": {[]pkbtest.Fault{pkbtest.Respond(403, "", "")}, pkb.Result{Outcome: pkb.OutcomeRefused, Status: 403, Requests: 1}},
+		"busy twice":           {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, observe.Result{Outcome: observe.OutcomeOK, Status: 200, Requests: 3}},
+		"busy for good":        {[]pkbtest.Fault{pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", ""), pkbtest.Respond(503, "", "")}, observe.Result{Outcome: observe.OutcomeUnavailable, Status: 503, Requests: 3}},
+		"a token is refused":   {[]pkbtest.Fault{pkbtest.Refuse(string(fhir.AccessTokenExpired))}, observe.Result{Outcome: observe.OutcomeOK, Status: 200, Requests: 2}},
+		"refused for a reason": {[]pkbtest.Fault{pkbtest.Respond(403, "", "")}, observe.Result{Outcome: observe.OutcomeRefused, Status: 403, Requests: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -159,14 +160,14 @@ func TestRepetitionsAreOneOperation(t *testing.T) {
 				r.pkb.Next(pkbtest.Self, tc.faults...)
 				_, _ = r.ForUser(user).Self(t.Context())
 				steps, _ := l.take()
-				var got []pkb.Result
+				var got []observe.Result
 				for _, s := range steps {
-					if s.Op == pkb.OpSelf {
+					if s.Op == observe.OpSelf {
 						s.Duration = 0
 						got = append(got, s.Result)
 					}
 				}
-				if diff := cmp.Diff([]pkb.Result{tc.want}, got); diff != "" {
+				if diff := cmp.Diff([]observe.Result{tc.want}, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
@@ -177,7 +178,7 @@ func TestRepetitionsAreOneOperation(t *testing.T) {
 // What is told of each trouble: whose turn it is.
 func TestOutcomes(t *testing.T) {
 	// do makes the trouble, and links first where it has to.
-	type result = pkb.Result
+	type result = observe.Result
 	self := func(t *testing.T, r *rig) error {
 		_, err := r.ForUser(user).Self(t.Context())
 		return err
@@ -193,55 +194,55 @@ func TestOutcomes(t *testing.T) {
 		return err
 	}
 	for name, tc := range map[string]struct {
-		op       pkb.Operation
+		op       observe.Operation
 		endpoint pkbtest.Endpoint
 		fault    pkbtest.Fault
 		prepare  func(t *testing.T, r *rig)
 		do       func(t *testing.T, r *rig) error
 		want     result
 	}{
-		"call: no answer":         {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Drop(), do: self, want: result{Outcome: pkb.OutcomeUnavailable}},
-		"call: 500":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(500, "text/html", "<html>"), do: self, want: result{Outcome: pkb.OutcomeUnavailable, Status: 500}},
-		"call: 404":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(404, "", ""), do: self, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 404}},
-		"call: 403":               {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(403, "", ""), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
-		"call: frozen":            {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("ACCESS_FROZEN_OUTWARD"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403, Code: "ACCESS_FROZEN_OUTWARD"}},
-		"call: not what PKB says": {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(200, "application/json", "[]"), do: self, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		"call: no answer":         {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Drop(), do: self, want: result{Outcome: observe.OutcomeUnavailable}},
+		"call: 500":               {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(500, "text/html", "<html>"), do: self, want: result{Outcome: observe.OutcomeUnavailable, Status: 500}},
+		"call: 404":               {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(404, "", ""), do: self, want: result{Outcome: observe.OutcomeMisconfigured, Status: 404}},
+		"call: 403":               {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(403, "", ""), do: self, want: result{Outcome: observe.OutcomeRefused, Status: 403}},
+		"call: frozen":            {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("ACCESS_FROZEN_OUTWARD"), do: self, want: result{Outcome: observe.OutcomeRefused, Status: 403, Code: "ACCESS_FROZEN_OUTWARD"}},
+		"call: not what PKB says": {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Respond(200, "application/json", "[]"), do: self, want: result{Outcome: observe.OutcomeUnreadable, Status: 200}},
 		"read: not what PKB says": {op: "Organization read", endpoint: pkbtest.Facade, fault: pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Patient"}`), do: func(t *testing.T, r *rig) error {
-			_, err := r.ForUser(user).Organization(t.Context(), "1")
+			_, err := r.ForUser(user).Record().Organization(t.Context(), "1")
 			return err
-		}, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
+		}, want: result{Outcome: observe.OutcomeUnreadable, Status: 200}},
 		"search: not what PKB says": {op: "Consent search", endpoint: pkbtest.Facade, fault: pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Patient"}`), do: func(t *testing.T, r *rig) error {
-			for _, err := range r.ForUser(user).Consents(t.Context()) {
+			for _, err := range r.ForUser(user).Record().Consents(t.Context()) {
 				return err
 			}
 			return nil
-		}, want: result{Outcome: pkb.OutcomeUnreadable, Status: 200}},
-		"call: a word nobody knows":   {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("CANARY_OF_THE_SERVER"), do: self, want: result{Outcome: pkb.OutcomeRefused, Status: 403}},
-		"refresh: invalid_client":     {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: expired, want: result{Outcome: pkb.OutcomeMisconfigured, Status: 401, Code: "invalid_client"}},
-		"refresh: 429":                {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(429, "", ""), do: expired, want: result{Outcome: pkb.OutcomeUnavailable, Status: 429}},
-		"refresh: lost":               {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: expired, want: result{Outcome: pkb.OutcomeUncertain}},
-		"refresh: invalid_grant":      {op: pkb.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`), do: expired, want: result{Outcome: pkb.OutcomeRefused, Status: 400, Code: "invalid_grant"}},
-		"exchange: lost":              {op: pkb.OpExchange, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: complete, want: result{Outcome: pkb.OutcomeUncertain}},
-		"complete: store":             {op: pkb.OpComplete, do: complete, prepare: func(_ *testing.T, r *rig) { r.config.Store.(*moody).set(nil, errDown) }, want: result{Outcome: pkb.OutcomeStore}},
-		"call: no link":               {op: pkb.OpSelf, do: func(t *testing.T, r *rig) error { _, err := r.ForUser("nobody").Self(t.Context()); return err }, want: result{Outcome: pkb.OutcomeNotLinked}},
-		"call: link has ended":        {op: pkb.OpSelf, prepare: func(_ *testing.T, r *rig) { r.pkb.EndSessions(r.patient) }, do: self, want: result{Outcome: pkb.OutcomeNotLinked}},
-		"call: caller left":           {op: pkb.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Delay(time.Minute), do: func(t *testing.T, r *rig) error { return leaving(t, r) }, want: result{Outcome: pkb.OutcomeCanceled}},
-		"call: closed":                {op: pkb.OpSelf, prepare: func(t *testing.T, r *rig) { _ = r.Close(t.Context()) }, do: self, want: result{Outcome: pkb.OutcomeClosed}},
-		"authorize: nobody signed in": {op: pkb.OpAuthorize, do: func(t *testing.T, r *rig) error { _, _, err := r.Authorize(t.Context(), ""); return err }, want: result{Outcome: pkb.OutcomeRefused}},
-		"authorize: redirect": {op: pkb.OpAuthorize, do: func(t *testing.T, r *rig) error {
+		}, want: result{Outcome: observe.OutcomeUnreadable, Status: 200}},
+		"call: a word nobody knows":   {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Refuse("CANARY_OF_THE_SERVER"), do: self, want: result{Outcome: observe.OutcomeRefused, Status: 403}},
+		"refresh: invalid_client":     {op: observe.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: expired, want: result{Outcome: observe.OutcomeMisconfigured, Status: 401, Code: "invalid_client"}},
+		"refresh: 429":                {op: observe.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(429, "", ""), do: expired, want: result{Outcome: observe.OutcomeUnavailable, Status: 429}},
+		"refresh: lost":               {op: observe.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: expired, want: result{Outcome: observe.OutcomeUncertain}},
+		"refresh: invalid_grant":      {op: observe.OpRefresh, endpoint: pkbtest.Token, fault: pkbtest.Respond(400, "application/json", `{"error":"invalid_grant"}`), do: expired, want: result{Outcome: observe.OutcomeRefused, Status: 400, Code: "invalid_grant"}},
+		"exchange: lost":              {op: observe.OpExchange, endpoint: pkbtest.Token, fault: pkbtest.Drop(), do: complete, want: result{Outcome: observe.OutcomeUncertain}},
+		"complete: store":             {op: observe.OpComplete, do: complete, prepare: func(_ *testing.T, r *rig) { r.config.Store.(*moody).set(nil, errDown) }, want: result{Outcome: observe.OutcomeStore}},
+		"call: no link":               {op: observe.OpSelf, do: func(t *testing.T, r *rig) error { _, err := r.ForUser("nobody").Self(t.Context()); return err }, want: result{Outcome: observe.OutcomeNotLinked}},
+		"call: link has ended":        {op: observe.OpSelf, prepare: func(_ *testing.T, r *rig) { r.pkb.EndSessions(r.patient) }, do: self, want: result{Outcome: observe.OutcomeNotLinked}},
+		"call: caller left":           {op: observe.OpSelf, endpoint: pkbtest.Self, fault: pkbtest.Delay(time.Minute), do: func(t *testing.T, r *rig) error { return leaving(t, r) }, want: result{Outcome: observe.OutcomeCanceled}},
+		"call: closed":                {op: observe.OpSelf, prepare: func(t *testing.T, r *rig) { _ = r.Close(t.Context()) }, do: self, want: result{Outcome: observe.OutcomeClosed}},
+		"authorize: nobody signed in": {op: observe.OpAuthorize, do: func(t *testing.T, r *rig) error { _, _, err := r.Authorize(t.Context(), ""); return err }, want: result{Outcome: observe.OutcomeRefused}},
+		"authorize: redirect": {op: observe.OpAuthorize, do: func(t *testing.T, r *rig) error {
 			_, _, err := r.Authorize(t.Context(), user, pkb.RedirectTo("x"))
 			return err
-		}, want: result{Outcome: pkb.OutcomeMisconfigured}},
-		"complete: denied": {op: pkb.OpComplete, do: denied, want: result{Outcome: pkb.OutcomeDenied}},
-		"complete: another state": {op: pkb.OpComplete, do: func(t *testing.T, r *rig) error {
+		}, want: result{Outcome: observe.OutcomeMisconfigured}},
+		"complete: denied": {op: observe.OpComplete, do: denied, want: result{Outcome: observe.OutcomeDenied}},
+		"complete: another state": {op: observe.OpComplete, do: func(t *testing.T, r *rig) error {
 			_, err := r.Complete(t.Context(), user, pkb.Pending{}, url.Values{})
 			return err
-		}, want: result{Outcome: pkb.OutcomeRefused}},
-		"call: refresh elsewhere": {op: pkb.OpSelf, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: func(t *testing.T, r *rig) error { r.pkb.Advance(11 * time.Minute); return self(t, r) }, want: result{Outcome: pkb.OutcomeUnavailable, Status: 401, Code: "invalid_client"}},
-		"call: another environment": {op: pkb.OpSelf, prepare: func(t *testing.T, r *rig) {
+		}, want: result{Outcome: observe.OutcomeRefused}},
+		"call: refresh elsewhere": {op: observe.OpSelf, endpoint: pkbtest.Token, fault: pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`), do: func(t *testing.T, r *rig) error { r.pkb.Advance(11 * time.Minute); return self(t, r) }, want: result{Outcome: observe.OutcomeUnavailable, Status: 401, Code: "invalid_client"}},
+		"call: another environment": {op: observe.OpSelf, prepare: func(t *testing.T, r *rig) {
 			r.config.Environment.Name = "another"
 			r.Client = r.replica(t)
-		}, do: self, want: result{Outcome: pkb.OutcomeMisconfigured}},
+		}, do: self, want: result{Outcome: observe.OutcomeMisconfigured}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -257,7 +258,7 @@ func TestOutcomes(t *testing.T) {
 					r.pkb.Next(tc.endpoint, tc.fault, tc.fault)
 				}
 				l.take()
-				if err := tc.do(t, r); err == nil && tc.op != pkb.OpRefresh {
+				if err := tc.do(t, r); err == nil && tc.op != observe.OpRefresh {
 					t.Fatal("nothing went wrong")
 				}
 				steps, _ := l.take()
@@ -361,7 +362,7 @@ func TestRefreshIsNobodysRequest(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		steps, _ := l.take()
-		want := []step{{pkb.OpRefresh, "", pkb.Result{Outcome: pkb.OutcomeOK, Status: 200, Duration: 5 * time.Second}}}
+		want := []step{{observe.OpRefresh, "", observe.Result{Outcome: observe.OutcomeOK, Status: 200, Duration: 5 * time.Second}}}
 		if diff := cmp.Diff(want, steps); diff != "" {
 			t.Errorf("a refresh was cut short or begun within its caller (-want +got):\n%s", diff)
 		}
@@ -380,9 +381,9 @@ func (c carrier) Follow(refresh, caller context.Context) context.Context {
 	return context.WithValue(c.listener.Follow(refresh, caller), carried{}, caller.Value(callers{}))
 }
 
-func (c carrier) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
-	if op == pkb.OpRefresh {
-		c.Event(pkb.EventKind(fmt.Sprintf("%v for %v", ctx.Value(callers{}), ctx.Value(carried{}))), "")
+func (c carrier) Begin(ctx context.Context, op observe.Operation) (context.Context, func(observe.Result)) {
+	if op == observe.OpRefresh {
+		c.Event(observe.EventKind(fmt.Sprintf("%v for %v", ctx.Value(callers{}), ctx.Value(carried{}))), "")
 	}
 	return c.listener.Begin(ctx, op)
 }
@@ -500,38 +501,38 @@ func TestEachEventIsTold(t *testing.T) {
 		}
 		return other
 	}
-	provokes := map[pkb.EventKind]func(*testing.T, *rig){
-		pkb.EventApproved:  func(*testing.T, *rig) {},
-		pkb.EventExchanged: func(*testing.T, *rig) {},
-		pkb.EventLinked:    func(*testing.T, *rig) {},
-		pkb.EventRefreshed: refresh(),
-		pkb.EventAdopted:   elsewhere,
-		pkb.EventUncertain: refresh(pkbtest.Drop()),
-		pkb.EventRecovered: refresh(pkbtest.Drop()),
-		pkb.EventSaveRetried: func(t *testing.T, r *rig) {
+	provokes := map[observe.EventKind]func(*testing.T, *rig){
+		observe.EventApproved:  func(*testing.T, *rig) {},
+		observe.EventExchanged: func(*testing.T, *rig) {},
+		observe.EventLinked:    func(*testing.T, *rig) {},
+		observe.EventRefreshed: refresh(),
+		observe.EventAdopted:   elsewhere,
+		observe.EventUncertain: refresh(pkbtest.Drop()),
+		observe.EventRecovered: refresh(pkbtest.Drop()),
+		observe.EventSaveRetried: func(t *testing.T, r *rig) {
 			store := r.config.Store.(*moody)
 			refresh(breaking(store, 3*time.Second))(t, r)
 		},
-		pkb.EventSaveFailed: func(t *testing.T, r *rig) {
+		observe.EventSaveFailed: func(t *testing.T, r *rig) {
 			store := r.config.Store.(*moody)
 			refresh(breaking(store, 2*time.Minute))(t, r)
 			time.Sleep(5 * time.Minute)
 		},
-		pkb.EventRelinkRequired: func(t *testing.T, r *rig) {
+		observe.EventRelinkRequired: func(t *testing.T, r *rig) {
 			r.pkb.EndSessions(r.patient)
 			_, _ = r.ForUser(user).Self(t.Context())
 		},
-		pkb.EventEndsSoon: func(t *testing.T, r *rig) {
+		observe.EventEndsSoon: func(t *testing.T, r *rig) {
 			for range 12 {
 				refresh()(t, r)
 			}
 		},
-		pkb.EventWrongPatient: func(t *testing.T, r *rig) { r.refused(t, user, r.pkb.AddPatient(pkbtest.Patient{})) },
-		pkb.EventSharedRecord: func(t *testing.T, r *rig) { r.refused(t, "user-2", r.patient) },
-		pkb.EventRefused: func(t *testing.T, r *rig) {
+		observe.EventWrongPatient: func(t *testing.T, r *rig) { r.refused(t, user, r.pkb.AddPatient(pkbtest.Patient{})) },
+		observe.EventSharedRecord: func(t *testing.T, r *rig) { r.refused(t, "user-2", r.patient) },
+		observe.EventRefused: func(t *testing.T, r *rig) {
 			r.refused(t, "user-2", r.pkb.AddPatient(pkbtest.Patient{Purview: []string{"Practitioner/1d4a8b2d-f885-499f-ba51-50600312f316"}}))
 		},
-		pkb.EventKeyRotated: func(t *testing.T, r *rig) {
+		observe.EventKeyRotated: func(t *testing.T, r *rig) {
 			if err := r.config.Keys.Promote("new"); err != nil {
 				t.Fatal(err)
 			}
@@ -539,15 +540,15 @@ func TestEachEventIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		pkb.EventScopeChanged: refresh(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+		observe.EventScopeChanged: refresh(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
 			return bytes.Replace(body, []byte(`"PATIENT"`), []byte(`"CLINICIAN"`), 1)
 		})),
-		pkb.EventUnlinked: func(t *testing.T, r *rig) {
+		observe.EventUnlinked: func(t *testing.T, r *rig) {
 			if err := r.Unlink(t.Context(), user); err != nil {
 				t.Fatal(err)
 			}
 		},
-		pkb.EventStoreRolledBack: func(t *testing.T, r *rig) {
+		observe.EventStoreRolledBack: func(t *testing.T, r *rig) {
 			token(t.Context(), t, r.Client, user)
 			old, err := r.store.Load(t.Context(), user)
 			if err != nil {
@@ -564,7 +565,7 @@ func TestEachEventIsTold(t *testing.T) {
 			}
 			refresh()(t, r)
 		},
-		pkb.EventMassRejection: func(t *testing.T, r *rig) {
+		observe.EventMassRejection: func(t *testing.T, r *rig) {
 			for i := range 5 {
 				other := fmt.Sprintf("other-%d", i)
 				r.link(t, other, r.pkb.AddPatient(pkbtest.Patient{}))
@@ -575,25 +576,25 @@ func TestEachEventIsTold(t *testing.T) {
 				_, _ = r.Token(t.Context(), fmt.Sprintf("other-%d", i))
 			}
 		},
-		pkb.EventAppTrouble: refresh(pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`)),
-		pkb.EventUnclear:    refresh(pkbtest.Respond(400, "", "")),
-		pkb.EventUnreadable: refresh(unreadable()),
-		pkb.EventDiscarded: func(t *testing.T, r *rig) {
+		observe.EventAppTrouble: refresh(pkbtest.Respond(401, "application/json", `{"error":"invalid_client"}`)),
+		observe.EventUnclear:    refresh(pkbtest.Respond(400, "", "")),
+		observe.EventUnreadable: refresh(unreadable()),
+		observe.EventDiscarded: func(t *testing.T, r *rig) {
 			refresh(unreadable())(t, r)
 			if err := r.Discard(t.Context(), user); err != nil {
 				t.Fatal(err)
 			}
 		},
-		pkb.EventUnchecked: func(t *testing.T, r *rig) { unchecked(t, r) },
-		pkb.EventAbandoned: func(t *testing.T, r *rig) { // what waits has ended before it could be checked
+		observe.EventUnchecked: func(t *testing.T, r *rig) { unchecked(t, r) },
+		observe.EventAbandoned: func(t *testing.T, r *rig) { // what waits has ended before it could be checked
 			r.pkb.EndSessions(unchecked(t, r))
 			refresh()(t, r)
 		},
-		pkb.EventNotExchanged: func(t *testing.T, r *rig) {
+		observe.EventNotExchanged: func(t *testing.T, r *rig) {
 			r.pkb.Next(pkbtest.Token, pkbtest.Respond(500, "", ""))
 			r.refused(t, user, r.patient)
 		},
-		pkb.EventRestored: func(t *testing.T, r *rig) { // the store loses the latest writes, and this process knows them
+		observe.EventRestored: func(t *testing.T, r *rig) { // the store loses the latest writes, and this process knows them
 			old, err := r.store.Load(t.Context(), user)
 			if err != nil {
 				t.Fatal(err)
@@ -613,7 +614,7 @@ func TestEachEventIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		pkb.EventTransportRepeats: func(t *testing.T, r *rig) {
+		observe.EventTransportRepeats: func(t *testing.T, r *rig) {
 			r.config.HTTPClient = &http.Client{Transport: repeating{r.pkb.Transport()}}
 			r.Client = r.replica(t)
 			refresh()(t, r)
@@ -628,7 +629,7 @@ func TestEachEventIsTold(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
-				keys := &pkb.Keyring{}
+				keys := &keys.Keyring{}
 				for i, id := range []string{"old", "new"} {
 					if err := keys.AddKey(id, bytes.Repeat([]byte{byte(i)}, 32)); err != nil {
 						t.Fatal(err)
@@ -636,7 +637,7 @@ func TestEachEventIsTold(t *testing.T) {
 				}
 				r, l := listening(t, func(server *pkbtest.Config, c *pkb.Config) {
 					c.OnEvent, c.Keys, c.Store = d.note, keys, &moody{Memory: c.Store.(*tokenstore.Memory)}
-					if kind == pkb.EventEndsSoon {
+					if kind == observe.EventEndsSoon {
 						server.SessionLife, c.SessionLife, c.EndsNotice = 3*time.Hour, 3*time.Hour, time.Hour
 					}
 				})
@@ -653,7 +654,7 @@ func TestEachEventIsTold(t *testing.T) {
 					if e.AppUserID == "" {
 						t.Error("the event does not say whose link it is")
 					}
-					if (e.Cause != "") != (kind == pkb.EventRelinkRequired) {
+					if (e.Cause != "") != (kind == observe.EventRelinkRequired) {
 						t.Errorf("cause %q", e.Cause)
 					}
 				}
@@ -673,14 +674,14 @@ func TestEachEventIsTold(t *testing.T) {
 }
 
 // kindsOfEvents are those that events.go lists.
-func kindsOfEvents(t *testing.T) (kinds []pkb.EventKind) {
+func kindsOfEvents(t *testing.T) (kinds []observe.EventKind) {
 	t.Helper()
-	source, err := os.ReadFile("events.go")
+	source, err := os.ReadFile("observe/event.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, found := range regexp.MustCompile(`(?m)^\tEvent\w+ EventKind = "(\w+)"$`).FindAllSubmatch(source, -1) {
-		kinds = append(kinds, pkb.EventKind(found[1]))
+		kinds = append(kinds, observe.EventKind(found[1]))
 	}
 	if len(kinds) < 28 {
 		t.Fatalf("only %d kinds of events found: the search is broken", len(kinds))

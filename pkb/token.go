@@ -4,17 +4,11 @@
 package pkb
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
 
-	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/custody"
 )
 
@@ -41,7 +35,7 @@ func (c *Client) Token(ctx context.Context, appUserID string) (AccessToken, erro
 	if err != nil {
 		return AccessToken{}, err
 	}
-	return AccessToken{Value: Secret{concealed{text: &t.Value}}, ExpiresAt: t.ExpiresAt}, nil
+	return AccessToken{Value: NewSecret(t.Value), ExpiresAt: t.ExpiresAt}, nil
 }
 
 // currentToken returns a token that nobody changes.
@@ -92,209 +86,4 @@ func (s tokenSource) Token() (*oauth2.Token, error) {
 		return nil, err
 	}
 	return &oauth2.Token{AccessToken: t.Value, TokenType: "Bearer", Expiry: t.ExpiresAt}, nil
-}
-
-// HTTPClient returns a client that adds one user's bearer to requests for the
-// hosts of the environment's REST and FHIR addresses, and to no others: a
-// request to another host goes out without it. It follows no redirect and
-// keeps no cookies. A 401 is answered with one refresh and one repetition, if
-// the token that was sent is still the current one and the request can be sent
-// again (it has no body, or GetBody); so is a 403 whose response code is about
-// the token. Nothing else is repeated. For reads, [Patient.Get] is simpler.
-//
-// Requests of the client count towards Config.MaxCallsPerPatient, from when
-// they are sent until the body of the answer is read to its end or closed:
-// close it.
-//
-// Errors of Token come back from Do inside the *url.Error of net/http, where
-// errors.Is finds them. Each request waits for its turn and for a token no
-// longer than its own context; the client sets no time-out of its own.
-func (c *Client) HTTPClient(appUserID string) *http.Client { return c.ForUser(appUserID).http() }
-
-// withToken returns a client that sends one given token, for the time before a
-// link stands.
-func (c *Client) withToken(token string) *http.Client {
-	hc := *c.http
-	hc.Transport = &bearer{client: c, fixed: token}
-	return &hc
-}
-
-// bearer adds a user's access token to requests for PKB.
-type bearer struct {
-	client    *Client
-	appUserID string
-	// fixed is a token to use whatever the user's link says.
-	fixed string
-}
-
-// Format implements fmt.Formatter: it prints no token.
-func (b *bearer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "pkb.HTTPClient transport") }
-
-// RoundTrip implements http.RoundTripper.
-func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := b.client
-	if !c.takesBearer(req) {
-		return c.http.Transport.RoundTrip(req)
-	}
-	if b.fixed != "" {
-		return b.send(req, b.fixed)
-	}
-	turn, err := c.queue.enter(req.Context(), b.appUserID)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	handedOn := false
-	defer func() {
-		if !handedOn { // also when the host's transport panics
-			turn.leave()
-		}
-	}()
-	resp, err := b.withCurrentToken(req)
-	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
-		turn.ReadCloser, resp.Body, handedOn = resp.Body, turn, true
-	}
-	return resp, err
-}
-
-func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
-	token, err := b.client.presentToken(req.Context(), b.appUserID)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	resp, err := b.send(req, token.Value)
-	if err != nil {
-		return nil, err
-	}
-	if refused, code := isRefused(resp); refused {
-		return b.unauthorized(req, resp, &token, code)
-	}
-	return resp, nil
-}
-
-// isRefused reports whether PKB refused the token, and by which response code:
-// it answered 401, or 403 with a code that is about tokens or sessions. PKB's
-// pages do not say which status comes with which code.
-func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
-	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
-		return false, ""
-	}
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body} // it can be read as before
-	code, _ := responseCode(head)
-	return resp.StatusCode == http.StatusUnauthorized || isAboutToken(code) || sessionOver(code) != "", code
-}
-
-func isAboutToken(code fhir.ResponseCode) bool {
-	return code == fhir.AccessTokenExpired || code == fhir.BadAuthentication
-}
-
-// sessionOver returns the cause of a link's end that a code names, or "".
-func sessionOver(code fhir.ResponseCode) custody.Cause {
-	switch code {
-	case fhir.SessionExpired:
-		return custody.Cause(CauseSessionExpired)
-	case fhir.SessionInvalid:
-		return custody.Cause(CauseSessionInvalid)
-	}
-	return ""
-}
-
-// unauthorized deals with a refused token: a session that is over ends the
-// link, any other reason deserves another token and one more try.
-func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token, code fhir.ResponseCode) (*http.Response, error) {
-	over, err := b.learn(req.Context(), code, token)
-	if err != nil {
-		return resp, nil //nolint:nilerr // the session has ended, and the store does not know yet
-	}
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		return resp, nil // cannot be sent again
-	}
-	var next custody.Token
-	if over {
-		next, err = b.client.keeper.Token(req.Context(), b.appUserID) // another approval's, or why there is none
-	} else {
-		next, err = b.client.keeper.Replace(req.Context(), b.appUserID, *token)
-	}
-	if errors.Is(err, custody.ErrReplaced) {
-		return resp, nil // another token would not help either
-	}
-	drain(resp.Body)
-	if err != nil {
-		return nil, public(err)
-	}
-	again := req.Clone(req.Context())
-	if req.GetBody != nil {
-		if again.Body, err = req.GetBody(); err != nil {
-			return nil, err
-		}
-	}
-	if resp, err = b.send(again, next.Value); err != nil {
-		return nil, err
-	}
-	refused, code := isRefused(resp)
-	if !refused {
-		return resp, nil
-	}
-	if over, err = b.learn(req.Context(), code, &next); over && err == nil {
-		drain(resp.Body)
-		if _, err = b.client.currentToken(req.Context(), b.appUserID); err == nil {
-			err = ErrTryLater // another session has taken the place of this one meanwhile
-		}
-		return nil, err
-	}
-	return resp, nil
-}
-
-// learn reports whether the code says that the token's session has ended, which is
-// then recorded; the error says that it could not be, yet.
-func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custody.Token) (over bool, err error) {
-	cause := sessionOver(code)
-	if cause == "" {
-		return false, nil
-	}
-	if err = b.client.keeper.Lose(ctx, b.appUserID, *token, cause); err != nil {
-		b.client.cfg.Logger.Warn("pkb: could not record the end of a session", "link", custody.LinkName(b.appUserID), "error", err)
-	}
-	return true, err
-}
-
-// send sends a copy of req with the token; a RoundTripper must not change what
-// it is given.
-func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
-	out := req.WithContext(req.Context())
-	if out.Header = req.Header.Clone(); out.Header == nil {
-		out.Header = http.Header{}
-	}
-	out.Header.Set("Authorization", "Bearer "+token)
-	if out.Header.Get("User-Agent") == "" {
-		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
-	}
-	b.client.sends(out.Context())
-	resp, err := b.client.http.Transport.RoundTrip(out)
-	if resp != nil {
-		resp.Request = req // whoever logs the request of an answer logs no token
-	}
-	return resp, err
-}
-
-// takesBearer reports whether a request goes to PKB's APIs: same scheme, same
-// host, same port.
-func (c *Client) takesBearer(req *http.Request) bool {
-	for i := range c.homes {
-		if c.homes[i].scheme == req.URL.Scheme && c.homes[i].host == req.URL.Host {
-			return true
-		}
-	}
-	return false
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
 }

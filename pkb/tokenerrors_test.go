@@ -15,76 +15,77 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // Each meaning that a host can give to a response does what it says, to the link
 // that met it and to the others.
 func TestTokenErrors(t *testing.T) {
 	is := func(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
-	lost := func(cause pkb.Cause) func(error) bool {
+	lost := func(cause observe.Cause) func(error) bool {
 		return func(err error) bool {
 			e, ok := errors.AsType[*pkb.RelinkError](err)
 			return ok && e.Cause == cause
 		}
 	}
 	for name, tc := range map[string]struct {
-		e            pkb.TokenError
+		e            observe.TokenError
 		status       int
 		body         string
 		want         func(error) bool
-		turn         pkb.Turn
+		turn         advice.Turn
 		holdsBackAll bool
 	}{
 		"session over, by its body": {
-			e:      pkb.TokenError{Status: 401, Body: "Bad refresh token", Means: pkb.MeansSessionOver},
-			status: 401, body: "  Bad refresh token\n", want: lost(pkb.CauseSessionInvalid), turn: pkb.TurnPatient,
+			e:      observe.TokenError{Status: 401, Body: "Bad refresh token", Means: observe.MeansSessionOver},
+			status: 401, body: "  Bad refresh token\n", want: lost(observe.CauseSessionInvalid), turn: advice.TurnPatient,
 		},
 		"session over, by its code": {
-			e:      pkb.TokenError{Code: "token_expired", Means: pkb.MeansSessionOver},
-			status: 403, body: `{"error":"token_expired"}`, want: lost(pkb.CauseSessionInvalid), turn: pkb.TurnPatient,
+			e:      observe.TokenError{Code: "token_expired", Means: observe.MeansSessionOver},
+			status: 403, body: `{"error":"token_expired"}`, want: lost(observe.CauseSessionInvalid), turn: advice.TurnPatient,
 		},
 		"frozen": {
-			e:      pkb.TokenError{Code: "locked", Means: pkb.MeansFrozen},
-			status: 403, body: `{"error":"locked"}`, want: is(pkb.ErrFrozen), turn: pkb.TurnPKB,
+			e:      observe.TokenError{Code: "locked", Means: observe.MeansFrozen},
+			status: 403, body: `{"error":"locked"}`, want: is(pkb.ErrFrozen), turn: advice.TurnPKB,
 		},
 		"application": {
-			e:      pkb.TokenError{Status: 403, Code: "blocked", Means: pkb.MeansApplication},
-			status: 403, body: `{"error":"blocked"}`, want: is(pkb.ErrTryLater), turn: pkb.TurnHost, holdsBackAll: true,
+			e:      observe.TokenError{Status: 403, Code: "blocked", Means: observe.MeansApplication},
+			status: 403, body: `{"error":"blocked"}`, want: is(pkb.ErrTryLater), turn: advice.TurnHost, holdsBackAll: true,
 		},
 		"busy": {
-			e:      pkb.TokenError{Status: 400, Code: "maintenance", Means: pkb.MeansBusy},
-			status: 400, body: `{"error":"maintenance"}`, want: is(pkb.ErrTryLater), turn: pkb.TurnWait, holdsBackAll: true,
+			e:      observe.TokenError{Status: 400, Code: "maintenance", Means: observe.MeansBusy},
+			status: 400, body: `{"error":"maintenance"}`, want: is(pkb.ErrTryLater), turn: advice.TurnWait, holdsBackAll: true,
 		},
 		"unclear, against RFC 6749": {
-			e:      pkb.TokenError{Code: "invalid_grant", Means: pkb.MeansUnclear},
-			status: 400, body: `{"error":"invalid_grant"}`, want: is(pkb.ErrTryLater), turn: pkb.TurnWait,
+			e:      observe.TokenError{Code: "invalid_grant", Means: observe.MeansUnclear},
+			status: 400, body: `{"error":"invalid_grant"}`, want: is(pkb.ErrTryLater), turn: advice.TurnWait,
 		},
 		// Where an entry does not fit, nothing is made of it.
 		"another status": {
-			e:      pkb.TokenError{Status: 401, Body: "Bad refresh token", Means: pkb.MeansSessionOver},
-			status: 400, body: "Bad refresh token", want: is(pkb.ErrTryLater), turn: pkb.TurnWait,
+			e:      observe.TokenError{Status: 401, Body: "Bad refresh token", Means: observe.MeansSessionOver},
+			status: 400, body: "Bad refresh token", want: is(pkb.ErrTryLater), turn: advice.TurnWait,
 		},
 		"more than its body": {
-			e:      pkb.TokenError{Body: "Bad refresh token", Means: pkb.MeansSessionOver},
-			status: 401, body: "Bad refresh token. Request 7.", want: is(pkb.ErrTryLater), turn: pkb.TurnWait,
+			e:      observe.TokenError{Body: "Bad refresh token", Means: observe.MeansSessionOver},
+			status: 401, body: "Bad refresh token. Request 7.", want: is(pkb.ErrTryLater), turn: advice.TurnWait,
 		},
 		"a server error": {
-			e:      pkb.TokenError{Code: "token_expired", Means: pkb.MeansSessionOver},
-			status: 503, body: `{"error":"token_expired"}`, want: is(pkb.ErrTryLater), turn: pkb.TurnWait,
+			e:      observe.TokenError{Code: "token_expired", Means: observe.MeansSessionOver},
+			status: 503, body: `{"error":"token_expired"}`, want: is(pkb.ErrTryLater), turn: advice.TurnWait,
 		},
 		"a page that names the code": {
-			e:      pkb.TokenError{Code: "token_expired", Means: pkb.MeansSessionOver},
-			status: 400, body: "<html>token_expired</html>", want: is(pkb.ErrTryLater), turn: pkb.TurnWait,
+			e:      observe.TokenError{Code: "token_expired", Means: observe.MeansSessionOver},
+			status: 400, body: "<html>token_expired</html>", want: is(pkb.ErrTryLater), turn: advice.TurnWait,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, withConfig(func(c *pkb.Config) { c.TokenErrors = []pkb.TokenError{tc.e} }))
+				r := newRig(t, withConfig(func(c *pkb.Config) { c.TokenErrors = []observe.TokenError{tc.e} }))
 				r.link(t, user, r.patient)
 				r.link(t, "user-2", r.pkb.AddPatient(pkbtest.Patient{}))
 				r.pkb.Advance(sold)
@@ -94,7 +95,7 @@ func TestTokenErrors(t *testing.T) {
 				if !tc.want(err) {
 					t.Fatalf("Token: %v", err)
 				}
-				if advice := pkb.Advise(err); advice.Turn != tc.turn {
+				if advice := advice.For(err); advice.Turn != tc.turn {
 					t.Errorf("it is %q's turn, want %q: %s", advice.Turn, tc.turn, advice.Cause)
 				}
 				r.pkb.ClearFaults()
@@ -112,25 +113,25 @@ func TestTokenErrors(t *testing.T) {
 // What an entry means counts for codes, too: whose turn it is, and whether the same
 // callback may come again.
 func TestTokenErrorsAtTheCodeExchange(t *testing.T) {
-	for means, want := range map[pkb.TokenMeans]struct {
-		turn  pkb.Turn
+	for means, want := range map[observe.TokenMeans]struct {
+		turn  advice.Turn
 		again bool
 	}{
-		pkb.MeansSessionOver: {pkb.TurnPatient, false},
-		pkb.MeansFrozen:      {pkb.TurnPatient, false},
-		pkb.MeansApplication: {pkb.TurnHost, true},
-		pkb.MeansBusy:        {pkb.TurnWait, true},
-		pkb.MeansUnclear:     {pkb.TurnHost, false},
+		observe.MeansSessionOver: {advice.TurnPatient, false},
+		observe.MeansFrozen:      {advice.TurnPatient, false},
+		observe.MeansApplication: {advice.TurnHost, true},
+		observe.MeansBusy:        {advice.TurnWait, true},
+		observe.MeansUnclear:     {advice.TurnHost, false},
 	} {
 		t.Run(string(means), func(t *testing.T) {
-			r := newRig(t, withConfig(func(c *pkb.Config) { c.TokenErrors = []pkb.TokenError{{Code: "word", Means: means}} }))
+			r := newRig(t, withConfig(func(c *pkb.Config) { c.TokenErrors = []observe.TokenError{{Code: "word", Means: means}} }))
 			pending, query := r.approve(t, user, r.patient)
 			r.pkb.Next(pkbtest.Token, pkbtest.Respond(400, "application/json", `{"error":"word"}`))
 			_, err := r.Complete(t.Context(), user, pending, query)
 			if e, ok := errors.AsType[*pkb.APIError](err); !ok || e.Code != "word" || e.Status != 400 {
 				t.Fatalf("Complete: %v", err)
 			}
-			if advice := pkb.Advise(err); advice.Turn != want.turn || !strings.Contains(err.Error(), "turn: ") {
+			if advice := advice.For(err); advice.Turn != want.turn {
 				t.Errorf("it is %q's turn, want %q: %v", advice.Turn, want.turn, err)
 			}
 			if _, err := r.Complete(t.Context(), user, pending, query); (err == nil) != want.again {
@@ -169,22 +170,22 @@ func TestSessionsEndInUnknownWords(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status      int
 		media, body string
-		cause       pkb.Cause
+		cause       observe.Cause
 	}{
-		"as RFC 6749 says":    {400, "application/json", `{"error":"invalid_grant"}`, pkb.CauseGrantRejected},
-		"empty 400":           {400, "", "", pkb.CauseRefusedUnclear},
-		"empty 401":           {401, "", "", pkb.CauseRefusedUnclear},
-		"unauthorized":        {401, "application/json", `{"error":"unauthorized","error_description":"Full authentication is required to access this resource"}`, pkb.CauseRefusedUnclear},
-		"invalid_token":       {400, "application/json", `{"error":"invalid_token"}`, pkb.CauseRefusedUnclear},
-		"invalid_request":     {400, "application/json", `{"error":"invalid_request"}`, pkb.CauseRefusedUnclear},
-		"access_denied":       {403, "application/json", `{"error":"access_denied"}`, pkb.CauseRefusedUnclear},
-		"nested":              {400, "application/json", `{"error":{"code":"invalid_grant"}}`, pkb.CauseRefusedUnclear},
-		"an array":            {400, "application/json", `["invalid_grant"]`, pkb.CauseRefusedUnclear},
-		"problem+json":        {400, "application/problem+json", `{"type":"about:blank","title":"Bad Request"}`, pkb.CauseRefusedUnclear},
-		"XML":                 {400, "application/xml", `<error>invalid</error>`, pkb.CauseRefusedUnclear},
-		"HTML":                {400, "text/html", "<html><body>Invalid refresh token</body></html>", pkb.CauseRefusedUnclear},
-		"to a page":           {302, "text/html", "", pkb.CauseRefusedUnclear},
-		"in the client's way": {401, "application/json", `{"error":"invalid_client"}`, pkb.CauseRefusedUnclear},
+		"as RFC 6749 says":    {400, "application/json", `{"error":"invalid_grant"}`, observe.CauseGrantRejected},
+		"empty 400":           {400, "", "", observe.CauseRefusedUnclear},
+		"empty 401":           {401, "", "", observe.CauseRefusedUnclear},
+		"unauthorized":        {401, "application/json", `{"error":"unauthorized","error_description":"Full authentication is required to access this resource"}`, observe.CauseRefusedUnclear},
+		"invalid_token":       {400, "application/json", `{"error":"invalid_token"}`, observe.CauseRefusedUnclear},
+		"invalid_request":     {400, "application/json", `{"error":"invalid_request"}`, observe.CauseRefusedUnclear},
+		"access_denied":       {403, "application/json", `{"error":"access_denied"}`, observe.CauseRefusedUnclear},
+		"nested":              {400, "application/json", `{"error":{"code":"invalid_grant"}}`, observe.CauseRefusedUnclear},
+		"an array":            {400, "application/json", `["invalid_grant"]`, observe.CauseRefusedUnclear},
+		"problem+json":        {400, "application/problem+json", `{"type":"about:blank","title":"Bad Request"}`, observe.CauseRefusedUnclear},
+		"XML":                 {400, "application/xml", `<error>invalid</error>`, observe.CauseRefusedUnclear},
+		"HTML":                {400, "text/html", "<html><body>Invalid refresh token</body></html>", observe.CauseRefusedUnclear},
+		"to a page":           {302, "text/html", "", observe.CauseRefusedUnclear},
+		"in the client's way": {401, "application/json", `{"error":"invalid_client"}`, observe.CauseRefusedUnclear},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -299,8 +300,8 @@ func TestRefreshWithoutScope(t *testing.T) {
 		if (err == nil) != without {
 			t.Errorf("RefreshWithoutScope %t: %v, want %s", without, err, want)
 		}
-		if !without && !strings.Contains(pkb.Advise(err).Operator, "RefreshWithoutScope") {
-			t.Errorf("the advice does not name the setting: %s", pkb.Advise(err).Operator)
+		if !without && !strings.Contains(advice.For(err).Operator, "RefreshWithoutScope") {
+			t.Errorf("the advice does not name the setting: %s", advice.For(err).Operator)
 		}
 	}
 

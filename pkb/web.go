@@ -5,17 +5,19 @@ package pkb
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/wording"
+	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
 // WebConfig says how the two handlers of [Client.Web] fit into a host.
@@ -79,7 +81,7 @@ func (c *Client) Web(cfg WebConfig) *Web {
 	if !sameSitePath(cfg.Done) {
 		panic("pkb.WebConfig.Done: is not a path on this site, like /account")
 	}
-	w := &Web{client: c, cfg: cfg, ring: c.cfg.Keys.sealer(), prefix: "pkb-"}
+	w := &Web{client: c, cfg: cfg, ring: ringOf(c.cfg.Keys), prefix: "pkb-"}
 	if strings.HasPrefix(c.cfg.RedirectURL, "https:") {
 		w.prefix, w.secure = "__Host-pkb-", true
 	}
@@ -173,7 +175,7 @@ func (w *Web) Callback() http.Handler {
 // by a reload or by Back, when its cookie has gone. Nothing is done for it.
 func (w *Web) cameBack(r *http.Request, user string, states []string, err error) (Link, bool) {
 	e, ok := errors.AsType[*StateError](err)
-	if !ok || e.Reason != StateNoPending || len(states) != 1 || states[0] == "" {
+	if !ok || e.Reason != stateNoPending || len(states) != 1 || states[0] == "" {
 		return Link{}, false
 	}
 	record, err := w.client.keeper.Look(r.Context(), user)
@@ -185,13 +187,13 @@ func (w *Web) cameBack(r *http.Request, user string, states []string, err error)
 
 // errNoSession: the cookie of the approval came with the callback, and the
 // host's own did not.
-const errNoSession = appUserIDError("the callback came without the session of the user who started; host's turn: if your session cookie is SameSite=Strict, browsers leave it out when PKB sends the patient back: make it Lax")
+const errNoSession = appUserIDError("the callback came without the session of the user who started: browsers leave a session cookie out here if it is SameSite=Strict")
 
 // over reports whether an approval can no longer be completed. Otherwise the
 // same page, loaded again, may yet succeed: after an outage, or after Deny,
 // Back and Approve.
 func over(err error) bool {
-	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused, ErrOvertaken, ErrNotLinked} {
+	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, identity.ErrNotAPatient, ErrIdentityRefused, ErrOvertaken, ErrNotLinked} {
 		if errors.Is(err, end) {
 			return true
 		}
@@ -269,7 +271,7 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, ErrAccessDenied) {
 		level = w.client.cfg.Logger.Info
 	}
-	level("pkb: no link was made", "link", custody.LinkName(w.cfg.User(r)), "error", err)
+	level("pkb: no link was made", "link", conceal.LinkName(w.cfg.User(r)), "error", err)
 	f := failure(err)
 	if w.cfg.Failed != nil {
 		w.cfg.Failed(rw, r, f)
@@ -278,35 +280,14 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
 	rw.Header().Set("Content-Security-Policy", failurePolicy)
 	rw.WriteHeader(f.Status)
-	_ = failurePage.Execute(rw, map[string]string{"Text": f.Text, "Back": w.cfg.Done})
+	_, _ = io.WriteString(rw, failurePage(f.Text, w.cfg.Done))
 }
 
-const failureStyle = `body{font:1.1rem/1.5 sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}` +
-	`a{color:#005eb8}a:focus{outline:3px solid #1a1a1a;background:#ffeb3b;color:#1a1a1a}`
-
-// failurePolicy lets the page do nothing but show its own style.
-var failurePolicy = func() string {
-	sum := sha256.Sum256([]byte(failureStyle))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
-
-var failurePage = template.Must(template.New("failure").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Your record was not linked</title>
-<style>` + failureStyle + `</style>
-</head>
-<body>
-<main>
-<h1>Your record was not linked</h1>
-<p>{{.Text}}</p>
-<p><a href="{{.Back}}">Go back to the app</a></p>
-</main>
-</body>
-</html>
-`))
+// failure says what a patient can do about err.
+func failure(err error) Failure {
+	row := wording.Of(kindOf(err))
+	return Failure{Err: err, Status: row.Status, Text: row.Patient}
+}
 
 // Format implements fmt.Formatter: a Web prints nothing of its keys.
 func (w *Web) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "pkb.Web{Done: %q}", w.cfg.Done) }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -35,11 +37,11 @@ func newSite(t *testing.T) *site {
 	s.server = httptest.NewTLSServer(mux)
 	t.Cleanup(s.server.Close)
 	redirect := s.server.URL + "/pkb/callback"
-	key, err := pkb.GenerateKey("k")
+	key, err := keys.Generate("k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := pkb.ParseKeyring(key)
+	keys, err := keys.Parse(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +358,7 @@ func TestWebSecondThoughts(t *testing.T) {
 
 // The callback comes to another replica: fine with common keys.
 func TestWebOtherReplica(t *testing.T) {
-	text, err := pkb.GenerateKey("k")
+	text, err := keys.Generate("k")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +366,7 @@ func TestWebOtherReplica(t *testing.T) {
 		s := newSite(t)
 		s.config.Keys = nil
 		if common {
-			if s.config.Keys, err = pkb.ParseKeyring(text); err != nil {
+			if s.config.Keys, err = keys.Parse(text); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -474,7 +476,7 @@ func TestWebSwitch(t *testing.T) {
 	}
 	w = httptest.NewRecorder()
 	s.web.Callback().ServeHTTP(w, req)
-	if link, err := s.Link(t.Context(), user); w.Code != http.StatusSeeOther || err != nil || link.PublicID != pkb.PublicID(s.patient.PublicID) {
+	if link, err := s.Link(t.Context(), user); w.Code != http.StatusSeeOther || err != nil || link.PublicID != identity.PublicID(s.patient.PublicID) {
 		t.Errorf("status %d, linked to %v, %v", w.Code, link.PublicID, err)
 	}
 }

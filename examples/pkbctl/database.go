@@ -19,15 +19,19 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
 
-	"github.com/betawerk/pkb-go/pkb"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	// the driver "pgx"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+	_ "modernc.org/sqlite"
 )
+
+// the driver "sqlite"
 
 // database is a host's, with its table of links.
 type database struct {
@@ -164,7 +168,7 @@ func (d *database) records(ctx context.Context) iter.Seq2[tokenstore.Record, err
 	}
 }
 
-// linkName is what pkb.LinkName returns.
+// linkName is what observe.LinkName returns.
 var linkName = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // find returns the record of a user, who is named by the app_user_id or as in
@@ -178,7 +182,7 @@ func (d *database) find(ctx context.Context, user string) (tokenstore.Record, er
 		return r, storeFailed(err)
 	case linkName.MatchString(user):
 		for r, err := range d.records(ctx) {
-			if err != nil || pkb.LinkName(r.AppUserID) == user {
+			if err != nil || observe.LinkName(r.AppUserID) == user {
 				return r, err
 			}
 		}

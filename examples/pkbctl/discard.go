@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 var discardCommand = &command{
@@ -72,5 +73,5 @@ func discard(ctx context.Context, c *call, yes bool) error {
 		AppUserID string `json:"app_user_id"`
 		Link      string `json:"link"`
 		Discarded bool   `json:"discarded"`
-	}{r.AppUserID, pkb.LinkName(r.AppUserID), true})
+	}{r.AppUserID, observe.LinkName(r.AppUserID), true})
 }

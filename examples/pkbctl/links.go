@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -81,7 +81,7 @@ type linkRow struct {
 
 func newLinkRow(r tokenstore.Record) linkRow {
 	return linkRow{
-		AppUserID: r.AppUserID, Link: pkb.LinkName(r.AppUserID), State: r.State, Cause: r.Cause,
+		AppUserID: r.AppUserID, Link: observe.LinkName(r.AppUserID), State: r.State, Cause: r.Cause,
 		Environment: r.Environment, ClientID: r.ClientID, Generation: r.Generation,
 		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, EndsAt: r.EndsAt, KeyID: r.KeyID,
 	}
@@ -223,7 +223,7 @@ func (o *linksOptions) matches(r tokenstore.Record, at time.Time) bool {
 		return false
 	}
 	return o.filter == "" || strings.Contains(r.AppUserID, o.filter) || r.PublicID == o.filter ||
-		strings.HasPrefix(pkb.LinkName(r.AppUserID), strings.TrimPrefix(o.filter, "link="))
+		strings.HasPrefix(observe.LinkName(r.AppUserID), strings.TrimPrefix(o.filter, "link="))
 }
 
 func (o *linksOptions) print(c *call, all overall) {

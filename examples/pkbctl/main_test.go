@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 // canary stands for a password, and a key.
@@ -110,7 +111,7 @@ func TestCodes(t *testing.T) {
 	}{
 		{nil, 0},
 		{errSaid, 1},
-		{&pkb.RelinkError{Cause: pkb.CauseSessionExpired}, 1},
+		{&pkb.RelinkError{Cause: observe.CauseSessionExpired}, 1},
 		{pkb.ErrKeys, 1},
 		{pkb.ErrAppUserID, 2},
 		{pkb.ErrStore, 3},

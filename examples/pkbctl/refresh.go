@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -63,7 +64,7 @@ const (
 
 func newOutcome(r tokenstore.Record, a action, format string, args ...any) outcome {
 	return outcome{
-		AppUserID: r.AppUserID, Link: pkb.LinkName(r.AppUserID), State: r.State, Cause: r.Cause,
+		AppUserID: r.AppUserID, Link: observe.LinkName(r.AppUserID), State: r.State, Cause: r.Cause,
 		Action: a, Why: fmt.Sprintf(format, args...), ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, Generation: r.Generation,
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -71,7 +71,7 @@ func relinkURL(ctx context.Context, c *call, route string) error {
 		return err
 	}
 	to := relink{
-		AppUserID: r.AppUserID, Link: pkb.LinkName(r.AppUserID), State: r.State, Cause: r.Cause, URL: route,
+		AppUserID: r.AppUserID, Link: observe.LinkName(r.AppUserID), State: r.State, Cause: r.Cause, URL: route,
 		Needed: r.State != tokenstore.StateLinked && r.State != tokenstore.StateUncertain,
 	}
 	if !c.terminal {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -44,7 +45,7 @@ func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
 var errNoKeys = errors.New("no keys: name a file with -keys or PKB_KEYS_FILE, or set PKB_KEYS")
 
 // keys reads the keyring.
-func (s *settings) keys() (*pkb.Keyring, error) {
+func (s *settings) keys() (*keys.Keyring, error) {
 	text := s.keysText
 	if s.keysFile != "" {
 		b, err := os.ReadFile(s.keysFile) //nolint:gosec // it is the operator's own file
@@ -56,7 +57,7 @@ func (s *settings) keys() (*pkb.Keyring, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &failure{exitUsage, errNoKeys}
 	}
-	k, err := pkb.ParseKeyring(text)
+	k, err := keys.Parse(text)
 	if err != nil {
 		return nil, &failure{exitUsage, err}
 	}

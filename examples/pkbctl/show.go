@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -59,11 +60,11 @@ type shownLease struct {
 }
 
 type shownHappens struct {
-	Kind  pkb.EventKind `json:"kind"`
-	At    time.Time     `json:"at"`
-	Until time.Time     `json:"until,omitzero"`
-	Count int           `json:"count"`
-	Cause pkb.Cause     `json:"cause,omitempty"`
+	Kind  observe.EventKind `json:"kind"`
+	At    time.Time         `json:"at"`
+	Until time.Time         `json:"until,omitzero"`
+	Count int               `json:"count"`
+	Cause observe.Cause     `json:"cause,omitempty"`
 }
 
 func show(ctx context.Context, c *call) error {
@@ -207,9 +208,9 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-var kindStyles = map[pkb.EventKind]style{
-	pkb.EventLinked: green, pkb.EventRecovered: green, pkb.EventUncertain: yellow, pkb.EventSaveRetried: yellow, pkb.EventEndsSoon: yellow,
-	pkb.EventRelinkRequired: red, pkb.EventWrongPatient: red, pkb.EventSharedRecord: red, pkb.EventRefused: red,
+var kindStyles = map[observe.EventKind]style{
+	observe.EventLinked: green, observe.EventRecovered: green, observe.EventUncertain: yellow, observe.EventSaveRetried: yellow, observe.EventEndsSoon: yellow,
+	observe.EventRelinkRequired: red, observe.EventWrongPatient: red, observe.EventSharedRecord: red, observe.EventRefused: red,
 }
 
 // next says what the library does with a record when it is next asked.
@@ -225,9 +226,9 @@ func next(r tokenstore.Record, damaged bool, at time.Time) string {
 		return "the authorization is completed, or the patient begins again"
 	case r.State == tokenstore.StateRelinkRequired && r.Candidate != "":
 		return "the next call checks the authorization that waits, and links it"
-	case r.Cause == string(pkb.CauseRefusedUnclear):
+	case r.Cause == string(observe.CauseRefusedUnclear):
 		return "the patient approves again; every six hours the refresh token is presented once more, and a success restores the link"
-	case r.Cause == string(pkb.CauseAnswerUnreadable):
+	case r.Cause == string(observe.CauseAnswerUnreadable):
 		return "the patient approves again; a later version that reads the response restores the link, and pkbctl discard gives it up"
 	case r.State == tokenstore.StateRelinkRequired:
 		return "the patient approves again (pkbctl relink-url)"

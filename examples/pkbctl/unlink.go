@@ -10,6 +10,8 @@ import (
 	"fmt"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 var unlinkCommand = &command{
@@ -58,11 +60,11 @@ func unlink(ctx context.Context, c *call, yes bool) error {
 	}
 	// Unlink opens and seals nothing, so that a host that has lost its keys can
 	// unlink too; the client wants some all the same.
-	spare, err := pkb.GenerateKey("pkbctl")
+	spare, err := keys.Generate("pkbctl")
 	if err != nil {
 		return err
 	}
-	keys, err := pkb.ParseKeyring(spare)
+	keys, err := keys.Parse(spare)
 	if err != nil {
 		return err
 	}
@@ -83,5 +85,5 @@ func unlink(ctx context.Context, c *call, yes bool) error {
 		AppUserID string `json:"app_user_id"`
 		Link      string `json:"link"`
 		Unlinked  bool   `json:"unlinked"`
-	}{r.AppUserID, pkb.LinkName(r.AppUserID), true})
+	}{r.AppUserID, observe.LinkName(r.AppUserID), true})
 }

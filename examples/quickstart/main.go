@@ -272,6 +272,6 @@ func show(ctx context.Context, client *pkb.Client, step string, out io.Writer) e
 		number = "none"
 	}
 	_, err = fmt.Fprintf(out, "%s Public id %s, NHS number %s, name %s %s.\n", step,
-		id, number, self.FirstName.Reveal(), self.LastName.Reveal())
+		id, number, self.Reveal().FirstName, self.Reveal().LastName)
 	return err
 }

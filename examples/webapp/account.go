@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -26,13 +28,12 @@ type accountPage struct {
 	Trouble string
 }
 
-// record is who the patient is at PKB. What is personal prints as [redacted]
-// wherever it may turn up, and is revealed in the patient's page only.
+// record is who the patient is at PKB. Self and NHSNumber print [redacted] wherever
+// they may turn up, and are revealed in the patient's page only.
 type record struct {
-	PublicID            pkb.PublicID
-	FirstName, LastName pkb.Personal
-	DateOfBirth         pkb.Date
-	NHSNumber           pkb.NHSNumber
+	PublicID  identity.PublicID
+	Self      identity.Self
+	NHSNumber identity.NHSNumber
 }
 
 // account shows the link and whose record it is.
@@ -103,9 +104,7 @@ func (a *app) read(ctx context.Context, appUserID string) (*record, error) {
 		return nil, err
 	}
 	number, _ := self.NHSNumber()
-	return &record{
-		PublicID: id, FirstName: self.FirstName, LastName: self.LastName, NHSNumber: number, DateOfBirth: self.DateOfBirth,
-	}, nil
+	return &record{PublicID: id, Self: self, NHSNumber: number}, nil
 }
 
 // trouble says to a patient why the record is not shown.
@@ -117,15 +116,15 @@ func trouble(err error) string {
 }
 
 // whyEnded says to a patient why a link has ended.
-func whyEnded(cause pkb.Cause) string {
+func whyEnded(cause observe.Cause) string {
 	switch cause {
-	case pkb.CauseSessionExpired, pkb.CauseFinalTokenExpired:
+	case observe.CauseSessionExpired, observe.CauseFinalTokenExpired:
 		return "Your approval has run out. PKB gives approvals for a limited time."
-	case pkb.CauseFrozen:
+	case observe.CauseFrozen:
 		return "PKB has stopped access to your record. Contact PKB to find out why, then approve again."
-	case pkb.CauseWrongPatient:
+	case observe.CauseWrongPatient:
 		return "The last approval was for another person's record, so it was not used."
-	case pkb.CauseShared:
+	case observe.CauseShared:
 		return "This record is linked with another account of this app. Use that account, or ask for help."
 	case "":
 		return ""

@@ -10,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 )
 
 // keyring reads the keys that seal tokens, and makes one the first time. All
 // replicas need the same; without it every patient has to approve again. A real
 // host keeps it with its other secrets, and not beside the database.
-func keyring(path string) (*pkb.Keyring, error) {
+func keyring(path string) (*keys.Keyring, error) {
 	if err := makeKey(path); err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func keyring(path string) (*pkb.Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pkb.ParseKeyring(string(text))
+	return keys.Parse(string(text))
 }
 
 // makeKey makes the file if it is missing, whole or not at all: another replica
@@ -40,7 +40,7 @@ func makeKey(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	key, err := pkb.GenerateKey("webapp-1")
+	key, err := keys.Generate("webapp-1")
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
 //go:embed pages
@@ -24,7 +24,7 @@ var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range []string{"signin.html", "account.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-			"birthday": func(d pkb.Date) string { return d.Time(time.UTC).Format("2 January 2006") },
+			"birthday": func(d identity.Date) string { return d.Time(time.UTC).Format("2 January 2006") },
 			"day":      func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 			"moment":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
 			"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 // happening is a line of the timeline.
@@ -39,78 +40,78 @@ func (a *app) timeline(ctx context.Context, user string) ([]happening, error) {
 }
 
 // what says in words what happened.
-func what(kind pkb.EventKind) string {
+func what(kind observe.EventKind) string {
 	switch kind {
-	case pkb.EventApproved:
+	case observe.EventApproved:
 		return "Approved"
-	case pkb.EventExchanged:
+	case observe.EventExchanged:
 		return "Code exchanged, tokens saved"
-	case pkb.EventLinked:
+	case observe.EventLinked:
 		return "Linked"
-	case pkb.EventRefreshed:
+	case observe.EventRefreshed:
 		return "Refreshed"
-	case pkb.EventUncertain:
+	case observe.EventUncertain:
 		return "Refresh sent, outcome unknown"
-	case pkb.EventRecovered:
+	case observe.EventRecovered:
 		return "Refreshed, after an unknown outcome"
-	case pkb.EventSaveRetried, pkb.EventSaveFailed:
+	case observe.EventSaveRetried, observe.EventSaveFailed:
 		return "New tokens hard to save"
-	case pkb.EventRelinkRequired:
+	case observe.EventRelinkRequired:
 		return "Ended"
-	case pkb.EventEndsSoon:
+	case observe.EventEndsSoon:
 		return "Ends soon"
-	case pkb.EventWrongPatient:
+	case observe.EventWrongPatient:
 		return "Another patient's approval refused"
-	case pkb.EventSharedRecord:
+	case observe.EventSharedRecord:
 		return "Refused: another user is linked with this record"
-	case pkb.EventRefused:
+	case observe.EventRefused:
 		return "Approval refused"
-	case pkb.EventKeyRotated:
+	case observe.EventKeyRotated:
 		return "Sealed with another key"
-	case pkb.EventScopeChanged:
+	case observe.EventScopeChanged:
 		return "PKB changed the scope"
-	case pkb.EventUnlinked:
+	case observe.EventUnlinked:
 		return "Unlinked"
-	case pkb.EventNotExchanged:
+	case observe.EventNotExchanged:
 		return "The code brought no tokens"
-	case pkb.EventAbandoned:
+	case observe.EventAbandoned:
 		return "An approval that waited to be checked has ended"
-	case pkb.EventUnclear:
+	case observe.EventUnclear:
 		return "Refresh refused, in words that are not known"
-	case pkb.EventUnreadable:
+	case observe.EventUnreadable:
 		return "Response to a refresh kept, as it cannot be read"
-	case pkb.EventDiscarded:
+	case observe.EventDiscarded:
 		return "That response given up"
-	case pkb.EventRestored:
+	case observe.EventRestored:
 		return "Written again, after the store had lost it"
 	}
 	return string(kind)
 }
 
 // why says in words why a link has ended.
-func why(cause pkb.Cause) string {
+func why(cause observe.Cause) string {
 	switch cause {
 	case "":
 		return ""
-	case pkb.CauseSessionExpired:
+	case observe.CauseSessionExpired:
 		return "PKB's session is over (API_SESSION_EXPIRED)"
-	case pkb.CauseSessionInvalid:
+	case observe.CauseSessionInvalid:
 		return "PKB ended the session (API_SESSION_INVALID): was a refresh token presented twice?"
-	case pkb.CauseGrantRejected:
+	case observe.CauseGrantRejected:
 		return "PKB rejected the refresh token (invalid_grant)"
-	case pkb.CauseFinalTokenExpired:
+	case observe.CauseFinalTokenExpired:
 		return "The session's last access token has expired"
-	case pkb.CauseOutcomeUnknown:
+	case observe.CauseOutcomeUnknown:
 		return "A refresh was sent, its response was lost, and the one repetition was rejected"
-	case pkb.CauseFrozen:
+	case observe.CauseFrozen:
 		return "PKB has frozen the patient's access"
-	case pkb.CauseWrongPatient:
+	case observe.CauseWrongPatient:
 		return "The account that approved was not the right person's"
-	case pkb.CauseShared:
+	case observe.CauseShared:
 		return "Another user is linked with this record"
-	case pkb.CauseRefusedUnclear:
+	case observe.CauseRefusedUnclear:
 		return "PKB refused the refresh token in words that are not known, while it served others"
-	case pkb.CauseAnswerUnreadable:
+	case observe.CauseAnswerUnreadable:
 		return "The response to a refresh cannot be read; it is kept"
 	}
 	return string(cause)

@@ -3,6 +3,12 @@
 
 package canary
 
+import "github.com/betawerk/pkb-go/pkb/keys"
+import "github.com/betawerk/pkb-go/pkb/identity"
+import "github.com/betawerk/pkb-go/pkb/observe"
+import "github.com/betawerk/pkb-go/pkb/record"
+import "github.com/betawerk/pkb-go/pkb/advice"
+
 import (
 	"bytes"
 	"context"
@@ -179,22 +185,22 @@ func (h *host) open() error {
 		h.Names.Plant("app_user_id", userID(i))
 	}
 
-	keys, err := pkb.GenerateKey("key-1")
+	key, err := keys.Generate("key-1")
 	if err != nil {
 		return err
 	}
-	ring, err := pkb.ParseKeyring(keys)
+	ring, err := keys.Parse(key)
 	if err != nil {
 		return err
 	}
-	h.Secrets.Plant("key", strings.TrimPrefix(keys, "key-1:"))
+	h.Secrets.Plant("key", strings.TrimPrefix(key, "key-1:"))
 	h.faulty = &faultyStore{Store: h.store, says: func() string { return h.canaries }}
 	h.config = pkb.Config{
 		Environment: pkb.BaseURL(h.server.URL()), ClientID: clientID, ClientSecret: pkb.NewSecret(clientSecret), RedirectURL: redirectURL, PKCE: true,
 		Store: h.faulty, Keys: ring, HTTPClient: &http.Client{Transport: tap{h}}, Now: h.server.Now, InsecureDebugAnswers: true,
 		SessionLife: 20 * time.Hour, Retries: -1,
 		Logger: slog.New(&both{printed: h.Printed, where: "log"}),
-		OnEvent: func(e pkb.Event) {
+		OnEvent: func(e observe.Event) {
 			h.Add("events", Print(e))
 			if e.Err != nil && !h.knows(e.Err) {
 				h.Add("events", PrintAll(e)+PrintChain(e.Err))
@@ -215,7 +221,7 @@ func (h *host) failed(err error) {
 	if err == nil || h.knows(err) {
 		return
 	}
-	h.Add("errors", PrintError(err)+PrintAll(pkb.Advise(err)))
+	h.Add("errors", PrintError(err)+PrintAll(advice.For(err)))
 	h.Add("hidden errors", PrintHidden(err))
 }
 
@@ -227,7 +233,7 @@ func (h *host) knows(err error) bool {
 	}
 	if e, ok := errors.AsType[*pkb.APIError](err); ok {
 		h.Add("excerpts", e.Excerpt())
-		fmt.Fprint(&b, e.Outcome != nil)
+		fmt.Fprint(&b, !e.Outcome.IsZero())
 	}
 	if e, ok := errors.AsType[*pkb.TryLaterError](err); ok {
 		h.Add("excerpts", e.Excerpt())
@@ -302,11 +308,12 @@ func (h *host) values(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	number, err := pkb.ParseNHSNumber(nhs.Reveal())
+	number, err := identity.ParseNHSNumber(nhs.Reveal())
 	if err != nil {
 		return err
 	}
-	known := pkb.Known{NHSNumber: number, DateOfBirth: self.DateOfBirth, FirstName: self.FirstName, LastName: self.LastName}
+	d := self.Reveal()
+	known := identity.NewKnown(identity.Person{NHSNumber: number, DateOfBirth: d.DateOfBirth, FirstName: d.FirstName, LastName: d.LastName})
 	token, err := h.client.Token(ctx, user)
 	if err != nil {
 		return err
@@ -329,11 +336,11 @@ func (h *host) values(ctx context.Context) error {
 		return err
 	}
 	for _, v := range []any{
-		h.client, patient, self, nhs, answer, number, known, self.Compare(known), self.ID, self.DateOfBirth, self.Gender, self.HeightCentimetres, self.Contacts, self.NationalIDs, self.OrgLevelIDs,
+		h.client, patient, self, nhs, answer, number, known, self.Compare(known),
 		token, link, past, pending, pending.State(), h.client.Stats(), h.config, h.config.Keys, h.config.Environment, h.client.HTTPClient(user),
 		h.client.HTTPClient(user).Transport, h.client.TokenSource(user), h.client.Web(pkb.WebConfig{User: func(*http.Request) string { return user }}),
 		pkb.Candidate{AppUserID: user, PublicID: id, Linked: id, Self: self},
-		pkb.Event{Kind: pkb.EventLinked, AppUserID: user, Err: errors.New("an error")}, &pkb.SharedRecordError{AppUserIDs: []string{user}},
+		observe.Event{Kind: observe.EventLinked, AppUserID: user, Err: errors.New("an error")}, &pkb.SharedRecordError{AppUserIDs: []string{user}},
 		headers,
 	} {
 		h.value(v)
@@ -347,14 +354,14 @@ func (h *host) values(ctx context.Context) error {
 	if err := h.record(ctx, patient); err != nil {
 		return err
 	}
-	record, err := h.store.Load(ctx, user)
+	row, err := h.store.Load(ctx, user)
 	if err != nil {
 		return err
 	}
-	h.Add("values", PrintFmt(record)+PrintFmt(&record)+PrintFmt([]any{record})+PrintFmt(record.Sealed)+PrintFmt(h.store))
-	h.Add("hidden values", PrintHidden(record)+PrintHidden(h.store)+PrintHidden(h.config))
+	h.Add("values", PrintFmt(row)+PrintFmt(&row)+PrintFmt([]any{row})+PrintFmt(row.Sealed)+PrintFmt(h.store))
+	h.Add("hidden values", PrintHidden(row)+PrintHidden(h.store)+PrintHidden(h.config))
 	logged := &both{printed: h.Printed, where: "values"}
-	slog.New(logged).Info("m", "record", record, "sealed", record.Sealed)
+	slog.New(logged).Info("m", "record", row, "sealed", row.Sealed)
 	return nil
 }
 
@@ -367,14 +374,14 @@ func (h *host) record(ctx context.Context, patient *pkb.Patient) error {
 		return err
 	}
 	found := 0
-	for observation, err := range patient.Observations(ctx, pkb.Laboratory) {
+	for observation, err := range patient.Record().Observations(ctx, record.Laboratory) {
 		if err != nil {
 			return err
 		}
 		found++
 		h.value(observation)
 	}
-	for resource, err := range patient.Search(ctx, "Observation", url.Values{"category": {fhir.ObservationCategorySystem + "|LABORATORY"}}) {
+	for resource, err := range patient.Record().Search(ctx, "Observation", url.Values{"category": {fhir.ObservationCategorySystem + "|LABORATORY"}}) {
 		if err != nil {
 			return err
 		}
@@ -384,7 +391,7 @@ func (h *host) record(ctx context.Context, patient *pkb.Patient) error {
 	if found != 2 {
 		return fmt.Errorf("%d resources were read, want one twice", found)
 	}
-	demographics, err := patient.Demographics(ctx)
+	demographics, err := patient.Record().Demographics(ctx)
 	if err != nil {
 		return err
 	}
@@ -491,7 +498,7 @@ func (h *host) calls(ctx context.Context) error {
 		h.failed(err)
 		h.server.ClearFaults()
 		h.server.Next(pkbtest.Facade, fault, fault)
-		for _, err := range patient.Observations(ctx, pkb.Laboratory) {
+		for _, err := range patient.Record().Observations(ctx, record.Laboratory) {
 			h.failed(err)
 		}
 		h.server.ClearFaults()
@@ -782,7 +789,7 @@ func (h *host) keys(ctx context.Context) error {
 	}
 	for _, id := range []string{"key-1", "key-2"} {
 		config := h.config
-		config.Keys = &pkb.Keyring{}
+		config.Keys = &keys.Keyring{}
 		if err := config.Keys.AddAEAD(id, speakingKey{func() string { return h.canaries }}); err != nil {
 			return err
 		}
@@ -841,12 +848,12 @@ func (h *host) inputs(context.Context) error {
 	first := h.patients[0]
 	parsers := []func(string) error{
 		func(s string) error { _, err := pkb.ParsePending("p1." + s); return err },
-		func(s string) error { _, err := pkb.ParsePublicID(s); return err },
-		func(s string) error { _, err := pkb.ParseNHSNumber("x" + s); return err },
-		func(s string) error { _, err := pkb.ParseDate(s); return err },
-		func(s string) error { _, err := pkb.ParseKeyring("key-9:" + s); return err },
-		func(s string) error { _, err := pkb.ParseKeyring(s); return err },
-		func(s string) error { return (&pkb.Keyring{}).AddKey("key-9", []byte(s)) },
+		func(s string) error { _, err := identity.ParsePublicID(s); return err },
+		func(s string) error { _, err := identity.ParseNHSNumber("x" + s); return err },
+		func(s string) error { _, err := identity.ParseDate(s); return err },
+		func(s string) error { _, err := keys.Parse("key-9:" + s); return err },
+		func(s string) error { _, err := keys.Parse(s); return err },
+		func(s string) error { return (&keys.Keyring{}).AddKey("key-9", []byte(s)) },
 		func(s string) error {
 			_, err := pkb.New(pkb.Config{
 				Environment: pkb.Environment{Name: "n", TokenURL: "https://u:" + url.QueryEscape(s) + "@pkb.example", AuthorizeURL: s, RESTURL: "http://pkb.example/?" + url.QueryEscape(s), FHIRURL: "https://pkb.example/#" + url.QueryEscape(s)},
@@ -863,7 +870,7 @@ func (h *host) inputs(context.Context) error {
 			}
 			h.failed(err)
 		}
-		for _, v := range []any{pkb.NewSecret(text), pkb.NewPersonal(text), pkb.AccessToken{Value: pkb.NewSecret(text)}} {
+		for _, v := range []any{pkb.NewSecret(text), identity.NewKnown(identity.Person{FirstName: text}), pkb.AccessToken{Value: pkb.NewSecret(text)}} {
 			h.value(v)
 		}
 	}
@@ -1053,8 +1060,8 @@ func (s *faultyStore) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.S
 // speakingKey is a key management service that says too much.
 type speakingKey struct{ says func() string }
 
-// Encrypt implements pkb.AEAD.
+// Encrypt implements keys.AEAD.
 func (k speakingKey) Encrypt(_, _ []byte) ([]byte, error) { return nil, rowError{k.says()} }
 
-// Decrypt implements pkb.AEAD.
+// Decrypt implements keys.AEAD.
 func (k speakingKey) Decrypt(_, _ []byte) ([]byte, error) { return nil, rowError{k.says()} }

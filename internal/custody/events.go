@@ -9,6 +9,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
 // Kind says what happened to a link.
@@ -110,7 +112,7 @@ type Event struct {
 // emit counts, logs and tells.
 func (k *Keeper) emit(e Event) {
 	k.counts.add(e)
-	attrs := []slog.Attr{slog.String("event", string(e.Kind)), slog.String("link", LinkName(e.User))}
+	attrs := []slog.Attr{slog.String("event", string(e.Kind)), slog.String("link", conceal.LinkName(e.User))}
 	if e.Cause != "" {
 		attrs = append(attrs, slog.String("cause", string(e.Cause)))
 	}

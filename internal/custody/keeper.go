@@ -16,8 +16,6 @@ package custody
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"log/slog"
 	"math"
 	"sync"
@@ -262,13 +260,6 @@ func (k *Keeper) hanging() int {
 		n += k.Hanging()
 	}
 	return n
-}
-
-// LinkName is a short name for a user in logs: enough to find the link again,
-// and not the host's own id, which may be an e-mail address.
-func LinkName(user string) string {
-	sum := sha256.Sum256([]byte(user))
-	return hex.EncodeToString(sum[:6])
 }
 
 // Known returns the number of users of whom the process holds something in

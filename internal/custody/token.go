@@ -9,6 +9,7 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -281,7 +282,7 @@ func (k *Keeper) landed(t *trip, token Token, err error) {
 	e, f := t.e, t.flight
 	_, lost := errors.AsType[*LostError](err)
 	if f.early && (err != nil || t.program.After != 0) { // it serves all the same, or it would not be early
-		k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", LinkName(e.user), "error", err)
+		k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", conceal.LinkName(e.user), "error", err)
 		k.postpone(e)
 	}
 	e.mu.Lock()

@@ -51,12 +51,37 @@ type rule struct {
 var rules = map[string]rule{
 	".": {why: "it is a document"},
 	"pkb": {
-		own: []string{"fhir", "tokenstore", "internal/custody", "internal/seal", "internal/tokenwire"},
+		own: []string{
+			"pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "fhir", "tokenstore",
+			"internal/custody", "internal/seal", "internal/tokenwire", "internal/apicall", "internal/conceal", "internal/wording",
+		},
 		modules: map[string]string{
 			oauth2: "Client.TokenSource returns its type",
 			models: "linked with fhir, which reads what Purview answers",
 		},
 		why: "a host that wants one patient's id links no driver, browser or test package",
+	},
+	"pkb/identity": {
+		own: []string{"internal/conceal", "internal/jsonwalk"},
+		why: "who a patient is knows nothing of links and tokens",
+	},
+	"pkb/observe": {
+		own: []string{"internal/conceal"},
+		why: "it is a vocabulary",
+	},
+	"pkb/keys": {
+		own: []string{"internal/conceal", "internal/seal"},
+		why: "keys know what they seal with, and not what they seal",
+	},
+	"pkb/record": {
+		own:     []string{"pkb/identity", "pkb/observe", "fhir", "internal/apicall", "internal/wording"},
+		modules: map[string]string{models: "linked with fhir"},
+		why:     "a record is read through what pkb hands it, and knows no tokens",
+	},
+	"pkb/advice": {
+		own:     []string{"pkb", "internal/wording"},
+		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
+		why:     "advice knows pkb, and never the reverse",
 	},
 	"pkb/pkbtest": {why: "a fake that shares code with what it tests shares its mistakes"},
 	"tokenstore":  {why: "whoever writes a store needs this package and nothing else"},
@@ -74,12 +99,21 @@ var rules = map[string]rule{
 		modules: map[string]string{models: "the resources"},
 		why:     "reading FHIR knows nothing of links and tokens",
 	},
-	"internal/conceal":   {why: "it knows how values print, and not which"},
-	"internal/jsonwalk":  {why: "it knows JSON, and not what is in it"},
-	"internal/seal":      {why: "sealing knows keys and bytes"},
-	"internal/tokenwire": {why: "it knows a token endpoint, and neither links nor stores"},
+	"internal/conceal":  {why: "it knows how values print, and not which"},
+	"internal/jsonwalk": {why: "it knows JSON, and not what is in it"},
+	"internal/seal":     {why: "sealing knows keys and bytes"},
+	"internal/tokenwire": {
+		own: []string{"internal/retryafter"},
+		why: "it knows a token endpoint, and neither links nor stores",
+	},
+	"internal/apicall": {
+		own: []string{"internal/retryafter"},
+		why: "it sends one request, and knows neither links nor tokens",
+	},
+	"internal/retryafter": {why: "it reads one header"},
+	"internal/wording":    {why: "it is texts, for whoever shows them"},
 	"internal/custody": {
-		own: []string{"tokenstore", "internal/seal", "internal/tokenwire", "internal/custody/core"},
+		own: []string{"tokenstore", "internal/conceal", "internal/seal", "internal/tokenwire", "internal/custody/core"},
 		why: "keeping tokens alive knows no PKB",
 	},
 	"internal/custody/core": {why: "the protocol is explored in every history, so it knows no clock, no store and no endpoint"},
@@ -89,12 +123,12 @@ var rules = map[string]rule{
 	},
 	"internal/house": {why: "it is made of tests"},
 	"internal/canary": {
-		own:     []string{"pkb", "pkb/pkbtest", "tokenstore", "fhir"},
+		own:     []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbtest", "tokenstore", "fhir"},
 		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
 		why:     "it is a host, for tests",
 	},
 	"examples": {
-		own:     []string{"pkb", "pkb/pkbtest", "tokenstore", "fhir"},
+		own:     []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbtest", "tokenstore", "fhir"},
 		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
 		why:     "an example shows what a host can write, and runs with go run from anywhere",
 	},
@@ -365,7 +399,7 @@ func TestConsumerSums(t *testing.T) {
 // adapterImports are what package pkb/pkbotel may import beside the standard
 // library. It is a module of its own, and a host's all the same.
 var adapterImports = []string{
-	modulePath + "/pkb", modulePath + "/tokenstore",
+	modulePath + "/pkb", modulePath + "/pkb/observe", modulePath + "/tokenstore",
 	"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes",
 	"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop",
 	"go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",

@@ -16,7 +16,7 @@ import (
 var exampled = []string{"pkb", "pkb/pkbotel", "tokenstore", "fhir"}
 
 // plain are methods that explain themselves: they implement an interface of
-// the standard library, or pkb.Telemetry, which a Client calls.
+// the standard library, or observe.Telemetry, which a Client calls.
 var plain = []string{
 	"String", "GoString", "Format", "LogValue", "MarshalJSON", "MarshalText", "UnmarshalJSON", "UnmarshalText",
 	"Error", "Unwrap", "Is", "As", "Begin", "Event", "Follow",

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -89,6 +90,18 @@ type key struct {
 	foreign AEAD
 }
 
+// RingOf returns the ring of a keyring of package keys, which sets it: hosts get
+// no ring in their hands.
+var RingOf = func(keyring any) *Ring { return nil }
+
+// CheckKeyID reports what is wrong with a key id.
+func CheckKeyID(id string) error {
+	if id == "" || len(id) > 64 || strings.ContainsAny(id, ":,") || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return errors.New("a key id is 1 to 64 printable ASCII characters without colon and comma")
+	}
+	return nil
+}
+
 // Why a ring does not change.
 var (
 	// ErrNoSuchKey: no key of that id is on the ring.
@@ -122,13 +135,13 @@ func (r *Ring) AddAEAD(id string, a AEAD) error {
 }
 
 func (r *Ring) add(id string, k key) error {
-	if id == "" || len(id) > 64 {
-		return errors.New("a key id has 1 to 64 bytes")
+	if err := CheckKeyID(id); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.keys[id]; ok {
-		return fmt.Errorf("two keys have the id %q", id)
+		return errors.New("another key has the same id")
 	}
 	if r.keys == nil {
 		r.keys, r.first = map[string]key{}, id

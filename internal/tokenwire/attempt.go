@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/betawerk/pkb-go/internal/retryafter"
 )
 
 const (
@@ -51,7 +53,7 @@ type attempt struct {
 // received is what came of a request.
 type received struct {
 	status     int // 0 without a response
-	retryAfter string
+	retryAfter time.Duration
 	body       []byte
 	// err is why there is no response, or not the whole of it; nil if it is
 	// whole.
@@ -93,7 +95,7 @@ func (a *attempt) send(rt http.RoundTripper, req *http.Request) {
 	}
 	defer resp.Body.Close()
 	a.mu.Lock()
-	a.got.status, a.got.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
+	a.got.status, a.got.retryAfter = resp.StatusCode, retryafter.In(resp.Header)
 	close(a.status)
 	a.mu.Unlock()
 

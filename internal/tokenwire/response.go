@@ -9,15 +9,13 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
 // judge makes an outcome of a response.
 func (e *Endpoint) judge(got received) Outcome {
-	o := Outcome{Status: got.status, RetryAfter: retryAfter(got.retryAfter)}
+	o := Outcome{Status: got.status, RetryAfter: got.retryAfter}
 	data, failed := unpack(got.body, got.err)
 	r := Reading{Sent: true, Status: got.status, Body: string(bytes.TrimSpace(data))}
 	var grant Grant
@@ -238,14 +236,4 @@ func namesToken(value any) bool {
 		}
 	}
 	return false
-}
-
-// retryAfter reads the seconds form; the date form would need a trusted clock
-// and is not worth one.
-func retryAfter(v string) time.Duration {
-	n, err := strconv.Atoi(strings.TrimSpace(v))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return time.Duration(min(n, 3600)) * time.Second
 }

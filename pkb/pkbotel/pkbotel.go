@@ -19,17 +19,17 @@
 // # Attributes
 //
 //	pkb.operation              authorize, complete, exchange, refresh, purview, users/self, ...   spans, durations
-//	pkb.outcome                a pkb.Outcome: ok, unavailable, uncertain, ...                     spans, durations
+//	pkb.outcome                a observe.Outcome: ok, unavailable, uncertain, ...                     spans, durations
 //	http.response.status_code  of PKB's answer; absent without one                                spans, durations
 //	pkb.code                   PKB's response code, or that of RFC 6749; absent without one       spans
 //	pkb.requests               how many requests a call took, repetitions among them               spans
 //	error.type                 pkb.outcome, of a span that failed                                 spans
-//	pkb.event                  a pkb.EventKind                                                    events
-//	pkb.cause                  a pkb.Cause                                                        links lost
+//	pkb.event                  a observe.EventKind                                                    events
+//	pkb.cause                  a observe.Cause                                                        links lost
 //	pkb.link.state             linked, uncertain or relink_required                               links
 //
 // None holds an app_user_id, a token, an address or anything about a patient: a
-// pkb.Telemetry is not told any of it. Counts by kind and by cause begin with 0
+// observe.Telemetry is not told any of it. Counts by kind and by cause begin with 0
 // for each, so that the first one shows in a rate. A new kind or cause of a
 // newer pkb appears when it happens.
 //
@@ -51,15 +51,17 @@ import (
 	"context"
 	"errors"
 
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+
 	meternoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/tokenstore"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
 
 // scope names this package to OpenTelemetry.
@@ -90,17 +92,17 @@ var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 // kinds, causes and states are counted from the start.
 var (
-	kinds = []pkb.EventKind{
-		pkb.EventApproved, pkb.EventExchanged, pkb.EventLinked, pkb.EventRefreshed, pkb.EventAdopted,
-		pkb.EventUncertain, pkb.EventRecovered, pkb.EventSaveRetried, pkb.EventSaveFailed, pkb.EventRelinkRequired,
-		pkb.EventEndsSoon, pkb.EventWrongPatient, pkb.EventSharedRecord, pkb.EventRefused, pkb.EventKeyRotated,
-		pkb.EventScopeChanged, pkb.EventUnlinked, pkb.EventStoreRolledBack, pkb.EventMassRejection, pkb.EventAppTrouble,
-		pkb.EventUnclear, pkb.EventUnreadable, pkb.EventUnchecked, pkb.EventAbandoned, pkb.EventNotExchanged,
-		pkb.EventRestored, pkb.EventDiscarded, pkb.EventTransportRepeats,
+	kinds = []observe.EventKind{
+		observe.EventApproved, observe.EventExchanged, observe.EventLinked, observe.EventRefreshed, observe.EventAdopted,
+		observe.EventUncertain, observe.EventRecovered, observe.EventSaveRetried, observe.EventSaveFailed, observe.EventRelinkRequired,
+		observe.EventEndsSoon, observe.EventWrongPatient, observe.EventSharedRecord, observe.EventRefused, observe.EventKeyRotated,
+		observe.EventScopeChanged, observe.EventUnlinked, observe.EventStoreRolledBack, observe.EventMassRejection, observe.EventAppTrouble,
+		observe.EventUnclear, observe.EventUnreadable, observe.EventUnchecked, observe.EventAbandoned, observe.EventNotExchanged,
+		observe.EventRestored, observe.EventDiscarded, observe.EventTransportRepeats,
 	}
-	causes = []pkb.Cause{
-		pkb.CauseSessionExpired, pkb.CauseSessionInvalid, pkb.CauseGrantRejected, pkb.CauseFinalTokenExpired,
-		pkb.CauseOutcomeUnknown, pkb.CauseFrozen, pkb.CauseWrongPatient, pkb.CauseShared, pkb.CauseRefusedUnclear, pkb.CauseAnswerUnreadable,
+	causes = []observe.Cause{
+		observe.CauseSessionExpired, observe.CauseSessionInvalid, observe.CauseGrantRejected, observe.CauseFinalTokenExpired,
+		observe.CauseOutcomeUnknown, observe.CauseFrozen, observe.CauseWrongPatient, observe.CauseShared, observe.CauseRefusedUnclear, observe.CauseAnswerUnreadable,
 	}
 	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
 )
@@ -115,7 +117,7 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Telemetry is a pkb.Telemetry for OpenTelemetry. Make one with New; several
+// Telemetry is a observe.Telemetry for OpenTelemetry. Make one with New; several
 // clients may share it.
 type Telemetry struct {
 	tracer   trace.Tracer
@@ -126,8 +128,8 @@ type Telemetry struct {
 }
 
 var (
-	_ pkb.Telemetry = (*Telemetry)(nil)
-	_ pkb.Follower  = (*Telemetry)(nil)
+	_ observe.Telemetry = (*Telemetry)(nil)
+	_ observe.Follower  = (*Telemetry)(nil)
 )
 
 // New returns a Telemetry. Its error is that of a MeterProvider that does not
@@ -166,7 +168,7 @@ func New(cfg Config) (*Telemetry, error) {
 // causedBy is the context's key for the span that a refresh links to.
 type causedBy struct{}
 
-// Follow implements pkb.Follower.
+// Follow implements observe.Follower.
 func (t *Telemetry) Follow(refresh, caller context.Context) context.Context {
 	if span := trace.SpanContextFromContext(caller); span.IsValid() {
 		return context.WithValue(refresh, causedBy{}, span)
@@ -174,12 +176,12 @@ func (t *Telemetry) Follow(refresh, caller context.Context) context.Context {
 	return refresh
 }
 
-// Begin implements pkb.Telemetry.
-func (t *Telemetry) Begin(ctx context.Context, op pkb.Operation) (context.Context, func(pkb.Result)) {
+// Begin implements observe.Telemetry.
+func (t *Telemetry) Begin(ctx context.Context, op observe.Operation) (context.Context, func(observe.Result)) {
 	options := []trace.SpanStartOption{
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(keyOperation.String(string(op))),
 	}
-	if op == pkb.OpAuthorize || op == pkb.OpComplete {
+	if op == observe.OpAuthorize || op == observe.OpComplete {
 		options[0] = trace.WithSpanKind(trace.SpanKindInternal)
 	}
 	cause, follows := ctx.Value(causedBy{}).(trace.SpanContext)
@@ -187,7 +189,7 @@ func (t *Telemetry) Begin(ctx context.Context, op pkb.Operation) (context.Contex
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: cause}))
 	}
 	ctx, span := t.tracer.Start(ctx, "pkb "+string(op), options...)
-	return ctx, func(r pkb.Result) {
+	return ctx, func(r observe.Result) {
 		attributes := []attribute.KeyValue{keyOutcome.String(string(r.Outcome))}
 		if r.Status != 0 {
 			attributes = append(attributes, keyStatus.Int(r.Status))
@@ -211,15 +213,15 @@ func (t *Telemetry) Begin(ctx context.Context, op pkb.Operation) (context.Contex
 
 // failed reports whether an outcome is an error; that the patient said no, or
 // that the caller left, is none.
-func failed(o pkb.Outcome) bool {
-	return o != pkb.OutcomeOK && o != pkb.OutcomeDenied && o != pkb.OutcomeCanceled
+func failed(o observe.Outcome) bool {
+	return o != observe.OutcomeOK && o != observe.OutcomeDenied && o != observe.OutcomeCanceled
 }
 
-// Event implements pkb.Telemetry.
-func (t *Telemetry) Event(kind pkb.EventKind, cause pkb.Cause) {
+// Event implements observe.Telemetry.
+func (t *Telemetry) Event(kind observe.EventKind, cause observe.Cause) {
 	ctx := context.Background()
 	t.events.Add(ctx, 1, metric.WithAttributes(keyEvent.String(string(kind))))
-	if kind == pkb.EventRelinkRequired {
+	if kind == observe.EventRelinkRequired {
 		t.lost.Add(ctx, 1, metric.WithAttributes(keyCause.String(string(cause))))
 	}
 }

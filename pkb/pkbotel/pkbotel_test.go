@@ -201,8 +201,8 @@ func TestCountLinksFails(t *testing.T) { synctest.Test(t, testCountLinksFails) }
 
 func testCountLinksFails(t *testing.T) {
 	r := newRig(t, func(c *pkb.Config) { c.Store = silent{c.Store.(*tokenstore.Memory)} })
-	if err := r.telemetry.CountLinks(t.Context(), r.Client); !errors.Is(err, pkb.ErrNoList) {
-		t.Errorf("CountLinks: %v, want ErrNoList", err)
+	if err := r.telemetry.CountLinks(t.Context(), r.Client); !errors.As(err, new(*pkb.ConfigError)) {
+		t.Errorf("CountLinks: %v, want a ConfigError", err)
 	}
 	if got := r.metrics(t); len(got) != 0 {
 		t.Errorf("measured %v", got)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
@@ -55,7 +56,7 @@ func New(ctx context.Context) (c *Cluster, err error) {
 		return c, err
 	}
 	c.close = append(c.close, drop)
-	keys, err := pkb.GenerateKey("cluster")
+	keys, err := keys.Generate("cluster")
 	if err != nil {
 		return c, err
 	}
@@ -132,7 +133,7 @@ func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
 	if r.Store, err = sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres}); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	keys, err := pkb.ParseKeyring(s.Keys)
+	keys, err := keys.Parse(s.Keys)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -117,7 +117,7 @@ func (b *bench) sameAnswers(ctx context.Context) error {
 		return err
 	}
 	number, _ := ours.NHSNumber()
-	if ours.LastName.Reveal() != theirs.LastName || theirs.LastName == "" || len(theirs.NationalIDs) != 1 || number.Reveal() != theirs.NationalIDs[0].Value {
+	if ours.Reveal().LastName != theirs.LastName || theirs.LastName == "" || len(theirs.NationalIDs) != 1 || number.Reveal() != theirs.NationalIDs[0].Value {
 		return errors.New("users/self is not read alike")
 	}
 	id, err := b.patient.Purview(ctx)

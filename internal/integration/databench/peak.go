@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/record"
 )
 
 // heap is what is in use after a collection.
@@ -37,7 +37,7 @@ func (b *bench) peakPages(ctx context.Context) (float64, error) {
 	}
 	peak := watch(heap())
 	n := 0
-	for o, err := range b.patient.Observations(ctx, pkb.Laboratory) {
+	for o, err := range b.patient.Record().Observations(ctx, record.Laboratory) {
 		if err != nil {
 			return 0, err
 		}
@@ -53,7 +53,7 @@ func (b *bench) peakPages(ctx context.Context) (float64, error) {
 	// The same search, kept whole: a measure that does not see this sees nothing.
 	peak = watch(heap())
 	var all []fhir.Resource[fhir.Observation]
-	for o, err := range b.patient.Observations(ctx, pkb.Laboratory) {
+	for o, err := range b.patient.Record().Observations(ctx, record.Laboratory) {
 		if err != nil {
 			return 0, err
 		}

@@ -35,6 +35,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -186,7 +187,7 @@ func (f *figures) judge(l *link, sessions int) {
 		fmt.Printf("  %s: while the token was still good: %+v\n", l.user, l.now)
 	case l.end.Usable:
 		f.Usable++
-	case l.end.Cause == string(pkb.CauseOutcomeUnknown) && sessions == 0:
+	case l.end.Cause == string(observe.CauseOutcomeUnknown) && sessions == 0:
 		f.Named++
 	default:
 		f.Unexplained++
@@ -367,8 +368,8 @@ func victim() error {
 	replica, err := o.Setup.Open(func(cfg *pkb.Config) {
 		cfg.Store = &dyingStore{Store: cfg.Store, order: o}
 		cfg.HTTPClient = &http.Client{Transport: dyingTransport{o}}
-		cfg.OnEvent = func(e pkb.Event) {
-			if e.Kind == pkb.EventRefreshed {
+		cfg.OnEvent = func(e observe.Event) {
+			if e.Kind == observe.EventRefreshed {
 				refreshed <- struct{}{}
 			}
 		}

@@ -34,7 +34,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
 // figures are the line of JSON.
@@ -151,7 +151,7 @@ func compare(ctx context.Context, values, numbers int, seed uint64) (f figures, 
 			cancel()
 			return f, errors.Join(fmt.Errorf("the judge stopped: %w", err), <-failed)
 		}
-		n, parsed := pkb.ParseNHSNumber(q.value)
+		n, parsed := identity.ParseNHSNumber(q.value)
 		ours, theirs := parsed == nil && n.ChecksumValid(), answer == 'y'
 		f.Values++
 		if theirs {

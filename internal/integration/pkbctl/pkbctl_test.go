@@ -16,11 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // linkRow and the other types here are the shapes that are documented; what else
@@ -157,9 +157,9 @@ func TestLinks(t *testing.T) {
 		h.shows(0, []string{"links"},
 			`^STATE +LINKS +CAUSES$`, `^linked +1$`, `^uncertain +1$`, `^relink_required +1 +session_invalid 1$`, `^unlinked +1$`,
 			`^APP USER +LINK +STATE +CAUSE +REFRESHED +TOKEN ENDS +DUE +SESSION ENDS$`,
-			`^app-user-1 +`+pkb.LinkName("app-user-1")+` +linked +\d+s ago +in 9m +in \dm +-$`,
-			`^app-user-2 +`+pkb.LinkName("app-user-2")+` +uncertain `,
-			`^app-user-3 +`+pkb.LinkName("app-user-3")+` +relink_required +session_invalid `)
+			`^app-user-1 +`+observe.LinkName("app-user-1")+` +linked +\d+s ago +in 9m +in \dm +-$`,
+			`^app-user-2 +`+observe.LinkName("app-user-2")+` +uncertain `,
+			`^app-user-3 +`+observe.LinkName("app-user-3")+` +relink_required +session_invalid `)
 
 		var l list
 		h.json(0, &l, "links")
@@ -168,7 +168,7 @@ func TestLinks(t *testing.T) {
 		}
 		r := h.load("app-user-1")
 		want := linkRow{
-			AppUserID: "app-user-1", Link: pkb.LinkName("app-user-1"), State: "linked", Environment: h.url, ClientID: h.server.ClientID(),
+			AppUserID: "app-user-1", Link: observe.LinkName("app-user-1"), State: "linked", Environment: h.url, ClientID: h.server.ClientID(),
 			Generation: 1, LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, DueAt: r.DueAt, KeyID: "first",
 		}
 		if diff := cmp.Diff(want, l.Links[0]); diff != "" {
@@ -181,7 +181,7 @@ func TestLinks(t *testing.T) {
 			{[]string{"-state", "relink_required"}, []string{"app-user-3"}},
 			{[]string{"-state", "unlinked"}, []string{"app-user-4"}},
 			{[]string{"-filter", "user-2"}, []string{"app-user-2"}},
-			{[]string{"-filter", "link=" + pkb.LinkName("app-user-2")}, []string{"app-user-2"}},
+			{[]string{"-filter", "link=" + observe.LinkName("app-user-2")}, []string{"app-user-2"}},
 			{[]string{"-filter", r.PublicID}, []string{"app-user-1"}},
 			{[]string{"-limit", "2"}, []string{"app-user-1", "app-user-2"}},
 			{[]string{"-due", "1h"}, []string{"app-user-1", "app-user-2"}},
@@ -247,7 +247,7 @@ func TestWatch(t *testing.T) {
 func TestShow(t *testing.T) {
 	onEach(t, pkbtest.Config{}, func(t *testing.T, h *host) {
 		all(h)
-		name := pkb.LinkName("app-user-1")
+		name := observe.LinkName("app-user-1")
 		r := h.load("app-user-1")
 		for _, user := range []string{"app-user-1", name} {
 			h.shows(0, []string{"show", user},
@@ -370,7 +370,7 @@ func TestRelinkURL(t *testing.T) {
 			Needed    bool   `json:"needed"`
 			URL       string `json:"url"`
 		}
-		h.json(0, &to, "relink-url", "-link-route", route, pkb.LinkName("app-user-3"))
+		h.json(0, &to, "relink-url", "-link-route", route, observe.LinkName("app-user-3"))
 		if to.URL != route || !to.Needed || to.AppUserID != "app-user-3" || to.Cause != "session_invalid" {
 			t.Errorf("%+v", to)
 		}
@@ -452,11 +452,11 @@ func TestReseal(t *testing.T) {
 		for i := range 3 {
 			h.link(fmt.Sprintf("app-user-%d", i))
 		}
-		second, err := pkb.GenerateKey("second")
+		second, err := keys.Generate("second")
 		if err != nil {
 			t.Fatal(err)
 		}
-		third, err := pkb.GenerateKey("third")
+		third, err := keys.Generate("third")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -545,9 +545,9 @@ func TestInterrupted(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	onEach(t, pkbtest.Config{}, func(t *testing.T, h *host) {
 		all(h)
-		keys := h.keyFile(h.keys)
+		keyFile := h.keyFile(h.keys)
 		before := h.server.Refreshes() + h.server.Exchanges()
-		said := h.shows(0, []string{"doctor", "-keys", keys, "-redirect", "https://app.example/pkb/callback", "-write"},
+		said := h.shows(0, []string{"doctor", "-keys", keyFile, "-redirect", "https://app.example/pkb/callback", "-write"},
 			`^ok    database  (SQLite|PostgreSQL|MySQL or MariaDB), 4 records in pkb_links$`,
 			`^ok    clock `, `^ok    store +the database keeps all \d+ promises of a store$`, `^ok    config `, `^ok    redirect `,
 			`^ok    keys +"first", which seals \(3\); all 3 sealed links open$`,
@@ -558,7 +558,7 @@ func TestDoctor(t *testing.T) {
 			t.Error("the table that was made to try is left behind")
 		}
 		var d diagnosis
-		h.json(0, &d, "doctor", "-keys", keys)
+		h.json(0, &d, "doctor", "-keys", keyFile)
 		if !d.OK || len(d.of("pkb", "ok")) != 5 || len(d.of("store", "skip")) != 1 || len(d.of("redirect", "skip")) != 1 {
 			t.Errorf("%+v", d)
 		}
@@ -567,11 +567,11 @@ func TestDoctor(t *testing.T) {
 		}
 
 		// Things go wrong, one after the other.
-		other, err := pkb.GenerateKey("other")
+		other, err := keys.Generate("other")
 		if err != nil {
 			t.Fatal(err)
 		}
-		impostor, err := pkb.GenerateKey("first")
+		impostor, err := keys.Generate("first")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,9 +23,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/creack/pty"
 	"github.com/go-sql-driver/mysql"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
@@ -33,7 +33,10 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+	_ "modernc.org/sqlite"
 )
+
+// the driver "sqlite"
 
 // program is pkbctl, built once.
 var program string
@@ -115,7 +118,7 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 	t.Cleanup(front.Close)
 	h.url = front.URL
 	var err error
-	if h.keys, err = pkb.GenerateKey("first"); err != nil {
+	if h.keys, err = keys.Generate("first"); err != nil {
 		t.Fatal(err)
 	}
 	h.keep(h.keys)
@@ -176,9 +179,9 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // open returns a client with these keys.
-func (h *host) open(keys string) *pkb.Client {
+func (h *host) open(key string) *pkb.Client {
 	h.t.Helper()
-	ring, err := pkb.ParseKeyring(keys)
+	ring, err := keys.Parse(key)
 	if err != nil {
 		h.t.Fatal(err)
 	}

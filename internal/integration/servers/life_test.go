@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -241,8 +242,8 @@ func TestLostAnswer(t *testing.T) {
 			t.Parallel()
 			uncertain := make(chan struct{}, 1)
 			r := newRig(t, p.start, 1, func(c *pkb.Config) {
-				c.OnEvent = func(e pkb.Event) {
-					if e.Kind == pkb.EventUncertain {
+				c.OnEvent = func(e observe.Event) {
+					if e.Kind == observe.EventUncertain {
 						uncertain <- struct{}{}
 					}
 				}
@@ -276,8 +277,8 @@ func TestLostAnswer(t *testing.T) {
 			switch {
 			case p.again && err != nil:
 				t.Errorf("Token: %v, want the server's second answer", err)
-			case !p.again && (!errors.As(err, &relink) || relink.Cause != pkb.CauseOutcomeUnknown):
-				t.Errorf("Token: %v, want %s", err, pkb.CauseOutcomeUnknown)
+			case !p.again && (!errors.As(err, &relink) || relink.Cause != observe.CauseOutcomeUnknown):
+				t.Errorf("Token: %v, want %s", err, observe.CauseOutcomeUnknown)
 			}
 			if n := r.count(); n != 2 {
 				t.Errorf("%d refreshes, want 2", n)
@@ -296,7 +297,7 @@ func TestLostAnswer(t *testing.T) {
 // Forgiving, and then a lost answer costs nothing.
 func TestForgivingServer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, lasting, 1, func(c *pkb.Config) { c.Rotation = pkb.Forgiving(30 * time.Second) })
+	r := newRig(t, lasting, 1, func(c *pkb.Config) { c.RefreshReuseWindow = 30 * time.Second })
 	r.link(t)
 	r.pass()
 	r.lose()
@@ -335,8 +336,8 @@ func TestTokenInOtherHands(t *testing.T) {
 				return
 			}
 			var relink *pkb.RelinkError
-			if !errors.As(err, &relink) || relink.Cause != pkb.CauseGrantRejected {
-				t.Errorf("Token: %v, want %s", err, pkb.CauseGrantRejected)
+			if !errors.As(err, &relink) || relink.Cause != observe.CauseGrantRejected {
+				t.Errorf("Token: %v, want %s", err, observe.CauseGrantRejected)
 			}
 			if rec, err := r.store.Load(t.Context(), user); err != nil || len(rec.Sealed) == 0 || rec.PublicID != patient {
 				t.Errorf("the record was emptied: %v", err)

@@ -18,7 +18,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -148,11 +148,11 @@ func (s *server) expect(code, user string) {
 // ended the present session of user because a refresh token came twice, after it
 // had withheld the answer to the first time; or it sent an answer that nobody can
 // read, which a client rather keeps than presents the token again.
-func (s *server) excused(user string, cause pkb.Cause) bool {
+func (s *server) excused(user string, cause observe.Cause) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.sessions[user]
-	if e != nil && cause == pkb.CauseAnswerUnreadable {
+	if e != nil && cause == observe.CauseAnswerUnreadable {
 		return e.garbled
 	}
 	return e != nil && e.ended && e.excused

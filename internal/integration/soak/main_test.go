@@ -15,13 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/google/go-cmp/cmp"
 )
 
 // The processes that a test starts are this program again.
@@ -91,8 +91,8 @@ func TestExcused(t *testing.T) {
 				client, err := pkb.New(pkb.Config{
 					Environment: pkb.BaseURL(s.url), ClientID: s.pkb.ClientID(), RedirectURL: cluster.RedirectURL,
 					Store: store, Now: s.pkb.Now,
-					OnEvent: func(e pkb.Event) {
-						if e.Kind == pkb.EventUncertain {
+					OnEvent: func(e observe.Event) {
+						if e.Kind == observe.EventUncertain {
 							uncertain <- struct{}{}
 						}
 					},
@@ -126,7 +126,7 @@ func TestExcused(t *testing.T) {
 			if test.invalidate {
 				s.pkb.InvalidateSessions(nil)
 			}
-			if s.excused(user, pkb.CauseOutcomeUnknown) {
+			if s.excused(user, observe.CauseOutcomeUnknown) {
 				t.Error("a link is excused that has not ended")
 			}
 			s.pkb.Advance(2 * time.Minute)
@@ -134,7 +134,7 @@ func TestExcused(t *testing.T) {
 			if got := errors.Is(err, pkb.ErrRelinkRequired); got != test.ends || !got && err != nil {
 				t.Fatalf("the link has ended: %t, want %t (%v)", got, test.ends, err)
 			}
-			if got := s.excused(user, pkb.CauseOutcomeUnknown); got != test.excused {
+			if got := s.excused(user, observe.CauseOutcomeUnknown); got != test.excused {
 				t.Errorf("excused: %t, want %t", got, test.excused)
 			}
 			if s.doublePosts != 0 {
@@ -145,7 +145,7 @@ func TestExcused(t *testing.T) {
 			if err := k.link(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
-			if s.excused(user, pkb.CauseOutcomeUnknown) {
+			if s.excused(user, observe.CauseOutcomeUnknown) {
 				t.Error("a new approval is excused by what happened to the old one")
 			}
 		})
@@ -168,8 +168,8 @@ func TestDoublePost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if s.doublePosts != 1 || s.excused("user", pkb.CauseOutcomeUnknown) {
-		t.Errorf("doublePosts %d, excused %t: want 1, false", s.doublePosts, s.excused("user", pkb.CauseOutcomeUnknown))
+	if s.doublePosts != 1 || s.excused("user", observe.CauseOutcomeUnknown) {
+		t.Errorf("doublePosts %d, excused %t: want 1, false", s.doublePosts, s.excused("user", observe.CauseOutcomeUnknown))
 	}
 }
 

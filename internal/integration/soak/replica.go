@@ -20,6 +20,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 // order is what a replica is to do.
@@ -50,7 +51,7 @@ type message struct {
 
 type loss struct {
 	User  string
-	Cause pkb.Cause
+	Cause observe.Cause
 }
 
 // sample is what a replica holds at one moment.
@@ -87,8 +88,8 @@ func play() error {
 	var err error
 	r.Replica, err = o.Setup.Open(func(cfg *pkb.Config) {
 		cfg.Now, cfg.HardMargin = nil, hardMargin
-		cfg.OnEvent = func(e pkb.Event) {
-			if e.Kind == pkb.EventRelinkRequired {
+		cfg.OnEvent = func(e observe.Event) {
+			if e.Kind == observe.EventRelinkRequired {
 				r.say(message{Lost: &loss{e.AppUserID, e.Cause}})
 			}
 		}

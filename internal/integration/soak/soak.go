@@ -19,6 +19,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -127,7 +128,7 @@ func (k *soak) prepare(ctx context.Context) (err error) {
 	for range records {
 		k.patients = append(k.patients, k.server.pkb.AddPatient(pkbtest.Patient{}))
 	}
-	keys, err := pkb.GenerateKey("soak")
+	keys, err := keys.Generate("soak")
 	if err != nil {
 		return err
 	}

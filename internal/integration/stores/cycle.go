@@ -22,6 +22,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
@@ -227,11 +228,11 @@ func (s *countedStore) FindPublicID(ctx context.Context, publicID string, limit 
 // twice, and notes by how much calls grew with the second.
 func (r *result) count(ctx context.Context, store tokenstore.Store, calls func() int) error {
 	server := pkbtest.New(pkbtest.Config{})
-	text, err := pkb.GenerateKey("stores")
+	text, err := keys.Generate("stores")
 	if err != nil {
 		return err
 	}
-	keys, err := pkb.ParseKeyring(text)
+	keys, err := keys.Parse(text)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
@@ -231,7 +232,7 @@ func TestKilledServer(t *testing.T) {
 }
 
 // client returns a client of a PKB, on a store of its own.
-func client(t *testing.T, server *pkbtest.Server, store tokenstore.Store, keys *pkb.Keyring) *pkb.Client {
+func client(t *testing.T, server *pkbtest.Server, store tokenstore.Store, keys *keys.Keyring) *pkb.Client {
 	t.Helper()
 	c, err := pkb.New(pkb.Config{
 		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: cluster.RedirectURL,
@@ -250,9 +251,9 @@ func link(t *testing.T, server *pkbtest.Server, patient *pkbtest.Patient, c *pkb
 	}
 }
 
-func key(t *testing.T) *pkb.Keyring {
+func key(t *testing.T) *keys.Keyring {
 	t.Helper()
-	keys := &pkb.Keyring{}
+	keys := &keys.Keyring{}
 	if err := keys.AddKey("k", make([]byte, 32)); err != nil {
 		t.Fatal(err)
 	}

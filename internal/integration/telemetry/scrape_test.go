@@ -14,15 +14,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/prometheus/client_golang/prometheus"
+
 	dto "github.com/prometheus/client_model/go"
+
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbotel"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 )
 
 // grafana is where the files are.
@@ -120,9 +123,9 @@ func scrape(t *testing.T) exposed {
 // values are what a label can hold beside what this scrape has seen.
 var values = map[string][]string{
 	"pkb_outcome": {
-		string(pkb.OutcomeOK), string(pkb.OutcomeDenied), string(pkb.OutcomeRefused), string(pkb.OutcomeNotLinked),
-		string(pkb.OutcomeUnavailable), string(pkb.OutcomeUncertain), string(pkb.OutcomeUnreadable), string(pkb.OutcomeMisconfigured),
-		string(pkb.OutcomeStore), string(pkb.OutcomeKeys), string(pkb.OutcomeCanceled), string(pkb.OutcomeClosed), string(pkb.OutcomeFailed),
+		string(observe.OutcomeOK), string(observe.OutcomeDenied), string(observe.OutcomeRefused), string(observe.OutcomeNotLinked),
+		string(observe.OutcomeUnavailable), string(observe.OutcomeUncertain), string(observe.OutcomeUnreadable), string(observe.OutcomeMisconfigured),
+		string(observe.OutcomeStore), string(observe.OutcomeKeys), string(observe.OutcomeCanceled), string(observe.OutcomeClosed), string(observe.OutcomeFailed),
 	},
 }
 

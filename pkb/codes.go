@@ -1,0 +1,108 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/pkb/observe"
+)
+
+// causeBusy is handed on by a rule whose response concerns everybody, and passes.
+const causeBusy = "busy"
+
+// isBusy reports whether a refusal of the token endpoint concerns everybody, and
+// passes.
+func isBusy(status int, code, cause string) bool {
+	return cause == causeBusy || status == http.StatusTooManyRequests || code == "slow_down" || code == "temporarily_unavailable"
+}
+
+// tokenErrorProblem says what is wrong with an entry of Config.TokenErrors.
+func tokenErrorProblem(e observe.TokenError) string {
+	switch {
+	case e.Status != 0 && (e.Status < 400 || e.Status > 499):
+		return "has a Status that is not from 400 to 499"
+	case e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooEarly:
+		return "has the Status 408 or 425, which says nothing about the token"
+	case e.Code == "" && strings.TrimSpace(e.Body) == "":
+		return "has neither Code nor Body"
+	case !printable(e.Code) || len(e.Code) > 64:
+		return "has a Code that is not up to 64 printable ASCII characters; use Body"
+	}
+	if _, ok := meanings[e.Means]; !ok {
+		return "has no Means of package observe"
+	}
+	return ""
+}
+
+var meanings = map[observe.TokenMeans]tokenwire.Rule{
+	observe.MeansSessionOver: {Means: tokenwire.SessionOver, Cause: string(observe.CauseSessionInvalid)},
+	observe.MeansFrozen:      {Means: tokenwire.Frozen, Cause: string(observe.CauseFrozen)},
+	observe.MeansApplication: {Means: tokenwire.App},
+	observe.MeansBusy:        {Means: tokenwire.Busy, Cause: causeBusy},
+	observe.MeansUnclear:     {Means: tokenwire.MeansUnclear},
+}
+
+// tokenRules are the host's rules, which come before ours.
+func tokenRules(errs []observe.TokenError) (rules []tokenwire.Rule) {
+	for _, e := range errs {
+		rule := meanings[e.Means]
+		rule.Status, rule.Code, rule.Body = e.Status, e.Code, e.Body
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// meaning is what a response code of PKB's says about the token it came with.
+type meaning struct {
+	// ends is the cause by which it ends the link; empty if it does not.
+	ends observe.Cause
+	// frozen says that a call, unlike a refresh, leaves the link alone.
+	frozen bool
+	// token says that another token may help.
+	token bool
+}
+
+// codes are PKB's response codes that say something about a token (PKB: CS Response
+// Code). It is the one list: for the responses of the token endpoint, of which it is
+// inferred that they have these codes, and for those of the APIs.
+var codes = map[fhir.ResponseCode]meaning{
+	fhir.SessionExpired:      {ends: observe.CauseSessionExpired},
+	fhir.SessionInvalid:      {ends: observe.CauseSessionInvalid},
+	fhir.AccessFrozenOutward: {ends: observe.CauseFrozen, frozen: true},
+	fhir.AccessTokenExpired:  {token: true},
+	fhir.BadAuthentication:   {token: true},
+}
+
+// ours are the rules of the token endpoint for PKB's codes.
+func ours() (rules []tokenwire.Rule) {
+	for code, m := range codes {
+		switch {
+		case m.frozen:
+			rules = append(rules, tokenwire.Rule{Code: string(code), Means: tokenwire.Frozen, Cause: string(m.ends)})
+		case m.ends != "":
+			rules = append(rules, tokenwire.Rule{Code: string(code), Means: tokenwire.SessionOver, Cause: string(m.ends)})
+		}
+	}
+	return rules
+}
+
+// isAboutToken reports whether a code says that another token may help.
+func isAboutToken(code fhir.ResponseCode) bool { return codes[code].token }
+
+// sessionOver returns the cause of a link's end that a response of an API names, or
+// "".
+func sessionOver(code fhir.ResponseCode) custody.Cause {
+	if m := codes[code]; !m.frozen {
+		return custody.Cause(m.ends)
+	}
+	return ""
+}
+
+// isFrozen reports whether PKB has frozen the patient's access.
+func isFrozen(code fhir.ResponseCode) bool { return codes[code].frozen }

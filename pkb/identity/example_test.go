@@ -1,0 +1,240 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package identity_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// demo returns a PKB for tests with one patient, and a client for it.
+func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
+	server := pkbtest.New(pkbtest.Config{ClientID: "my-app", RedirectURIs: []string{"https://app.example/pkb/callback"}})
+	patient := server.AddPatient(pkbtest.Patient{
+		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", FirstName: "Ada", LastName: "Example",
+		DateOfBirth: "1980-02-29", NHSNumber: "9990000018",
+	})
+	client, err := demoClient(server, pkb.Config{})
+	if err != nil {
+		panic(err)
+	}
+	return server, patient, client
+}
+
+// demoClient returns a client of server, with what config has to say.
+func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) {
+	config.Environment = pkb.BaseURL(server.URL())
+	config.ClientID = server.ClientID()
+	config.RedirectURL = "https://app.example/pkb/callback"
+	config.Store = tokenstore.NewMemory()
+	config.HTTPClient = &http.Client{Transport: server.Transport()}
+	config.Now = server.Now
+	return pkb.New(config)
+}
+
+// demoLink links app-user-1 to the patient of demo.
+func demoLink(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client) {
+	address, pending, err := client.Authorize(ctx, "app-user-1")
+	if err != nil {
+		panic(err)
+	}
+	back, err := server.Approve(ctx, address, patient)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := client.Complete(ctx, "app-user-1", pending, back.Query()); err != nil {
+		panic(err)
+	}
+}
+
+// What was typed is read with its spaces, and answers three questions apart.
+func ExampleParseNHSNumber() {
+	number, err := identity.ParseNHSNumber("999 156 6171")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(number, number.Reveal(), number.Formatted())
+	fmt.Println(number.ChecksumValid(), number.Range(), number.IsZero())
+
+	mistyped, _ := identity.ParseNHSNumber("999-156-6711")
+	fmt.Println(mistyped.ChecksumValid(), mistyped.Equal(number))
+	_, err = identity.ParseNHSNumber("999 156 617")
+	fmt.Println(err)
+	// Output:
+	// [redacted] 9991566171 999 156 6171
+	// true test (999) false
+	// false false
+	// identity: not an NHS number, which has ten digits
+}
+
+// A CHI number looks like an NHS number; PKB tells them apart by name and
+// country.
+func ExampleNationalID_Kind() {
+	ctx := context.Background()
+	server, _, client := demo()
+	patient := server.AddPatient(pkbtest.MakePatients(1, 4)[3]) // has both
+	demoLink(ctx, server, patient, client)
+
+	self, err := client.ForUser("app-user-1").Self(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, id := range self.Reveal().NationalIDs {
+		fmt.Println(id.Kind(), id.Kind().Countries(), id.Kind().System())
+	}
+	// Output:
+	// CHI Number [GB-SCT] urn:oid:2.16.840.1.113883.2.1.3.2.4.16.53
+	// NHS Number [GB-ENG GB-WLS] https://fhir.nhs.uk/Id/nhs-number
+}
+
+// In FHIR resources the system says what kind an identifier is.
+func ExampleKindBySystem() {
+	fmt.Println(identity.KindBySystem("http://fhir.nl/fhir/NamingSystem/bsn"))
+	fmt.Println(identity.KindBySystem("https://example.org/id") == identity.KindUnknown)
+	// Output:
+	// BSN
+	// true
+}
+
+// A host compares what PKB says with what it knows of its user.
+func ExampleSelf_Compare() {
+	ctx := context.Background()
+	server, ada, client := demo()
+	demoLink(ctx, server, ada, client)
+
+	self, err := client.ForUser("app-user-1").Self(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	number, err := identity.ParseNHSNumber("999 000 0018") // from your own records
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	born, err := identity.ParseDate("1980-02-29")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	match := self.Compare(identity.NewKnown(identity.Person{
+		NHSNumber: number, DateOfBirth: born,
+		FirstName: "ADA", LastName: "Sample", // before she married
+	}))
+	fmt.Println(match)
+	fmt.Println("the same person:", match.Same())
+	// Output:
+	// NHS number matched, date of birth matched, first name matched, last name differs
+	// the same person: true
+}
+
+// A host that links a user with the record of the same person only, as far as
+// can be told.
+func ExampleMatch_Same() {
+	ctx := context.Background()
+	server, ada, _ := demo()
+	number, err := identity.ParseNHSNumber("999 000 0018")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	known := map[string]identity.Known{"app-user-1": identity.NewKnown(identity.Person{NHSNumber: number})} // your database
+	client, err := demoClient(server, pkb.Config{
+		Identify: func(_ context.Context, c pkb.Candidate) error {
+			match := c.Self.Compare(known[c.AppUserID])
+			fmt.Println(match) // it holds no values, so it may be logged
+			if !match.Same() {
+				return pkb.ErrIdentityRefused
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, patient := range []*pkbtest.Patient{server.AddPatient(pkbtest.Patient{}), ada} {
+		address, pending, err := client.Authorize(ctx, "app-user-1")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		back, err := server.Approve(ctx, address, patient)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err = client.Complete(ctx, "app-user-1", pending, back.Query())
+		fmt.Println("refused:", errors.Is(err, pkb.ErrIdentityRefused))
+	}
+	// Output:
+	// NHS number differs, date of birth not compared, first name not compared, last name not compared
+	// refused: true
+	// NHS number matched, date of birth not compared, first name not compared, last name not compared
+	// refused: false
+}
+
+// A host compares what PKB says with what it knows.
+func ExampleParseDate() {
+	known, err := identity.ParseDate("1984-02-29")
+	fmt.Println(known, err)
+	_, err = identity.ParseDate("29/02/1984")
+	fmt.Println(err)
+	// Output:
+	// 1984-02-29 <nil>
+	// identity: not a date of the form 2000-02-29
+}
+
+// The numeric id of users/self is not a public id.
+func ExampleParsePublicID() {
+	id, err := identity.ParsePublicID("1D4A8B2D-F885-499F-BA51-50600312F316")
+	fmt.Println(id, err)
+	_, err = identity.ParsePublicID("7300000")
+	fmt.Println(err != nil)
+	// Output:
+	// 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
+	// true
+}
+
+// A date of death that cannot be read still is one.
+func ExampleSelf_Deceased() {
+	self, err := identity.DecodeSelf([]byte(`{"patient": true, "dateDeceased": "in February 2024"}`))
+	fmt.Println(self.Deceased(), self.Reveal().DateDeceased == "", err)
+	// Output: true true <nil>
+}
+
+// A Self in a test of your own, without HTTP.
+func ExampleNewSelf() {
+	self := identity.NewSelf(identity.Demographics{FirstName: "Ada", Gender: identity.GenderFemale})
+	fmt.Println(self, self.Reveal().FirstName)
+	_, err := json.Marshal(self) // a wrapper is not encoded, what Reveal returns is
+	fmt.Println(err != nil)
+	// Output:
+	// [redacted] Ada
+	// true
+}
+
+// A recorded response of users/self, in a test of your own.
+func ExampleDecodeSelf() {
+	_, err := identity.DecodeSelf([]byte(`{"patient": false}`))
+	fmt.Println(errors.Is(err, identity.ErrNotAPatient))
+	// Output: true
+}
+
+// What a host knows, concealed until it is asked for.
+func ExampleNewKnown() {
+	known := identity.NewKnown(identity.Person{FirstName: "Ada", DateOfBirth: "1980-02-29"})
+	fmt.Println(known, known.Reveal().DateOfBirth)
+	// Output: [redacted] 1980-02-29
+}

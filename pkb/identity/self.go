@@ -1,0 +1,335 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package identity is who PKB reports a patient to be: the response of users/self,
+// the PKB public id, the NHS number among other national identifiers, and a
+// comparison with what a host knows about its user.
+//
+// [Self] and [NHSNumber] are about a patient: they print [redacted], and encoding
+// them is an error. What Reveal returns is plain Go: strings, lists and a [Date],
+// which encode, compare and print as they are.
+package identity
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/betawerk/pkb-go/internal/conceal"
+	"github.com/betawerk/pkb-go/internal/jsonwalk"
+)
+
+var (
+	// ErrNotAPatient reports that the PKB account is not a patient's.
+	ErrNotAPatient = errors.New("pkb: the PKB account is not a patient's")
+	errMalformed   = errors.New("identity: the response is not a JSON object")
+)
+
+// Self is the response of users/self about a patient. It prints [redacted] and is
+// not encoded; Reveal returns the demographics, and Raw the JSON as PKB sent it.
+// The zero Self is absent.
+//
+// (PKB: Patient Identifier and Demographic Retrieval.)
+type Self struct{ hidden }
+
+type hidden = conceal.Hidden[response]
+
+type response struct {
+	demographics Demographics
+	raw          string
+	deceased     bool
+}
+
+// Demographics is what users/self reports about a patient, in plain Go. Its JSON has
+// PKB's member names. null, "" and an absent member all are the zero value, and so
+// is a member whose JSON does not fit; Self.Raw tells them apart.
+//
+// It is personal data: do not log it.
+type Demographics struct {
+	// ID is PKB's numeric user id. It is not the public id.
+	ID UserID `json:"id,omitempty"`
+	// UserType was null for a patient in PKB's sample; Patient decides.
+	UserType string `json:"userType,omitempty"`
+
+	// The height, in the units that PKB names its members by. By their names,
+	// HeightFeet and HeightInches are one height, and HeightInchesTotal is the same
+	// in inches alone. PKB's sample rounds centimetres down.
+	HeightCentimetres Measure `json:"heightCm,omitempty"`
+	HeightFeet        Measure `json:"heightFeet,omitempty"`
+	HeightInches      Measure `json:"heightInches,omitempty"`
+	HeightInchesTotal Measure `json:"heightInchesTotal,omitempty"`
+	// The weight, in both units.
+	WeightKilograms Measure `json:"weightKg,omitempty"`
+	WeightPounds    Measure `json:"weightLbs,omitempty"`
+
+	Title       string `json:"title,omitempty"`
+	FirstName   string `json:"firstName,omitempty"`
+	LastName    string `json:"lastName,omitempty"`
+	DateOfBirth Date   `json:"dob,omitempty"`
+	// DateDeceased is "" for a living patient, and for a date that cannot be read:
+	// PKB's pages do not show its format. Self.Deceased decides.
+	DateDeceased Date `json:"dateDeceased,omitempty"`
+	// Gender is the member that PKB advises to use: the sex assigned at birth, by
+	// the page on this call; another page calls it the administrative gender.
+	Gender Gender `json:"gender,omitempty"`
+	// GenderMF is an older member that knows two genders only. Use Gender.
+	GenderMF Gender `json:"genderMF,omitempty"`
+
+	Email            string `json:"email,omitempty"`
+	Phone            string `json:"phone,omitempty"`
+	Address1         string `json:"address1,omitempty"`
+	Address2         string `json:"address2,omitempty"`
+	City             string `json:"city,omitempty"`
+	State            string `json:"state,omitempty"`
+	PostalCode       string `json:"postalCode,omitempty"`
+	Country          string `json:"country,omitempty"`
+	JobTitle         string `json:"jobTitle,omitempty"`
+	OrganizationName string `json:"organizationName,omitempty"`
+	TeamName         string `json:"teamName,omitempty"`
+
+	NationalIDs []NationalID `json:"nationalIds,omitempty"`
+	// OrgLevelIDs and TeamLevelIDs are local identifiers. PKB's pages do not show
+	// their members, so they are kept as they were sent.
+	OrgLevelIDs  []json.RawMessage `json:"orgLevelIds,omitempty"`
+	TeamLevelIDs []json.RawMessage `json:"teamLevelIds,omitempty"`
+	Contacts     []Contact         `json:"contacts,omitempty"`
+	// Patient is always true in a Self: anything else is ErrNotAPatient.
+	Patient bool `json:"patient"`
+}
+
+// UserID is PKB's numeric id of a user: a decimal number, as text. It is not the
+// public id, which is a [PublicID].
+type UserID string
+
+// Contact is one way to reach the patient.
+type Contact struct {
+	// ID is PKB's id of the contact: a decimal number in its sample.
+	ID string `json:"id,omitempty"`
+	// Type is PKB's code: EMAIL, or another that its pages do not list.
+	Type string `json:"contactType,omitempty"`
+	// Value is the address or the number.
+	Value string `json:"contactValue,omitempty"`
+	// PhoneUse is PKB's code for the use of a phone number; "" for others.
+	PhoneUse string `json:"phoneUseType,omitempty"`
+	// Primary and Confirmed are PKB's flags; its pages do not explain them.
+	Primary   bool `json:"primary"`
+	Confirmed bool `json:"confirmed"`
+}
+
+// Gender is a code as PKB sends it; unknown codes are kept.
+type Gender string
+
+// The codes of Gender (PKB's blog of 5 July 2017). There may be others.
+const (
+	GenderUnknown       Gender = "U"
+	GenderMale          Gender = "M"
+	GenderFemale        Gender = "F"
+	GenderIndeterminate Gender = "I"
+)
+
+// Measure is a number in the unit that the name of its field gives, as the text
+// that PKB sends.
+type Measure string
+
+// Float64 returns the number; ok is false when there is none.
+func (m Measure) Float64() (value float64, ok bool) {
+	value, err := strconv.ParseFloat(string(m), 64)
+	if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+		return 0, false
+	}
+	return value, true
+}
+
+// NewSelf returns a Self with these demographics, as a test builds it without
+// HTTP. Its Patient is true.
+func NewSelf(d Demographics) Self {
+	d.Patient = true
+	raw, _ := json.Marshal(d) // fails only for a local id that is not JSON
+	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: d.DateDeceased != ""})}
+}
+
+// DecodeSelf reads a response of users/self. A member whose JSON does not fit is
+// left at its zero value; the rest is decoded. A response without "patient": true
+// is ErrNotAPatient: data about somebody else must not be taken for a patient's.
+func DecodeSelf(data []byte) (Self, error) {
+	var (
+		r response
+		d = &r.demographics
+	)
+	raw, err := jsonwalk.Whole(data, func(w *jsonwalk.Walk, name []byte) { readMember(w, string(name), &r) })
+	if err != nil {
+		return Self{}, errMalformed
+	}
+	if !d.Patient {
+		return Self{}, ErrNotAPatient
+	}
+	r.raw = string(raw)
+	return Self{conceal.Of(r)}, nil
+}
+
+// Reveal returns the demographics: show them to the patient, do not log them.
+func (s Self) Reveal() Demographics { return conceal.Open(s.hidden).demographics }
+
+// Raw returns a copy of the whole response as PKB sent it, without a byte-order
+// mark: personal data, not for a log.
+func (s Self) Raw() json.RawMessage {
+	if s.IsZero() {
+		return nil
+	}
+	return json.RawMessage(conceal.Open(s.hidden).raw)
+}
+
+// IsZero reports whether the Self is absent.
+func (s Self) IsZero() bool { return conceal.Absent(s.hidden) }
+
+// Equal reports whether both have the same demographics.
+func (s Self) Equal(o Self) bool {
+	return s.IsZero() == o.IsZero() && s.Deceased() == o.Deceased() && s.text() == o.text()
+}
+
+// text is the demographics as one text, for comparing.
+func (s Self) text() string {
+	b, _ := json.Marshal(s.Reveal()) // fails only for a local id that is not JSON
+	return string(b)
+}
+
+// Deceased reports whether PKB sent a date of death, readable or not.
+func (s Self) Deceased() bool { return conceal.Open(s.hidden).deceased }
+
+// readMember reads one member of the response.
+func readMember(w *jsonwalk.Walk, name string, r *response) {
+	d := &r.demographics
+	if text := d.text(name); text != nil {
+		*text = w.Scalar()
+		return
+	}
+	if measure := d.measure(name); measure != nil {
+		*measure = Measure(strings.TrimSpace(w.Scalar()))
+		return
+	}
+	switch name {
+	case "id":
+		d.ID = UserID(w.Scalar())
+	case "dob":
+		d.DateOfBirth = readDate(w.Scalar())
+	case "dateDeceased":
+		begin := w.At()
+		d.DateDeceased = readDate(w.Scalar())
+		sent := w.Since(begin)
+		r.deceased = len(sent) > 0 && sent[0] != 'n' && sent[0] != 'f' && string(sent) != `""`
+	case "gender":
+		d.Gender = Gender(w.Scalar())
+	case "genderMF":
+		d.GenderMF = Gender(w.Scalar())
+	case "nationalIds":
+		d.NationalIDs = readObjects(w, readNationalID)
+	case "orgLevelIds":
+		d.OrgLevelIDs = readRaw(w)
+	case "teamLevelIds":
+		d.TeamLevelIDs = readRaw(w)
+	case "contacts":
+		d.Contacts = readObjects(w, readContact)
+	case "patient":
+		d.Patient = readBool(w)
+	}
+}
+
+// text returns where a member goes that is a text, or nil.
+func (d *Demographics) text(name string) *string {
+	switch name {
+	case "userType":
+		return &d.UserType
+	case "title":
+		return &d.Title
+	case "firstName":
+		return &d.FirstName
+	case "lastName":
+		return &d.LastName
+	case "email":
+		return &d.Email
+	case "phone":
+		return &d.Phone
+	case "address1":
+		return &d.Address1
+	case "address2":
+		return &d.Address2
+	case "city":
+		return &d.City
+	case "state":
+		return &d.State
+	case "postalCode":
+		return &d.PostalCode
+	case "country":
+		return &d.Country
+	case "jobTitle":
+		return &d.JobTitle
+	case "organizationName":
+		return &d.OrganizationName
+	case "teamName":
+		return &d.TeamName
+	}
+	return nil
+}
+
+// measure returns where a member goes that is a measure, or nil.
+func (d *Demographics) measure(name string) *Measure {
+	switch name {
+	case "heightCm":
+		return &d.HeightCentimetres
+	case "heightFeet":
+		return &d.HeightFeet
+	case "heightInches":
+		return &d.HeightInches
+	case "heightInchesTotal":
+		return &d.HeightInchesTotal
+	case "weightKg":
+		return &d.WeightKilograms
+	case "weightLbs":
+		return &d.WeightPounds
+	}
+	return nil
+}
+
+func readContact(w *jsonwalk.Walk, name string, c *Contact) {
+	switch name {
+	case "id":
+		c.ID = w.Scalar()
+	case "contactType":
+		c.Type = w.Scalar()
+	case "contactValue":
+		c.Value = w.Scalar()
+	case "phoneUseType":
+		c.PhoneUse = w.Scalar()
+	case "primary":
+		c.Primary = readBool(w)
+	case "confirmed":
+		c.Confirmed = readBool(w)
+	}
+}
+
+// readBool reads true, or "true"; anything else is false.
+func readBool(w *jsonwalk.Walk) bool { return w.Scalar() == "true" }
+
+// readObjects reads an array of objects, or one in its place. An element that is no
+// object is passed over.
+func readObjects[T any](w *jsonwalk.Walk, member func(*jsonwalk.Walk, string, *T)) (found []T) {
+	w.Each(func() {
+		var v T
+		if w.Object(func(name []byte) { member(w, string(name), &v) }) {
+			found = append(found, v)
+		}
+	})
+	return found
+}
+
+// readRaw reads an array, or one element in its place, without looking into it.
+func readRaw(w *jsonwalk.Walk) (found []json.RawMessage) {
+	w.Each(func() {
+		if e := w.Value(); len(e) > 0 && e[0] != 'n' && string(e) != `""` {
+			found = append(found, append(json.RawMessage(nil), e...))
+		}
+	})
+	return found
+}

@@ -1,0 +1,118 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keys holds the keys that seal tokens before a store sees them.
+package keys
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/betawerk/pkb-go/internal/conceal"
+	"github.com/betawerk/pkb-go/internal/seal"
+)
+
+// Keyring holds the keys that seal tokens before a store sees them:
+// AES-256-GCM, bound to environment, client id, app_user_id and generation, so
+// that a sealed blob opens in its own row only. One key seals, and all of them
+// open. The zero Keyring is empty and ready for AddKey; most hosts use
+// Parse. It is safe for concurrent use.
+//
+// To change keys without an interruption: give every replica the new key (at
+// the end of Parse's text, or with AddKey), then let every replica seal
+// with it (at the front, or Promote), then call Client.Reseal, then take the
+// old one away, after Client.RetireKey has found no record that needs it.
+type Keyring struct{ ring seal.Ring }
+
+// AEAD is a key that stays where it is: in an HSM, at a key management service,
+// in a keyset of Tink's, whose tink.AEAD is one as it stands. It binds the
+// ciphertext to associatedData, and is safe for concurrent use.
+//
+// Each save and each first read of a link calls it; one that is out of reach
+// stops refreshes before they begin, and no link is lost. A local key that was
+// unwrapped once, for AddKey, needs no network and is the better choice.
+type AEAD interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
+}
+
+// AddKey puts a key of 32 bytes on the keyring, such as one that a key
+// management service has unwrapped. The first key added seals.
+func (k *Keyring) AddKey(id string, key []byte) error {
+	return wrapped(k.ring.Add(id, key))
+}
+
+// AddAEAD puts a key that stays where it is on the keyring. The first key added
+// seals.
+func (k *Keyring) AddAEAD(id string, a AEAD) error {
+	return wrapped(k.ring.AddAEAD(id, a))
+}
+
+// Promote makes a key on the keyring the one that seals. Promote no key that
+// another replica does not have yet: it could not open what this one seals.
+func (k *Keyring) Promote(id string) error { return wrapped(k.ring.Promote(id)) }
+
+// KeyIDs names the keys: the one that seals, and then the others in order.
+func (k *Keyring) KeyIDs() []string { return k.ring.KeyIDs() }
+
+func wrapped(err error) error {
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return nil
+}
+
+// Generate returns a new random key named id, in the form that [Parse] reads. Make
+// one once, keep it where you keep your other secrets, and never lose it: without
+// the key every patient has to approve again.
+func Generate(id string) (string, error) {
+	if err := seal.CheckKeyID(id); err != nil {
+		return "", wrapped(err)
+	}
+	key := make([]byte, seal.KeySize)
+	_, _ = rand.Read(key) // never fails
+	return id + ":" + base64.StdEncoding.EncodeToString(key), nil
+}
+
+// Parse reads keys written as "id:base64", separated by commas; each has 32 bytes.
+// The first seals; all of them open. To change the key, put the new one in front
+// and keep the old one.
+//
+// Its errors name an entry by its number: what is in the place of an id may be a
+// key.
+func Parse(text string) (*Keyring, error) {
+	k := &Keyring{}
+	for i, entry := range strings.Split(strings.TrimSpace(text), ",") {
+		id, encoded, ok := strings.Cut(strings.TrimSpace(entry), ":")
+		if !ok || id == "" {
+			return nil, fmt.Errorf("keys: entry %d is not of the form id:base64", i+1)
+		}
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("keys: the key of entry %d is not base64", i+1)
+		}
+		if err := k.ring.Add(id, key); err != nil {
+			return nil, fmt.Errorf("keys: entry %d: %w", i+1, err)
+		}
+	}
+	return k, nil
+}
+
+// String implements fmt.Stringer.
+func (k *Keyring) String() string { return "keys.Keyring" + conceal.Text }
+
+// Format implements fmt.Formatter: a Keyring prints nothing of its keys.
+func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// What opens a Keyring for the rest of the module, and for nobody outside it.
+func init() {
+	seal.RingOf = func(keyring any) *seal.Ring {
+		if k, ok := keyring.(*Keyring); ok && k != nil {
+			return &k.ring
+		}
+		return nil
+	}
+}

@@ -1,0 +1,217 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/apicall"
+	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
+	"github.com/betawerk/pkb-go/pkb/record"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+const (
+	mediaTypeJSON = "application/json"
+	mediaTypeFHIR = "application/fhir+json"
+)
+
+// Patient calls PKB for one linked user. It holds no state and costs next to
+// nothing to make; use it from any goroutine.
+//
+// At most Config.MaxCallsPerPatient calls for one user are under way at once;
+// others wait for their turn. A read that finds PKB busy or out of reach is
+// repeated, see Config.Retries.
+type Patient struct {
+	client    *Client
+	appUserID string
+	sender    http.Client // adds the user's bearer
+	bearer    bearer
+}
+
+// ForUser returns the calls for one of the host's users. The argument is the
+// host's own app_user_id, never an NHS number or a PKB id. A user without a
+// link, and "", get an error from each call.
+func (c *Client) ForUser(appUserID string) *Patient {
+	p := &Patient{client: c, appUserID: appUserID, sender: *c.http, bearer: bearer{client: c, appUserID: appUserID}}
+	p.sender.Transport = &p.bearer
+	return p
+}
+
+// http returns the client that sends the user's requests.
+func (p *Patient) http() *http.Client { return &p.sender }
+
+// PublicID returns the PKB public id of the user's patient: a UUID, not the
+// numeric id of users/self. It is fixed when the link is made and then read
+// from the store; a link that could not learn it then asks Purview now.
+//
+// It returns the errors of Purview.
+func (p *Patient) PublicID(ctx context.Context) (identity.PublicID, error) {
+	link, err := p.client.Link(ctx, p.appUserID)
+	if err != nil {
+		return "", err
+	}
+	if link.Verified {
+		return link.PublicID, nil
+	}
+	return p.ask(ctx, link)
+}
+
+// Purview asks PKB whose record the user's tokens open, and returns that
+// patient's public id: POST (or, remembered after an answer 405, GET)
+// /fhir/Consent/$purview. PublicID returns the same from the store.
+//
+// It returns ErrWrongPatient if PKB names another patient than the link
+// belongs to, ErrSharedRecord if that turns out to be another user's too (which
+// ends this link), ErrNotAPatient if it names none, the errors of Token, or an
+// *APIError.
+//
+// (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path
+// and method are inferred.)
+func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
+	link, err := p.client.Link(ctx, p.appUserID)
+	if err != nil {
+		return "", err
+	}
+	return p.ask(ctx, link)
+}
+
+// ask asks PKB, and fixes the answer on link if link has none yet.
+func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error) {
+	if !link.Verified {
+		// Whose it is gets fixed on the link in the same way as by Complete.
+		if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
+			return "", public(err)
+		}
+		checked, err := p.client.Link(ctx, p.appUserID)
+		if err != nil {
+			return "", err
+		}
+		if checked.State == tokenstore.StateRelinkRequired {
+			return "", &RelinkError{Cause: checked.Cause}
+		}
+		if checked.Verified {
+			return checked.PublicID, nil
+		}
+	}
+	id, err := p.client.purview(ctx, p.http())
+	if err == nil && link.Verified && link.PublicID != id {
+		// The token in memory may be that of an earlier link, which another process
+		// has replaced: it must not speak for this one.
+		p.client.keeper.Forget(p.appUserID)
+		if link, err = p.client.Link(ctx, p.appUserID); err == nil {
+			id, err = p.client.purview(ctx, p.http())
+		}
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case link.Verified && link.PublicID != id:
+		return "", ErrWrongPatient
+	}
+	return id, nil
+}
+
+// Self returns the patient's demographics and national ids: GET
+// /json/users/self. Nothing of it is kept by this library.
+//
+// It returns identity.ErrNotAPatient if the response does not say that it is about a
+// patient, the errors of Token, or an *APIError.
+//
+// (PKB: Patient Identifier and Demographic Retrieval.)
+func (p *Patient) Self(ctx context.Context) (identity.Self, error) {
+	return p.client.self(ctx, p.http())
+}
+
+// Record returns what reads the patient's FHIR record.
+func (p *Patient) Record() *record.Record {
+	return record.New(p.client.cfg.Environment.FHIRURL, source{p})
+}
+
+// source is what a Record reads through.
+type source struct{ *Patient }
+
+// Get implements record.Source.
+func (s source) Get(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
+	return s.client.read(ctx, s.http(), get(op, address, mediaTypeFHIR), decode)
+}
+
+// Call implements record.Source.
+func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
+	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, decode)
+}
+
+// Unusable implements record.Source.
+func (s source) Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error {
+	e := &APIError{Operation: string(op), Status: http.StatusOK, Outcome: outcome, Err: newContentError(problem, cause)}
+	if !outcome.IsZero() {
+		e.Code = outcome.Reveal().ResponseCode()
+	}
+	return e
+}
+
+// Format implements fmt.Formatter: it prints without the app_user_id.
+func (s source) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// self asks with whatever token hc adds.
+func (c *Client) self(ctx context.Context, hc *http.Client) (self identity.Self, err error) {
+	err = c.read(ctx, hc, get(observe.OpSelf, c.cfg.Environment.SelfURL, mediaTypeJSON), func(data []byte) (string, error) {
+		self, err = identity.DecodeSelf(data)
+		return "the response is not the JSON object that PKB describes", err
+	})
+	return self, err
+}
+
+// purview asks with whatever token hc adds.
+func (c *Client) purview(ctx context.Context, hc *http.Client) (id identity.PublicID, err error) {
+	env := c.cfg.Environment
+	err = c.operation(ctx, hc, observe.OpPurview, env.PurviewURL, env.PurviewMethod, &c.purviewByGET, func(data []byte) (string, error) {
+		var problem string
+		id, problem, err = publicIDFromPurview(data, env.FHIRURL)
+		return "the response does not name one patient: " + problem, err
+	})
+	return id, err
+}
+
+var errElsewhere = errors.New("the response names a record on another server")
+
+// publicIDFromPurview returns the patient that a response of Purview names, or what
+// is wrong with it. An absolute reference must be one of the server that answered:
+// scheme, host and port.
+func publicIDFromPurview(answer []byte, server string) (identity.PublicID, string, error) {
+	ref, err := fhir.Purview(answer)
+	switch {
+	case err != nil:
+		return "", purviewProblem(err), err
+	case ref.Base != "" && !apicall.SameOrigin(ref.Base, server):
+		return "", "it names a record on another server", errElsewhere
+	case ref.Type != "Patient":
+		return "", "", identity.ErrNotAPatient
+	}
+	id, err := identity.ParsePublicID(ref.ID)
+	return id, "its reference holds no public id", err
+}
+
+// purviewProblem says what is wrong with a response of Purview.
+func purviewProblem(err error) string {
+	if e, ok := errors.AsType[*fhir.PurviewError](err); ok {
+		switch e.Count {
+		case 0:
+			return "it names nobody"
+		case 1:
+			return "its reference cannot be read"
+		}
+		return "it names more than one"
+	}
+	if errors.Is(err, fhir.ErrResourceType) {
+		return "it is not a Parameters resource"
+	}
+	return "it is not FHIR"
+}

@@ -1,0 +1,74 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import "errors"
+
+var (
+	// ErrSearch reports that PKB does not offer what was asked for. Nothing was
+	// sent. errors.As with *SearchError reports what is wrong.
+	ErrSearch = errors.New("record: PKB does not offer this search; nothing was sent")
+
+	// ErrPaging reports that the pages of a search could not be followed to their
+	// end: what came before is not everything. errors.As with *PagingError reports
+	// why.
+	ErrPaging = errors.New("record: the pages of a search cannot be followed to their end")
+)
+
+// SearchError is ErrSearch with what is wrong. It holds no value that was asked
+// for.
+type SearchError struct {
+	// Resource is the type of resource, and Parameter the search parameter, or
+	// "id"; either can be "".
+	Resource, Parameter string
+	// Problem says what is wrong.
+	Problem string
+}
+
+func (e *SearchError) Error() string {
+	what := e.Resource
+	if e.Parameter != "" {
+		what += " by " + e.Parameter
+	}
+	if what != "" {
+		what += ": "
+	}
+	return "record: not sent: " + what + e.Problem
+}
+
+// Is reports whether target is ErrSearch.
+func (e *SearchError) Is(target error) bool { return target == ErrSearch }
+
+// PagingError is ErrPaging with its reason.
+type PagingError struct {
+	// Reason is one of:
+	//
+	//	elsewhere   the next page is on another server, or outside the FHIR API; no
+	//	            request was sent and no token went there
+	//	unreadable  the link to the next page is not a URL
+	//	cycle       the next page is one that was read before
+	//	limit       there are more than 10,000 pages
+	Reason string
+}
+
+var pagingReasons = map[string]string{
+	elsewhere:  "the next page is not on the server of the record, and no token was sent there",
+	unreadable: "the link to the next page cannot be read",
+	cycle:      "the next page is one that was read before",
+	limit:      "there are more than 10,000 pages",
+}
+
+const (
+	elsewhere  = "elsewhere"
+	unreadable = "unreadable"
+	cycle      = "cycle"
+	limit      = "limit"
+)
+
+func (e *PagingError) Error() string {
+	return "record: the search is not complete: " + pagingReasons[e.Reason]
+}
+
+// Is reports whether target is ErrPaging.
+func (e *PagingError) Is(target error) bool { return target == ErrPaging }

@@ -1,0 +1,138 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/betawerk/pkb-go/internal/apicall"
+)
+
+// facade is what is known of the endpoint that a record is read from: PKB's
+// Facade, which speaks FHIR STU3. PKB marks it as one that will go: whatever
+// follows it has to be told here, and in the table of searches.
+type facade struct{ base string } // without a slash at its end
+
+func (f facade) search(resource string, q url.Values) string {
+	// PKB's examples leave these as they are, which a query may.
+	return f.base + "/" + resource + "?" + strings.NewReplacer("%2F", "/", "%3A", ":").Replace(q.Encode())
+}
+
+func (f facade) read(resource, id string) string { return f.base + "/" + resource + "/" + id }
+
+func (f facade) operation(resource, name string) string { return f.base + "/" + resource + "/$" + name }
+
+// next returns the address behind a link from the page at the address current.
+// The bearer goes to the server of the record and to nobody else, whatever a
+// page says.
+func (f facade) next(current, link string) (string, error) {
+	from, err := url.Parse(current)
+	if err != nil {
+		return "", &PagingError{Reason: unreadable}
+	}
+	to, err := from.Parse(link)
+	if err != nil || to.User != nil {
+		return "", &PagingError{Reason: unreadable}
+	}
+	home, err := url.Parse(f.base)
+	if err != nil || !apicall.SameOrigin(f.base, to.String()) || !within(home.Path, to.Path) {
+		return "", &PagingError{Reason: elsewhere}
+	}
+	// Written as at home: the bearer goes by what is written.
+	to.Scheme, to.Host, to.Fragment, to.RawFragment = home.Scheme, home.Host, "", ""
+	return to.String(), nil
+}
+
+// within reports whether p is base or below it.
+func within(base, p string) bool {
+	base, clean := strings.TrimRight(base, "/"), path.Clean("/"+p)
+	return strings.TrimRight(p, "/") == strings.TrimRight(clean, "/") && strings.HasPrefix(clean+"/", base+"/")
+}
+
+// parameter is one search parameter of PKB's CapabilityStatement.
+type parameter struct {
+	required bool
+	// prefixes are those of a date; nil for what is no date.
+	prefixes []string
+	// repeats says that all of several values must fit.
+	repeats bool
+}
+
+var (
+	anyTime = parameter{prefixes: []string{"eq", "gt", "lt", "ge", "le"}, repeats: true}
+	whose   = parameter{required: true}
+)
+
+// searches are the searches that PKB's CapabilityStatement has, and their
+// parameters. Whether patient is required or not, it is always sent.
+var searches = map[string]map[string]parameter{
+	"Appointment":       {"patient": whose, "date": anyTime},
+	"Communication":     {"patient": whose, "sent": anyTime},
+	"Consent":           {"patient": whose},
+	"DiagnosticReport":  {"patient": whose, "category": {required: true}, "date": anyTime},
+	"DocumentReference": {"patient": {}, "created": anyTime, "indexed": {prefixes: []string{"eq"}}, "document-status": {}, "source-organisation": {}},
+	"Encounter":         {"patient": whose, "date": {prefixes: []string{"gt", "lt", "eq"}, repeats: true}},
+	"NamingSystem":      {"value": {required: true}},
+	"Observation":       {"patient": whose, "category": {required: true}, "date": anyTime},
+	"Patient":           {"identifier": {required: true}},
+	"Questionnaire":     {"publisher-reference": {}},
+	"QuestionnaireResponse": {
+		"patient": {}, "authored": anyTime, "based-on": {}, "questionnaire": {}, "_include": {repeats: true},
+	},
+}
+
+// includes are what _include may be.
+var includes = []string{"QuestionnaireResponse:basedOn:ProcedureRequest", "QuestionnaireResponse:subject:Patient"}
+
+// checkSearch refuses a search that PKB does not offer, before it is sent. The
+// patient is not in q yet.
+func checkSearch(resource string, q url.Values) error {
+	parameters, ok := searches[resource]
+	if !ok {
+		return &SearchError{Problem: "PKB does not offer a search for this type of resource"}
+	}
+	refuse := func(name, problem string) error {
+		return &SearchError{Resource: resource, Parameter: name, Problem: problem}
+	}
+	for name, values := range q {
+		p, ok := parameters[name]
+		switch {
+		case !ok:
+			return refuse(name, "PKB does not offer this parameter")
+		case name == "patient":
+			return refuse(name, "it is the patient of the link, and nobody else's to set")
+		case len(values) > 1 && !p.repeats:
+			return refuse(name, "PKB takes one value")
+		}
+		for _, v := range values {
+			switch {
+			case strings.TrimSpace(v) == "" || strings.HasSuffix(v, "|"):
+				return refuse(name, "it is empty")
+			case strings.ContainsAny(v, ",\\$"):
+				return refuse(name, "PKB takes no list of values, and no escape of one") // FHIR gives these a meaning
+			case name == "_include" && !slices.Contains(includes, v):
+				return refuse(name, "PKB does not offer to include this")
+			case p.prefixes != nil && !slices.Contains(p.prefixes, prefix(v)):
+				return refuse(name, "PKB offers only "+strings.Join(p.prefixes, ", ")+" here")
+			}
+		}
+	}
+	for name, p := range parameters {
+		if p.required && name != "patient" && len(q[name]) == 0 {
+			return refuse(name, "PKB requires it, and it is empty")
+		}
+	}
+	return nil
+}
+
+// prefix returns what a date is compared by: eq, if nothing stands before it.
+func prefix(date string) string {
+	if date[0] >= '0' && date[0] <= '9' {
+		return "eq"
+	}
+	return date[:min(2, len(date))]
+}
