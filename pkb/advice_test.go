@@ -187,7 +187,8 @@ var met = map[string]func(*testing.T) error{
 		}
 		return second(r.Complete(t.Context(), user, pending, back.Query()))
 	},
-	"`ErrAppUserID`": func(t *testing.T) error { return second(newRig(t).ForUser("").Self(t.Context())) },
+	"`ErrAppUserID`: nobody is signed in": func(t *testing.T) error { return second(newRig(t).ForUser("").Self(t.Context())) },
+	"`ErrAppUserID`":                      func(t *testing.T) error { return second(newRig(t).ForUser("\xff").Self(t.Context())) },
 	"`ErrState` as `*StateError`: no_pending": func(t *testing.T) error {
 		return callbackMeets(t, func(_ *rig, p *pkb.Pending, _ map[string][]string) { *p = pkb.Pending{} })
 	},
@@ -777,7 +778,7 @@ func TestFailurePagesComeFromAdvice(t *testing.T) {
 		Failed: func(_ http.ResponseWriter, _ *http.Request, f pkb.Failure) { failed = f },
 	})
 	web.Link().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "https://app.example/pkb/link", nil))
-	row := rowOf(pkb.ErrAppUserID)
+	row := *wording.Of("not_signed_in")
 	if failed.Text != row.Patient || failed.Status != row.Status {
 		t.Errorf("the page says %q with status %d, the table %q with %d", failed.Text, failed.Status, row.Patient, row.Status)
 	}

@@ -158,11 +158,13 @@ func (c *Client) accepts(appUserID string) error {
 	return checkAppUserID(appUserID)
 }
 
+const errNobody = appUserIDError("the app_user_id is empty: nobody is signed in")
+
 // checkAppUserID refuses ids that no store has to take.
 func checkAppUserID(id string) error {
 	switch {
 	case id == "":
-		return appUserIDError("the app_user_id is empty: nobody is signed in")
+		return errNobody
 	case len(id) > tokenstore.MaxUserID:
 		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes, and %d is the maximum", len(id), tokenstore.MaxUserID))
 	case !utf8.ValidString(id):

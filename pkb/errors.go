@@ -414,6 +414,9 @@ func (e *unspoken) Error() string { return e.says }
 // Is reports whether target is the error, or one behind it.
 func (e *unspoken) Is(target error) bool { return errors.Is(e.cause(), target) }
 
+// Unspoken returns the error itself, for pkbtest.Cause.
+func (e *unspoken) Unspoken() error { return e.cause() }
+
 // As finds the error, or one behind it.
 func (e *unspoken) As(target any) bool { return errors.As(e.cause(), target) }
 

@@ -88,7 +88,11 @@ var kinds = []struct {
 	{"try_later", is(ErrTryLater)},
 	{"identity_refused", is(ErrIdentityRefused)},
 	{"access_denied", is(ErrAccessDenied)},
-	{"no_user", is(ErrAppUserID)},
+	{"not_signed_in", func(err error) bool {
+		e, ok := errors.AsType[appUserIDError](err)
+		return ok && (e == errNobody || e == errNoSession)
+	}},
+	{"app_user_id", is(ErrAppUserID)},
 	{"state_no_pending", isState("no_pending")},
 	{"state_missing", isState("missing")},
 	{"state_mismatch", isState("mismatch")},

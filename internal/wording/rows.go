@@ -70,11 +70,18 @@ var rows = []Row{
 		Met:      "`Server.Deny`",
 	},
 	{
-		Code: "no_user", Name: "`ErrAppUserID`", Status: http.StatusUnauthorized, Turn: TurnHost,
-		Cause:    "Nobody is signed in, or the app_user_id is too long or not UTF-8; or the callback came without your session cookie.",
+		Code: "not_signed_in", Name: "`ErrAppUserID`: nobody is signed in", Status: http.StatusUnauthorized, Turn: TurnPatient,
+		Cause:    "The app_user_id is empty: nobody is signed in; or the callback came without your session cookie.",
 		Patient:  "Please sign in first, then link your record.",
-		Operator: "Sign the user in before you call. If it happens at the callback only, your session cookie is SameSite=Strict: make it Lax.",
+		Operator: "Nothing for one patient. If it happens to many at the callback only, your session cookie is SameSite=Strict: make it Lax.",
 		Met:      "any call with the app_user_id `\"\"`",
+	},
+	{
+		Code: "app_user_id", Name: "`ErrAppUserID`", Status: http.StatusInternalServerError, Turn: TurnHost,
+		Cause:    "The app_user_id is longer than 1,024 bytes, or not UTF-8.",
+		Patient:  tellOurs,
+		Operator: "Use a shorter id of your own for the user; encode one that is not UTF-8, such as in base64.",
+		Met:      "any call with the app_user_id `\"\\xff\"`; or `pkb.ErrAppUserID`",
 	},
 	{
 		Code: "state_no_pending", Name: "`ErrState` as `*StateError`: no_pending", Status: http.StatusBadRequest, Turn: TurnPatient,

@@ -13,7 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jarcoal/httpmock"
+
+	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // linked is what an app does by hand to link a patient; it returns the access
@@ -260,4 +264,34 @@ func ExampleServer_ClearFaults() {
 	server.Next(pkbtest.Token, pkbtest.Drop(), pkbtest.DropAfter())
 	fmt.Println("unused:", server.ClearFaults())
 	// Output: unused: 2
+}
+
+// A test sees what its mock said, which the library itself does not print.
+func ExampleCause() {
+	mock := httpmock.NewMockTransport() // and no responder for the call below
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL("https://pkb.example"), ClientID: "my-app", RedirectURL: "https://app.example/pkb/callback",
+		Store: tokenstore.NewMemory(), HTTPClient: &http.Client{Transport: mock}, Retries: -1,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	address, pending, err := client.Authorize(ctx, "app-user-1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.Complete(ctx, "app-user-1", pending, url.Values{"code": {"a-code"}, "state": {u.Query().Get("state")}})
+	fmt.Println(err)
+	fmt.Println(pkbtest.Cause(err))
+	// Output:
+	// pkb: code exchange: no response from PKB: the request failed
+	// no responder found
 }
