@@ -187,6 +187,7 @@ func (w *world) run() {
 			r.keeper.close()
 		}
 	}
+	w.late.Wait() // requests that were under way until then
 }
 
 // live is one user's life: again and again something on some replicas wants the
