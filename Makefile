@@ -1,11 +1,11 @@
 # What a contributor runs. The rules behind it are in CONTRIBUTING.md.
 
 # Every module of this repository; a test in internal/house keeps the list complete.
-MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/telemetry internal/testdata/consumer pkb/pkbotel
+MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/sinks internal/integration/telemetry internal/testdata/consumer pkb/pkbotel
 
 # What needs servers, browsers, or peers that take minutes to compile. Every other
 # module is tested on any laptop.
-HEAVY := internal/integration internal/integration/judge
+HEAVY := internal/integration internal/integration/judge internal/integration/sinks
 LIGHT := $(filter-out $(HEAVY),$(MODULES))
 
 # testall runs each module, also after one has failed, and ends with a summary.

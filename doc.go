@@ -11,15 +11,19 @@
 // What a host imports:
 //
 //   - [github.com/betawerk/pkb-go/pkb] is the client: configuration, the
-//     approval and its callback, the link's state, and the calls for a patient.
-//     Start here.
+//     authorization and its callback, the link's state, and the calls for a
+//     patient. Start here.
+//   - [github.com/betawerk/pkb-go/pkb/identity] is who the patient is,
+//     [github.com/betawerk/pkb-go/pkb/record] reads their FHIR record, and
+//     [github.com/betawerk/pkb-go/pkb/advice] says what to do about an error.
+//   - [github.com/betawerk/pkb-go/pkb/keys] has the keys that seal tokens, and
+//     [github.com/betawerk/pkb-go/pkb/observe] the vocabulary of logs and metrics.
 //   - [github.com/betawerk/pkb-go/tokenstore] is where links are kept: the
 //     Store interface to implement over your database, and a store in memory
-//     for a first look.
+//     to begin with.
 //   - [github.com/betawerk/pkb-go/tokenstore/sqlstore] keeps links in the host's
 //     own database, through database/sql.
-//   - [github.com/betawerk/pkb-go/fhir] reads what PKB's FHIR interface
-//     answers.
+//   - [github.com/betawerk/pkb-go/fhir] decodes the responses of PKB's FHIR API.
 //   - github.com/betawerk/pkb-go/pkb/pkbotel, a module of its own, makes metrics
 //     and traces of it all for OpenTelemetry.
 //
@@ -27,7 +31,7 @@
 //
 //   - [github.com/betawerk/pkb-go/pkb/pkbtest] is a PKB that runs inside a test:
 //     consent screens, tokens, the patient's data, and faults on request. It is
-//     no PKB, and nothing but tests should use it.
+//     not PKB, and only tests should use it.
 //   - [github.com/betawerk/pkb-go/tokenstore/storetest] proves a store of the
 //     host's own.
 //
@@ -40,11 +44,13 @@
 //	go run github.com/betawerk/pkb-go/examples/sandbox@latest
 //
 // In a clone, examples/webapp is a small application to click through and to
-// copy from, and examples/pkbctl is the operators' command.
+// copy from, and examples/pkbctl is the operators' command. pkb/hosting.md shows how
+// to send what the library returns to a frontend, how to keep it in a database, and
+// how to test with it.
 //
 // The one thing to know before building on it: a PKB refresh token works once.
 // Whoever presents it a second time ends the session, and the patient has to
 // approve again. This module therefore refreshes each user's token once across
-// all replicas, and saves what it gets before anybody uses it. Leave the
+// all replicas, and saves the new tokens before anybody uses them. Leave the
 // refreshing to it.
 package pkbgo

@@ -31,7 +31,6 @@ type Appointment struct {
 	Participant           []AppointmentParticipant `json:"participant,omitempty"`
 	RequestedPeriod       []Period                 `json:"requestedPeriod,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement          *Element `json:"_status,omitempty"`
 	PriorityElement        *Element `json:"_priority,omitempty"`
 	DescriptionElement     *Element `json:"_description,omitempty"`
@@ -52,7 +51,6 @@ type AppointmentParticipant struct {
 	Required          string            `json:"required,omitempty"`
 	Status            string            `json:"status,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	RequiredElement *Element `json:"_required,omitempty"`
 	StatusElement   *Element `json:"_status,omitempty"`
 }

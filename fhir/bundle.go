@@ -5,9 +5,8 @@ package fhir
 
 import "github.com/betawerk/pkb-go/internal/jsonwalk"
 
-// Bundle is one page of search results. Its resources are decoded when they are
-// asked for, with [As]. The addresses in it can have search parameters that
-// identify a patient.
+// Bundle is one page of search results. [As] decodes a resource of it. The addresses
+// in it can have search parameters that identify a patient.
 type Bundle struct {
 	// Type is "searchset" for a search; other types are kept.
 	Type string
@@ -18,7 +17,7 @@ type Bundle struct {
 	Entries []Entry
 }
 
-// Entry is a resource in a Bundle and the reason why it is there.
+// Entry is a resource in a Bundle and the reason for its presence.
 type Entry struct {
 	// FullURL is the address of the resource, or "".
 	FullURL string
@@ -64,8 +63,7 @@ func DecodeBundle(data []byte) (Bundle, error) {
 	return b, nil
 }
 
-// nextLinkAt walks through a link and returns its address if it is that of the next
-// page.
+// nextLinkAt walks through a link and returns its address if its relation is "next".
 func nextLinkAt(w *jsonwalk.Walk) string {
 	relation, address := "", ""
 	w.Object(func(name []byte) {

@@ -27,7 +27,6 @@ type Communication struct {
 	Payload         []CommunicationPayload `json:"payload,omitempty"`
 	Note            []Annotation           `json:"note,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement   *Element `json:"_status,omitempty"`
 	NotDoneElement  *Element `json:"_notDone,omitempty"`
 	SentElement     *Element `json:"_sent,omitempty"`
@@ -44,6 +43,5 @@ type CommunicationPayload struct {
 	ContentAttachment *Attachment `json:"contentAttachment,omitempty"`
 	ContentReference  *Ref        `json:"contentReference,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ContentStringElement *Element `json:"_contentString,omitempty"`
 }

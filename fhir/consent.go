@@ -3,9 +3,9 @@
 
 package fhir
 
-// Consent records who may see which parts of the record. PKB sends an opt-in
-// policy with one Except for each privacy label that is granted, the grantee as
-// Actor, and the status "inactive" once a patient was discharged. The grantee is an
+// Consent records who may see which parts of the record. PKB sends an opt-in policy
+// with one Except for each privacy label that is granted, the grantee as Actor, and
+// the status "inactive" once a patient was discharged. The grantee is an
 // Organization, a Practitioner or, for a carer, a contained RelatedPerson. (PKB:
 // Facade Consent.)
 type Consent struct {
@@ -32,7 +32,6 @@ type Consent struct {
 	Data             []ConsentData   `json:"data,omitempty"`
 	Except           []ConsentExcept `json:"except,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement     *Element `json:"_status,omitempty"`
 	DateTimeElement   *Element `json:"_dateTime,omitempty"`
 	PolicyRuleElement *Element `json:"_policyRule,omitempty"`
@@ -56,7 +55,6 @@ type ConsentPolicy struct {
 	Authority         string      `json:"authority,omitempty"`
 	URI               string      `json:"uri,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	AuthorityElement *Element `json:"_authority,omitempty"`
 	URIElement       *Element `json:"_uri,omitempty"`
 }
@@ -69,7 +67,6 @@ type ConsentData struct {
 	Meaning           string      `json:"meaning,omitempty"`
 	Reference         Ref         `json:"reference,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	MeaningElement *Element `json:"_meaning,omitempty"`
 }
 
@@ -89,6 +86,5 @@ type ConsentExcept struct {
 	DataPeriod        *Period           `json:"dataPeriod,omitempty"`
 	Data              []ConsentData     `json:"data,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	TypeElement *Element `json:"_type,omitempty"`
 }

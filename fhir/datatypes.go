@@ -20,7 +20,6 @@ type Common struct {
 	Extension         []Extension       `json:"extension,omitempty"`
 	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	IDElement            *Element `json:"_id,omitempty"`
 	ImplicitRulesElement *Element `json:"_implicitRules,omitempty"`
 	LanguageElement      *Element `json:"_language,omitempty"`
@@ -37,7 +36,6 @@ type Meta struct {
 	Security    []Coding     `json:"security,omitempty"`
 	Tag         []Coding     `json:"tag,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	VersionIDElement   *Element   `json:"_versionId,omitempty"`
 	LastUpdatedElement *Element   `json:"_lastUpdated,omitempty"`
 	ProfileElement     []*Element `json:"_profile,omitempty"`
@@ -51,20 +49,19 @@ type Narrative struct {
 	// Div is XHTML. Sanitise it before showing it in a page.
 	Div string `json:"div,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement *Element `json:"_status,omitempty"`
 	DivElement    *Element `json:"_div,omitempty"`
 }
 
-// Element is what an element of a primitive type can have in addition to its
-// value: the element birthDate has it in _birthDate.
+// Element is what an element of a primitive type can have in addition to its value.
+// The field of birthDate, for example, is BirthDateElement, and _birthDate in JSON.
 type Element struct {
 	ID        string      `json:"id,omitempty"`
 	Extension []Extension `json:"extension,omitempty"`
 }
 
-// Extension is an element that is not part of STU3. A resource whose
-// ModifierExtension is not empty means something else without it.
+// Extension is an element that is not part of STU3. A resource with a
+// ModifierExtension has another meaning without it.
 type Extension struct {
 	ID        string      `json:"id,omitempty"`
 	Extension []Extension `json:"extension,omitempty"`
@@ -109,7 +106,6 @@ type Extension struct {
 	ValueTiming          *Timing          `json:"valueTiming,omitempty"`
 	ValueMeta            *Meta            `json:"valueMeta,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ValueBase64BinaryElement *Element `json:"_valueBase64Binary,omitempty"`
 	ValueBooleanElement      *Element `json:"_valueBoolean,omitempty"`
 	ValueCodeElement         *Element `json:"_valueCode,omitempty"`
@@ -138,7 +134,6 @@ type Coding struct {
 	Display      string      `json:"display,omitempty"`
 	UserSelected *bool       `json:"userSelected,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	SystemElement       *Element `json:"_system,omitempty"`
 	VersionElement      *Element `json:"_version,omitempty"`
 	CodeElement         *Element `json:"_code,omitempty"`
@@ -153,7 +148,6 @@ type CodeableConcept struct {
 	Coding    []Coding    `json:"coding,omitempty"`
 	Text      string      `json:"text,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	TextElement *Element `json:"_text,omitempty"`
 }
 
@@ -168,7 +162,6 @@ type Identifier struct {
 	Period    Period          `json:"period,omitzero"`
 	Assigner  *Ref            `json:"assigner,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	UseElement    *Element `json:"_use,omitempty"`
 	SystemElement *Element `json:"_system,omitempty"`
 	ValueElement  *Element `json:"_value,omitempty"`
@@ -183,7 +176,6 @@ type Ref struct {
 	Identifier *Identifier `json:"identifier,omitempty"`
 	Display    string      `json:"display,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ReferenceElement *Element `json:"_reference,omitempty"`
 	DisplayElement   *Element `json:"_display,omitempty"`
 }
@@ -195,7 +187,6 @@ type Period struct {
 	Start     DateTime    `json:"start,omitempty"`
 	End       DateTime    `json:"end,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StartElement *Element `json:"_start,omitempty"`
 	EndElement   *Element `json:"_end,omitempty"`
 }
@@ -212,7 +203,6 @@ type Quantity struct {
 	System     string `json:"system,omitempty"`
 	Code       string `json:"code,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ValueElement      *Element `json:"_value,omitempty"`
 	ComparatorElement *Element `json:"_comparator,omitempty"`
 	UnitElement       *Element `json:"_unit,omitempty"`
@@ -248,7 +238,6 @@ type SampledData struct {
 	Dimensions json.Number `json:"dimensions,omitempty"`
 	Data       string      `json:"data,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	PeriodElement     *Element `json:"_period,omitempty"`
 	FactorElement     *Element `json:"_factor,omitempty"`
 	LowerLimitElement *Element `json:"_lowerLimit,omitempty"`
@@ -273,7 +262,6 @@ type Attachment struct {
 	Title    string      `json:"title,omitempty"`
 	Creation DateTime    `json:"creation,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ContentTypeElement *Element `json:"_contentType,omitempty"`
 	LanguageElement    *Element `json:"_language,omitempty"`
 	DataElement        *Element `json:"_data,omitempty"`
@@ -294,7 +282,6 @@ type Annotation struct {
 	Time            DateTime `json:"time,omitempty"`
 	Text            string   `json:"text,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	AuthorStringElement *Element `json:"_authorString,omitempty"`
 	TimeElement         *Element `json:"_time,omitempty"`
 	TextElement         *Element `json:"_text,omitempty"`
@@ -312,7 +299,6 @@ type HumanName struct {
 	Suffix    List[string] `json:"suffix,omitempty"`
 	Period    Period       `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	UseElement    *Element   `json:"_use,omitempty"`
 	TextElement   *Element   `json:"_text,omitempty"`
 	FamilyElement *Element   `json:"_family,omitempty"`
@@ -331,7 +317,6 @@ type ContactPoint struct {
 	Rank      json.Number `json:"rank,omitempty"`
 	Period    Period      `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	SystemElement *Element `json:"_system,omitempty"`
 	ValueElement  *Element `json:"_value,omitempty"`
 	UseElement    *Element `json:"_use,omitempty"`
@@ -353,7 +338,6 @@ type Address struct {
 	Country    string       `json:"country,omitempty"`
 	Period     Period       `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	UseElement        *Element   `json:"_use,omitempty"`
 	TypeElement       *Element   `json:"_type,omitempty"`
 	TextElement       *Element   `json:"_text,omitempty"`
@@ -372,7 +356,6 @@ type ContactDetail struct {
 	Name      string         `json:"name,omitempty"`
 	Telecom   []ContactPoint `json:"telecom,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	NameElement *Element `json:"_name,omitempty"`
 }
 
@@ -391,7 +374,6 @@ type Signature struct {
 	ContentType         string `json:"contentType,omitempty"`
 	Blob                string `json:"blob,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	WhenElement          *Element `json:"_when,omitempty"`
 	WhoURIElement        *Element `json:"_whoUri,omitempty"`
 	OnBehalfOfURIElement *Element `json:"_onBehalfOfUri,omitempty"`
@@ -407,7 +389,6 @@ type Timing struct {
 	Repeat    *TimingRepeat    `json:"repeat,omitempty"`
 	Code      *CodeableConcept `json:"code,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	EventElement []*Element `json:"_event,omitempty"`
 }
 
@@ -434,7 +415,6 @@ type TimingRepeat struct {
 	When           List[string] `json:"when,omitempty"`
 	Offset         json.Number  `json:"offset,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	CountElement        *Element   `json:"_count,omitempty"`
 	CountMaxElement     *Element   `json:"_countMax,omitempty"`
 	DurationElement     *Element   `json:"_duration,omitempty"`
@@ -483,8 +463,8 @@ func (c CodeableConcept) Code(system string) string {
 // for a reference without one, and for one to a contained resource, such as "#1".
 func (r Ref) Parse() (Reference, error) { return ParseReference(strings.TrimSpace(r.Reference)) }
 
-// List is a list of texts or times. An element that has an extension in place of
-// a value is "" here, and null in JSON.
+// List is a list of texts or times. An element that has an extension in place of a
+// value is "" here, and null in JSON.
 type List[T ~string] []T
 
 // MarshalJSON implements json.Marshaler.

@@ -15,9 +15,8 @@ type DateTime string
 // Precision is how exact a DateTime is.
 type Precision int
 
-// The precisions of a DateTime.
 const (
-	NoPrecision Precision = iota // it is absent, or has no form that is known
+	NoPrecision Precision = iota // absent, or not of a known form
 	ToYear
 	ToMonth
 	ToDay
@@ -35,9 +34,9 @@ var dateTimes = []struct {
 	{"2006-01-02T15:04:05", ToInstant}, {"2006-01-02T15:04", ToInstant},
 }
 
-// Time returns the instant, or the beginning of the year, month or day in loc,
-// and which of them it is. The precision is NoPrecision, and the time zero, for
-// text that is absent or has no form that is known.
+// Time returns the instant, or the beginning of the year, month or day in loc, and
+// its precision. The precision is NoPrecision, and the time zero, for text that is
+// absent or not of a known form.
 func (d DateTime) Time(loc *time.Location) (time.Time, Precision) {
 	s := strings.TrimSpace(string(d))
 	for _, form := range dateTimes {

@@ -26,7 +26,6 @@ type DiagnosticReport struct {
 	CodedDiagnosis    []CodeableConcept           `json:"codedDiagnosis,omitempty"`
 	PresentedForm     []Attachment                `json:"presentedForm,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement            *Element `json:"_status,omitempty"`
 	EffectiveDateTimeElement *Element `json:"_effectiveDateTime,omitempty"`
 	IssuedElement            *Element `json:"_issued,omitempty"`
@@ -51,6 +50,5 @@ type DiagnosticReportImage struct {
 	Comment           string      `json:"comment,omitempty"`
 	Link              Ref         `json:"link,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	CommentElement *Element `json:"_comment,omitempty"`
 }

@@ -3,7 +3,7 @@
 
 package fhir
 
-// DocumentReference describes a document and says where it is.
+// DocumentReference describes a document and has its address.
 type DocumentReference struct {
 	Common
 	MasterIdentifier *Identifier                  `json:"masterIdentifier,omitempty"`
@@ -24,7 +24,6 @@ type DocumentReference struct {
 	Content          []DocumentReferenceContent   `json:"content,omitempty"`
 	Context          DocumentReferenceContext     `json:"context,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement      *Element `json:"_status,omitempty"`
 	DocStatusElement   *Element `json:"_docStatus,omitempty"`
 	CreatedElement     *Element `json:"_created,omitempty"`
@@ -40,7 +39,6 @@ type DocumentReferenceRelatesTo struct {
 	Code              string      `json:"code,omitempty"`
 	Target            Ref         `json:"target,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	CodeElement *Element `json:"_code,omitempty"`
 }
 

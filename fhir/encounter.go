@@ -30,7 +30,6 @@ type Encounter struct {
 	ServiceProvider  *Ref                      `json:"serviceProvider,omitempty"`
 	PartOf           *Ref                      `json:"partOf,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement *Element `json:"_status,omitempty"`
 }
 
@@ -42,7 +41,6 @@ type EncounterStatus struct {
 	Status            string      `json:"status,omitempty"`
 	Period            Period      `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement *Element `json:"_status,omitempty"`
 }
 
@@ -75,7 +73,6 @@ type EncounterDiagnosis struct {
 	Role              CodeableConcept `json:"role,omitzero"`
 	Rank              json.Number     `json:"rank,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	RankElement *Element `json:"_rank,omitempty"`
 }
 
@@ -104,6 +101,5 @@ type EncounterLocation struct {
 	Status            string      `json:"status,omitempty"`
 	Period            Period      `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement *Element `json:"_status,omitempty"`
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// The answer of Purview names whose record a token opens.
+// The response of Purview names whose record a token opens.
 func ExamplePurview() {
 	ref, err := fhir.Purview([]byte(`{"resourceType": "Parameters", "parameter": [
 		{"name": "purview", "valueReference": {"reference": "Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}}]}`))
@@ -18,7 +18,7 @@ func ExamplePurview() {
 	// Output: Patient 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
 }
 
-// An operation outcome says why PKB refused.
+// An operation outcome has the reason why PKB refused.
 func ExampleDecodeOperationOutcome() {
 	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType": "OperationOutcome", "issue": [
 		{"severity": "error", "code": "login", "details": {"coding": [
@@ -44,7 +44,7 @@ func ExampleResourceType() {
 	// OperationOutcome <nil>
 }
 
-// References come relative or absolute.
+// References are relative or absolute.
 func ExampleParseReference() {
 	ref, err := fhir.ParseReference("https://pkb.example/fhir/Patient/1d4a8b2d/_history/2")
 	fmt.Println(ref.Base, ref.Type, ref.ID, err)

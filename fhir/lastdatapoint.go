@@ -57,7 +57,7 @@ func updatesAt(w *jsonwalk.Walk) (times []DateTime) {
 	const update = "lastRecordUpdate"
 	var (
 		called string
-		values []DateTime // by name only when the name is known
+		values []DateTime // by name only once the name is known
 	)
 	read := func() DateTime { return DateTime(w.Scalar()) }
 	w.Object(func(name []byte) {

@@ -11,9 +11,9 @@ import (
 )
 
 // The types for resources of which PKB sends only elements that STU3 and R4 share.
-// They are samply's, which are made for R4 and cannot hold all of STU3: _birthDate,
-// animal, contained and _family, for example, are not in them, so that encoding one
-// does not give back all that was decoded. Resource.Raw has all of it.
+// They are samply's, which are made for R4 and cannot hold all of STU3: they lack
+// _birthDate, animal, contained and _family, for example, so that encoding one does
+// not return all that was decoded. Resource.Raw has all of it.
 type (
 	Parameters   = models.Parameters
 	Patient      = models.Patient

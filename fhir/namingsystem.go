@@ -21,7 +21,6 @@ type NamingSystem struct {
 	UniqueID     []NamingSystemUniqueID `json:"uniqueId,omitempty"`
 	ReplacedBy   *Ref                   `json:"replacedBy,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	NameElement        *Element `json:"_name,omitempty"`
 	StatusElement      *Element `json:"_status,omitempty"`
 	KindElement        *Element `json:"_kind,omitempty"`
@@ -43,7 +42,6 @@ type NamingSystemUniqueID struct {
 	Comment           string      `json:"comment,omitempty"`
 	Period            Period      `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	TypeElement      *Element `json:"_type,omitempty"`
 	ValueElement     *Element `json:"_value,omitempty"`
 	PreferredElement *Element `json:"_preferred,omitempty"`

@@ -33,7 +33,6 @@ type Observation struct {
 	Related          []ObservationRelated        `json:"related,omitempty"`
 	Component        []ObservationComponent      `json:"component,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement            *Element `json:"_status,omitempty"`
 	EffectiveDateTimeElement *Element `json:"_effectiveDateTime,omitempty"`
 	IssuedElement            *Element `json:"_issued,omitempty"`
@@ -55,7 +54,6 @@ type ObservationValue struct {
 	ValueDateTime        DateTime         `json:"valueDateTime,omitempty"`
 	ValuePeriod          *Period          `json:"valuePeriod,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ValueStringElement   *Element `json:"_valueString,omitempty"`
 	ValueBooleanElement  *Element `json:"_valueBoolean,omitempty"`
 	ValueTimeElement     *Element `json:"_valueTime,omitempty"`
@@ -74,7 +72,6 @@ type ObservationReferenceRange struct {
 	Age               *Range            `json:"age,omitempty"`
 	Text              string            `json:"text,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	TextElement *Element `json:"_text,omitempty"`
 }
 
@@ -86,7 +83,6 @@ type ObservationRelated struct {
 	Type              string      `json:"type,omitempty"`
 	Target            Ref         `json:"target,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	TypeElement *Element `json:"_type,omitempty"`
 }
 

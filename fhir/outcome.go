@@ -5,8 +5,7 @@ package fhir
 
 import "strings"
 
-// ResponseCode is a code of PKB's code system response-code, which says why a
-// request failed.
+// ResponseCode is a code of PKB's code system response-code: why a request failed.
 type ResponseCode string
 
 // ResponseCodeSystem is the code system of ResponseCode.
@@ -23,15 +22,15 @@ const (
 	SessionInvalid ResponseCode = "API_SESSION_INVALID"
 	// BadAuthentication: no valid access token was given.
 	BadAuthentication ResponseCode = "BAD_AUTHENTICATION"
-	// AccessFrozenOutward: the account of the patient who asks is frozen.
+	// AccessFrozenOutward: the account of the requesting patient is frozen.
 	AccessFrozenOutward ResponseCode = "ACCESS_FROZEN_OUTWARD"
 	// UserTypeNotPermitted: not for this type of user.
 	UserTypeNotPermitted ResponseCode = "USER_TYPE_NOT_PERM"
 )
 
-// The response codes that only an older page has (PKB: response-code, on the
-// former developer site): why the record that was asked for stays closed. The
-// page names them; what is said of each here is read from its name.
+// The response codes that only an older page has (PKB: response-code, on the former
+// developer site): why the requested record stays closed. The page only names them;
+// the descriptions are inferred from the names.
 const (
 	// AccessFrozenInward: access to the record is frozen.
 	AccessFrozenInward ResponseCode = "ACCESS_FROZEN_INWARD"
@@ -59,7 +58,7 @@ func known(s string) (ResponseCode, bool) {
 	return "", false
 }
 
-// OperationOutcome describes what a server refused or warns of. Its texts can hold
+// OperationOutcome describes an error or a warning of a server. Its texts can hold
 // personal data.
 type OperationOutcome struct {
 	Common
@@ -79,7 +78,6 @@ type OperationOutcomeIssue struct {
 	Location          List[string]    `json:"location,omitempty"`
 	Expression        List[string]    `json:"expression,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	SeverityElement    *Element   `json:"_severity,omitempty"`
 	CodeElement        *Element   `json:"_code,omitempty"`
 	DiagnosticsElement *Element   `json:"_diagnostics,omitempty"`
@@ -88,16 +86,16 @@ type OperationOutcomeIssue struct {
 }
 
 // DecodeOperationOutcome is [Decode] for an OperationOutcome, without the wrapper:
-// do not log what it returns.
+// do not log the result.
 func DecodeOperationOutcome(data []byte) (OperationOutcome, error) {
 	r, err := Decode[OperationOutcome](data)
 	return *r.Reveal(), err
 }
 
-// ResponseCode returns PKB's response code, or "" if there is none that is known.
-// PKB's pages do not show where it stands. ResponseCode looks for it in
-// details.coding, first among the codings of [ResponseCodeSystem] and then among
-// those without a system; then in issue.code; then as a word in the texts.
+// ResponseCode returns PKB's response code, or "" if there is no known one. PKB's
+// pages do not document its place. ResponseCode looks for it in details.coding,
+// first among the codings of [ResponseCodeSystem] and then among those without a
+// system; then in issue.code; then as a word in the texts.
 func (o OperationOutcome) ResponseCode() ResponseCode {
 	for _, system := range []string{ResponseCodeSystem, ""} {
 		for _, i := range o.Issue {

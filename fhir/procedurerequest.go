@@ -39,7 +39,6 @@ type ProcedureRequest struct {
 	Note                    []Annotation              `json:"note,omitempty"`
 	RelevantHistory         []Ref                     `json:"relevantHistory,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement             *Element `json:"_status,omitempty"`
 	IntentElement             *Element `json:"_intent,omitempty"`
 	PriorityElement           *Element `json:"_priority,omitempty"`

@@ -80,7 +80,7 @@ type PurviewError struct {
 func (e *PurviewError) Error() string {
 	switch e.Count {
 	case 0:
-		return "fhir: the Purview response names nobody"
+		return "fhir: the Purview response has no reference"
 	case 1:
 		return "fhir: the Purview response has no valid reference"
 	}

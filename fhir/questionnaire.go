@@ -30,7 +30,6 @@ type Questionnaire struct {
 	SubjectType     List[string]        `json:"subjectType,omitempty"`
 	Item            []QuestionnaireItem `json:"item,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	URLElement            *Element   `json:"_url,omitempty"`
 	VersionElement        *Element   `json:"_version,omitempty"`
 	NameElement           *Element   `json:"_name,omitempty"`
@@ -80,7 +79,6 @@ type QuestionnaireItem struct {
 	InitialReference  *Ref                `json:"initialReference,omitempty"`
 	Item              []QuestionnaireItem `json:"item,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	LinkIDElement          *Element `json:"_linkId,omitempty"`
 	DefinitionElement      *Element `json:"_definition,omitempty"`
 	PrefixElement          *Element `json:"_prefix,omitempty"`
@@ -122,7 +120,6 @@ type QuestionnaireEnableWhen struct {
 	AnswerQuantity   *Quantity   `json:"answerQuantity,omitempty"`
 	AnswerReference  *Ref        `json:"answerReference,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	QuestionElement       *Element `json:"_question,omitempty"`
 	HasAnswerElement      *Element `json:"_hasAnswer,omitempty"`
 	AnswerBooleanElement  *Element `json:"_answerBoolean,omitempty"`
@@ -147,7 +144,6 @@ type QuestionnaireOption struct {
 	ValueString  string      `json:"valueString,omitempty"`
 	ValueCoding  *Coding     `json:"valueCoding,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ValueIntegerElement *Element `json:"_valueInteger,omitempty"`
 	ValueDateElement    *Element `json:"_valueDate,omitempty"`
 	ValueTimeElement    *Element `json:"_valueTime,omitempty"`
@@ -169,7 +165,6 @@ type QuestionnaireResponse struct {
 	Source        Ref                         `json:"source,omitzero"`
 	Item          []QuestionnaireResponseItem `json:"item,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	StatusElement   *Element `json:"_status,omitempty"`
 	AuthoredElement *Element `json:"_authored,omitempty"`
 }
@@ -186,7 +181,6 @@ type QuestionnaireResponseItem struct {
 	Answer            []QuestionnaireResponseAnswer `json:"answer,omitempty"`
 	Item              []QuestionnaireResponseItem   `json:"item,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	LinkIDElement     *Element `json:"_linkId,omitempty"`
 	DefinitionElement *Element `json:"_definition,omitempty"`
 	TextElement       *Element `json:"_text,omitempty"`
@@ -212,7 +206,6 @@ type QuestionnaireResponseAnswer struct {
 	ValueReference  *Ref                        `json:"valueReference,omitempty"`
 	Item            []QuestionnaireResponseItem `json:"item,omitempty"`
 
-	// The ids and extensions of the primitive elements above.
 	ValueBooleanElement  *Element `json:"_valueBoolean,omitempty"`
 	ValueDecimalElement  *Element `json:"_valueDecimal,omitempty"`
 	ValueIntegerElement  *Element `json:"_valueInteger,omitempty"`

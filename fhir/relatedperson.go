@@ -19,7 +19,6 @@ type RelatedPerson struct {
 	Photo        []Attachment    `json:"photo,omitempty"`
 	Period       Period          `json:"period,omitzero"`
 
-	// The ids and extensions of the primitive elements above.
 	ActiveElement    *Element `json:"_active,omitempty"`
 	GenderElement    *Element `json:"_gender,omitempty"`
 	BirthDateElement *Element `json:"_birthDate,omitempty"`

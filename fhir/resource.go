@@ -165,10 +165,10 @@ func As[T any](r Resource[Any]) (Resource[T], error) {
 	return Resource[T]{conceal.Of(h)}, nil
 }
 
-// NewResource returns a Resource that holds model, as if it had been received: for
-// tests of code that is given one. Raw is the JSON of model with the resourceType
-// added if it is absent. It returns [ErrResourceType] for a model with another
-// resourceType, and an error for a model that cannot be encoded, such as a [Bundle].
+// NewResource returns a Resource that holds model, as if it had been received, for
+// tests. Raw is the JSON of model with the resourceType added if it is absent. It
+// returns [ErrResourceType] for a model with another resourceType, and an error for
+// a model that cannot be encoded, such as a [Bundle].
 func NewResource[T any](model T) (Resource[T], error) {
 	want := reflect.TypeFor[T]().Name()
 	switch any(model).(type) {
@@ -273,8 +273,8 @@ func canonical(raw []byte) []byte {
 	return sorted
 }
 
-// resourceAt walks through an object and returns it as a resource. It stays where
-// it is if there is no object.
+// resourceAt walks through an object and returns it as a resource. It does not move
+// if there is no object.
 func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	var k kinds
 	begin := w.At()
@@ -286,7 +286,6 @@ func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	return wrap(k.kind(), odd, w.Since(begin)), true
 }
 
-// whole walks through one object.
 func whole(data []byte, member func(w *jsonwalk.Walk, name []byte)) ([]byte, error) {
 	data, err := jsonwalk.Whole(data, member)
 	if err != nil {

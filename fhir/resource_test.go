@@ -84,7 +84,7 @@ func kindOf(t testing.TB, data []byte) string {
 	return kind
 }
 
-// Every element of every fixture arrives in its field: none is lost, as R4
+// Every element of every fixture is decoded into its field: none is lost, as R4
 // models lose those of STU3.
 func TestNothingIsLost(t *testing.T) {
 	seen := map[string]bool{}
@@ -108,7 +108,7 @@ func TestNothingIsLost(t *testing.T) {
 			t.Errorf("%s: id %q", name, id)
 		}
 		if !bytes.Equal(raw, bytes.TrimSpace(data)) {
-			t.Errorf("%s: Raw is not what came", name)
+			t.Errorf("%s: Raw is not what was received", name)
 		}
 		if c, _ := tree["contained"].([]any); len(c) != contained {
 			t.Errorf("%s: %d contained resources, want %d", name, contained, len(c))
@@ -196,8 +196,8 @@ func TestOddElements(t *testing.T) {
 	}
 }
 
-// A member counts under its exact name, and the last one of the same name as a
-// whole: a quantity of two amounts is one that nobody sent.
+// Names match exactly, and the last member of a name is used as a whole: a quantity
+// of two amounts is one that nobody sent.
 func TestNamesAreExact(t *testing.T) {
 	for name, tc := range map[string]struct {
 		members string
@@ -282,7 +282,7 @@ func TestAnUnknownCodeBecomesNoOther(t *testing.T) {
 			}
 			p := r.Reveal()
 			if p.BirthDate == nil || *p.BirthDate != "1980-02-29" || r.ID() != "1" {
-				t.Error("an element beside it is lost")
+				t.Error("another element is lost")
 			}
 			if !tc.check(p) {
 				t.Error("the code became another one, or more is lost than the element with it")
@@ -309,7 +309,7 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", body, err, want)
 		}
 		if r.Type() != "" || r.ID() != "" || r.Raw() != nil || r.Contained() != nil || r.Reveal().Status != "" {
-			t.Errorf("%s: there is something in what came with the error", body)
+			t.Errorf("%s: the result of an error is not zero", body)
 		}
 	}
 }
@@ -668,7 +668,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%s: %v: whatever is odd in it, a resource is not lost", r.name, decodeErr)
 			default:
 				if _, _, raw, _ := r.look(resource); !json.Valid(raw) || !bytes.Contains(data, raw) {
-					t.Errorf("%s: Raw is not what came", r.name)
+					t.Errorf("%s: Raw is not what was received", r.name)
 				}
 			}
 		}
@@ -709,8 +709,8 @@ func FuzzDecodeBundle(f *testing.F) {
 	})
 }
 
-// repeats reports whether encoding/json may see another member than we do: one
-// that comes twice, or in capitals.
+// repeats reports whether encoding/json may read another member than this package:
+// one that is present twice, or in capitals.
 func repeats(data []byte) bool {
 	lower := bytes.ToLower(data)
 	return bytes.Count(lower, []byte("entry")) > 1 || bytes.Contains(data, []byte(`\u`)) || !bytes.Contains(data, []byte(`"entry"`)) ||

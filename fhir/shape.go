@@ -12,7 +12,7 @@ import (
 )
 
 // decode decodes what fits T. What has the shape of T is decoded at the cost of
-// encoding/json alone; odd says that the names of members need a closer look.
+// encoding/json alone; odd means that the names of members need a closer look.
 func decode[T any](raw []byte, odd bool, into *T) (err error) {
 	if b, ok := any(into).(*Bundle); ok {
 		*b, err = DecodeBundle(raw)

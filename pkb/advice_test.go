@@ -327,7 +327,7 @@ var met = map[string]func(*testing.T) error{
 		}
 		return nil
 	},
-	"`ErrRelinkRequired` as `*RelinkError`: `CauseAnswerUnreadable`": func(t *testing.T) error {
+	"`ErrRelinkRequired` as `*RelinkError`: `CauseResponseUnreadable`": func(t *testing.T) error {
 		r := newRig(t)
 		r.link(t, user, r.patient)
 		r.pkb.Advance(sold)
@@ -347,7 +347,7 @@ var met = map[string]func(*testing.T) error{
 	"`*APIError`: not for this type of user": func(t *testing.T) error {
 		return callMeets(t, pkbtest.Refuse("USER_TYPE_NOT_PERM"))
 	},
-	"`*APIError`: the code was refused, or the session is over": func(t *testing.T) error {
+	"`*APIError`: the code was refused, or the session has ended": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) { r.pkb.Advance(time.Minute) })
 	},
 	"`*APIError` of the code exchange: PKB refuses the application": func(t *testing.T) error {
@@ -363,7 +363,7 @@ var met = map[string]func(*testing.T) error{
 		})}
 		return second(r.replica(t).Complete(t.Context(), user, pending, query))
 	},
-	"`*APIError` of the code exchange: PKB takes no requests": func(t *testing.T) error {
+	"`*APIError` of the code exchange: PKB accepts no requests": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
 			r.pkb.Next(pkbtest.Token, pkbtest.Respond(429, "", ""))
 		})
@@ -373,20 +373,20 @@ var met = map[string]func(*testing.T) error{
 			r.pkb.Next(pkbtest.Token, pkbtest.Respond(400, "", ""))
 		})
 	},
-	"`*APIError` of the code exchange: no answer, or none that can be used": func(t *testing.T) error {
+	"`*APIError` of the code exchange: no response, or an unusable one": func(t *testing.T) error {
 		return callbackMeets(t, func(r *rig, _ *pkb.Pending, _ map[string][]string) {
 			r.pkb.Next(pkbtest.Token, pkbtest.DropAfter())
 		})
 	},
-	"`*APIError`: too many requests":         func(t *testing.T) error { return callMeets(t, pkbtest.Respond(429, "", "")) },
-	"`*APIError`: no answer, or PKB is down": func(t *testing.T) error { return callMeets(t, pkbtest.Drop()) },
-	"`*APIError`: nothing at this address":   func(t *testing.T) error { return callMeets(t, pkbtest.Respond(404, "", "")) },
+	"`*APIError`: too many requests":           func(t *testing.T) error { return callMeets(t, pkbtest.Respond(429, "", "")) },
+	"`*APIError`: no response, or PKB is down": func(t *testing.T) error { return callMeets(t, pkbtest.Drop()) },
+	"`*APIError`: nothing at this address":     func(t *testing.T) error { return callMeets(t, pkbtest.Respond(404, "", "")) },
 	"`ErrTokenRefused` as `*APIError`": func(t *testing.T) error {
 		return callMeets(t, pkbtest.Respond(401, "", ""), pkbtest.Respond(401, "", ""))
 	},
-	"`*APIError`: not permitted":                 func(t *testing.T) error { return callMeets(t, pkbtest.Refuse("NO_CONSENT")) },
-	"`*APIError`: an answer that cannot be read": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
-	"`*APIError`: the request is not accepted":   func(t *testing.T) error { return callMeets(t, pkbtest.Respond(400, "", "")) },
+	"`*APIError`: not permitted":               func(t *testing.T) error { return callMeets(t, pkbtest.Refuse("NO_CONSENT")) },
+	"`*APIError`: an unreadable response":      func(t *testing.T) error { return callMeets(t, pkbtest.Respond(200, "text/html", "<html>")) },
+	"`*APIError`: the request is not accepted": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(400, "", "")) },
 	"a path that `Patient.Get` does not send": func(t *testing.T) error {
 		return second(newRig(t).ForUser(user).Get(t.Context(), "https://elsewhere.example/", nil))
 	},
@@ -420,7 +420,7 @@ var met = map[string]func(*testing.T) error{
 		}
 		return second(r.Token(t.Context(), user))
 	},
-	"`ErrKeys`: what holds the key does not answer": func(t *testing.T) error {
+	"`ErrKeys`: the key service fails": func(t *testing.T) error {
 		ring := &keys.Keyring{}
 		if err := ring.AddAEAD("k", absent{}); err != nil {
 			t.Fatal(err)

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// scopePatient is the user type of this flow. PKB lets any user type approve
-// when no scope is sent, so it always is (PKB: Code grant; Scopes).
+// scopePatient is the user type of this flow. It is always sent: without a scope,
+// PKB lets any user type approve (PKB: Code grant; Scopes).
 const scopePatient = "PATIENT"
 
-// AuthorizeOption changes one approval.
+// AuthorizeOption changes one authorization.
 type AuthorizeOption func(*authorization)
 
 type authorization struct {
@@ -26,42 +26,39 @@ type authorization struct {
 	another, share bool
 }
 
-// RedirectTo sends the patient back to another redirect URI than
-// Config.RedirectURL: one of several that are registered with PKB, or the same
-// with extra parameters.
+// RedirectTo replaces Config.RedirectURL for one authorization: with another
+// redirect URI that is registered with PKB, or the same with extra parameters.
 func RedirectTo(redirectURL string) AuthorizeOption {
 	return func(a *authorization) { a.redirectURL = redirectURL }
 }
 
-// AllowSwitch lets this approval move the link to another patient's record,
-// which is refused with ErrWrongPatient otherwise. Use it where the user has
-// said so: for somebody who linked the wrong account, and not for every relink.
-// The link that works is untouched until the new one has proved good.
+// AllowSwitch lets this authorization move the link to another patient's record,
+// which is otherwise refused with ErrWrongPatient. Use it where the user has asked
+// for that, having linked the wrong account, and not for every relink. The existing
+// link is unchanged until the new one has been checked.
 func AllowSwitch() AuthorizeOption {
 	return func(a *authorization) { a.another = true }
 }
 
-// AllowShared lets this approval link a record that another of the host's users
-// is linked with, which is refused with ErrSharedRecord otherwise.
+// AllowShared lets this authorization link a record that another of the host's
+// users is linked with, which is otherwise refused with ErrSharedRecord.
 func AllowShared() AuthorizeOption {
 	return func(a *authorization) { a.share = true }
 }
 
-// Authorize starts an approval for one of the host's users. It returns the
-// address to open in the patient's browser, apiAuthorize.action with client id,
-// redirect URI, scope PATIENT and a fresh state, and the pending value that
-// Complete needs. A link that exists is not touched by it.
+// Authorize starts an authorization for one of the host's users. It returns the
+// address to open in the patient's browser, which is apiAuthorize.action with
+// client id, redirect URI, scope PATIENT and a fresh state, and the Pending that
+// Complete needs. An existing link is unchanged.
 //
-// An approval ends after Config.ApprovalLife. PKB shows a bad request (an
-// unknown client id, a redirect URI that is not registered) to the patient on
-// a page of its own, and nothing comes back.
+// An authorization expires after Config.ApprovalLife. PKB shows a bad request, such
+// as an unknown client id or a redirect URI that is not registered, to the patient
+// on its own page, and no callback follows.
 //
-// Authorize reads the store once, so that one that fails does so before the
-// patient has approved. It returns ErrAppUserID, ErrStore,
-// ErrOtherEnvironment, ErrClosed, or an error about the redirect URI of an
-// option.
-//
-// (PKB: Code grant.)
+// Authorize reads the store once, so that a failing store is noticed before the
+// patient has approved. It returns ErrAppUserID, ErrStore, ErrOtherEnvironment,
+// ErrClosed, or a *ConfigError for the redirect URI of an option. (PKB: Code
+// grant.)
 func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...AuthorizeOption) (authorizeURL string, p Pending, err error) {
 	ctx, end := c.begin(ctx, observe.OpAuthorize)
 	defer func() { end.with(err) }()

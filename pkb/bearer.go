@@ -18,25 +18,23 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody"
 )
 
-// HTTPClient returns a client that adds one user's bearer to requests for the
-// hosts of the environment's REST and FHIR addresses, and to no others: a
-// request to another host goes out without it. It follows no redirect and
-// keeps no cookies. A 401 is answered with one refresh and one repetition, if
-// the token that was sent is still the current one and the request can be sent
-// again (it has no body, or GetBody); so is a 403 whose response code is about
-// the token. Nothing else is repeated. For reads, [Patient.Get] is simpler.
+// HTTPClient returns a client that adds one user's bearer token to requests for the
+// origins of the environment's REST and FHIR addresses. Requests to other origins
+// are sent without it. It follows no redirect and keeps no cookies.
 //
-// Requests of the client count towards Config.MaxCallsPerPatient, from when
-// they are sent until the body of the answer is read to its end or closed:
-// close it.
+// After a 401, or a 403 with a response code about the token, it refreshes the
+// token and sends the request once more, if the token is still the current one and
+// the request has no body or has GetBody. It retries nothing else. For reads,
+// [Patient.Get] is simpler.
 //
-// Errors of Token come back from Do inside the *url.Error of net/http, where
-// errors.Is finds them. Each request waits for its turn and for a token no
-// longer than its own context; the client sets no time-out of its own.
+// Each request counts towards Config.MaxCallsPerPatient until the body of the
+// response is read to the end or closed: close it. The client has no time-out; each
+// request waits for its turn and for a token within its own context. Errors of
+// Token are returned by Do inside the *url.Error of net/http, where errors.Is finds
+// them.
 func (c *Client) HTTPClient(appUserID string) *http.Client { return c.ForUser(appUserID).http() }
 
-// withToken returns a client that sends one given token, for the time before a
-// link stands.
+// withToken returns a client that sends one given token, before a link exists.
 func (c *Client) withToken(token string) *http.Client {
 	hc := *c.http
 	hc.Transport = &bearer{client: c, fixed: token}
@@ -47,11 +45,10 @@ func (c *Client) withToken(token string) *http.Client {
 type bearer struct {
 	client    *Client
 	appUserID string
-	// fixed is a token to use whatever the user's link says.
+	// fixed is a token to send instead of the user's.
 	fixed string
 }
 
-// Format implements fmt.Formatter: it prints no token.
 func (b *bearer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "pkb.HTTPClient transport") }
 
 // RoundTrip implements http.RoundTripper.
@@ -97,9 +94,9 @@ func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// isRefused reports whether PKB refused the token, and by which response code:
-// it answered 401, or 403 with a code that is about tokens or sessions. PKB's
-// pages do not say which status comes with which code.
+// isRefused reports whether PKB refused the token, and the response code: 401, or
+// 403 with a code about tokens or sessions. PKB's pages do not say which status
+// comes with which code.
 func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return false, ""
@@ -113,19 +110,19 @@ func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
 	return resp.StatusCode == http.StatusUnauthorized || isAboutToken(code) || sessionOver(code) != "", code
 }
 
-// unauthorized deals with a refused token: a session that is over ends the
-// link, any other reason deserves another token and one more try.
+// unauthorized handles a refused token: the end of a session ends the link; for any
+// other reason the request is sent once more with another token.
 func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *custody.Token, code fhir.ResponseCode) (*http.Response, error) {
 	over, err := b.learn(req.Context(), code, token)
 	if err != nil {
-		return resp, nil //nolint:nilerr // the session has ended, and the store does not know yet
+		return resp, nil //nolint:nilerr // the session has ended, and the store could not record it
 	}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return resp, nil // cannot be sent again
 	}
 	var next custody.Token
 	if over {
-		next, err = b.client.keeper.Token(req.Context(), b.appUserID) // another approval's, or why there is none
+		next, err = b.client.keeper.Token(req.Context(), b.appUserID)
 	} else {
 		next, err = b.client.keeper.Replace(req.Context(), b.appUserID, *token)
 	}
@@ -152,15 +149,15 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 	if over, err = b.learn(req.Context(), code, &next); over && err == nil {
 		drain(resp.Body)
 		if _, err = b.client.currentToken(req.Context(), b.appUserID); err == nil {
-			err = ErrTryLater // another session has taken the place of this one meanwhile
+			err = ErrTryLater // another session has replaced this one
 		}
 		return nil, err
 	}
 	return resp, nil
 }
 
-// learn reports whether the code says that the token's session has ended, which is
-// then recorded; the error says that it could not be, yet.
+// learn reports whether the code means that the token's session has ended, and
+// records that; err reports that the store failed to.
 func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custody.Token) (over bool, err error) {
 	cause := sessionOver(code)
 	if cause == "" {
@@ -172,8 +169,8 @@ func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custo
 	return true, err
 }
 
-// send sends a copy of req with the token; a RoundTripper must not change what
-// it is given.
+// send sends a copy of req with the token, because a RoundTripper must not modify
+// its argument.
 func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
 	out := req.WithContext(req.Context())
 	if out.Header = req.Header.Clone(); out.Header == nil {
@@ -186,13 +183,12 @@ func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
 	b.client.sends(out.Context())
 	resp, err := b.client.http.Transport.RoundTrip(out)
 	if resp != nil {
-		resp.Request = req // whoever logs the request of an answer logs no token
+		resp.Request = req // logging it logs no token
 	}
 	return resp, err
 }
 
-// takesBearer reports whether a request goes to PKB's APIs: same scheme, same
-// host, same port.
+// takesBearer reports whether a request goes to an origin of PKB's APIs.
 func (c *Client) takesBearer(req *http.Request) bool {
 	return slices.Contains(c.origins, apicall.Origin{Scheme: req.URL.Scheme, Host: req.URL.Host})
 }
@@ -203,8 +199,8 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// drain reads the rest of a small body, so that its connection can be used
-// again, and closes it.
+// drain reads the rest of a small body, so that its connection is reused, and
+// closes it.
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()

@@ -9,18 +9,20 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// get is a read of one address.
+const (
+	mediaTypeJSON = "application/json"
+	mediaTypeFHIR = "application/fhir+json"
+)
+
 func get(op observe.Operation, address, mediaType string) apicall.Request {
 	return apicall.Request{Operation: string(op), Method: http.MethodGet, URL: address, MediaType: mediaType, Repeatable: true}
 }
 
-// policy is how requests are sent.
 func (c *Client) policy() apicall.Policy {
 	return apicall.Policy{
 		Timeout: c.cfg.RequestTimeout, Retries: c.cfg.Retries, Logger: c.cfg.Logger,
@@ -28,9 +30,8 @@ func (c *Client) policy() apicall.Policy {
 	}
 }
 
-// read sends one request and hands the body of a 200 to decode. Every other
-// response, none, and one that cannot be decoded, is an *APIError, or one of the
-// errors of Token.
+// read sends one request and passes the body of a 200 to decode. Any other outcome,
+// including a body that decode refuses, is an *APIError or an error of Token.
 func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, decode func([]byte) (problem string, err error)) (err error) {
 	ctx, end := c.begin(ctx, observe.Operation(r.Operation))
 	defer func() { end.call(err) }()
@@ -45,15 +46,14 @@ func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, d
 	e := &APIError{Operation: r.Operation, Status: http.StatusOK, Err: newContentError(problem, err)}
 	e.Code, e.Outcome = responseCode(data)
 	switch {
-	case !e.Outcome.IsZero():
-		e.Err = newContentError("an operation outcome came instead of the data", err)
+	case !e.Outcome.IsZero(): // it is about the request, and says nothing about the patient
+		e.Err = newContentError("the response is an OperationOutcome", nil)
 	case errors.Is(err, identity.ErrNotAPatient):
 		return err
 	}
 	return e
 }
 
-// send sends one request and returns the body of a 200.
 func (c *Client) send(ctx context.Context, hc *http.Client, r apicall.Request) ([]byte, error) {
 	data, failed := c.policy().Do(ctx, hc, r)
 	if failed == nil {
@@ -73,52 +73,39 @@ func (c *Client) send(ctx context.Context, hc *http.Client, r apicall.Request) (
 	return nil, e
 }
 
-// operation calls an operation of PKB's that takes no parameters and changes
-// nothing: with the given method, or with POST and, from the first response 405
-// on, which byGET remembers, with GET.
+// operation calls a PKB operation that takes no parameters and changes nothing:
+// with the given method, or with POST and, after the first response 405, which
+// byGET remembers, with GET.
 func (c *Client) operation(ctx context.Context, hc *http.Client, op observe.Operation, address, method string, byGET *atomic.Bool, decode func([]byte) (string, error)) (err error) {
 	ctx, end := c.begin(ctx, op)
 	defer func() { end.call(err) }()
-	asks := get(op, address, mediaTypeFHIR)
-	posts := asks
+	gets := get(op, address, mediaTypeFHIR)
+	posts := gets
 	posts.Method, posts.Body = http.MethodPost, []byte(`{"resourceType":"Parameters"}`)
 	switch {
 	case method == http.MethodPost:
 		return c.read(ctx, hc, posts, decode)
 	case method == http.MethodGet || byGET.Load():
-		return c.read(ctx, hc, asks, decode)
+		return c.read(ctx, hc, gets, decode)
 	}
 	err = c.read(ctx, hc, posts, decode)
 	if refused, ok := errors.AsType[*APIError](err); ok && refused.Status == http.StatusMethodNotAllowed {
-		if err = c.read(ctx, hc, asks, decode); err == nil {
+		if err = c.read(ctx, hc, gets, decode); err == nil {
 			byGET.Store(true)
 		}
 	}
 	return err
 }
 
-// ownError finds an error of ours in what net/http returned.
+// ownError returns the error of this package inside one of net/http, or nil.
 func ownError(err error) error {
-	var (
-		relink *RelinkError
-		later  *TryLaterError
-		store  *storeFailure
-		keys   *keysError
-		user   appUserIDError
-	)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &relink):
-		return relink
-	case errors.As(err, &later):
-		return later
-	case errors.As(err, &store):
-		return store
-	case errors.As(err, &keys):
-		return keys
-	case errors.As(err, &user):
-		return user
+	}
+	for _, find := range []func(error) error{find[*RelinkError], find[*TryLaterError], find[*storeFailure], find[*keysError], find[appUserIDError]} {
+		if own := find(err); own != nil {
+			return own
+		}
 	}
 	for _, sentinel := range []error{ErrNotLinked, ErrOtherEnvironment, ErrNewer, ErrTryLater, ErrClosed} {
 		if errors.Is(err, sentinel) {
@@ -128,12 +115,9 @@ func ownError(err error) error {
 	return nil
 }
 
-// responseCode finds PKB's response code in an error response, if it is an
-// operation outcome.
-func responseCode(body []byte) (fhir.ResponseCode, fhir.Resource[fhir.OperationOutcome]) {
-	outcome, err := fhir.Decode[fhir.OperationOutcome](body)
-	if err != nil {
-		return "", fhir.Resource[fhir.OperationOutcome]{}
+func find[E error](err error) error {
+	if e, ok := errors.AsType[E](err); ok {
+		return e
 	}
-	return outcome.Reveal().ResponseCode(), outcome
+	return nil
 }

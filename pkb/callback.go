@@ -12,54 +12,45 @@ import (
 	"strings"
 	"time"
 
-	"github.com/betawerk/pkb-go/fhir"
-	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// opExchange names the code exchange in errors.
-const opExchange = "code exchange"
-
-// Complete takes the callback of an approval and makes the link. appUserID is
-// the user signed in now, by the host's own session; p is what Authorize
-// returned for the approval; query is the callback's query.
+// Complete takes the callback of an authorization and makes the link. appUserID is
+// the user signed in now, by the host's own session; p is what Authorize returned;
+// query is the query of the callback.
 //
-// It checks that this user started this approval here and that it was not
-// completed before, exchanges the code at apiToken.action, saves the pair, asks
-// Purview for the patient's public id, and Config.Identify, if there is one,
-// whether that is the right person; then the public id is fixed on the link.
-// When that cannot be found out just then, the link stands all the same
-// (Link.Unchecked where it waits for that), and the calls that follow find out; with
-// Config.Identify no call succeeds before. Once the code is on its way, the work goes
-// on when ctx ends: the patient may have closed the browser, and the approval still
-// counts.
+// It checks that this user started this authorization here and has not completed
+// it, exchanges the code at apiToken.action, saves the tokens, asks Purview for the
+// patient's public id, and asks Config.Identify, if set, whether that is the right
+// person. Then it fixes the public id on the link. If Purview or Identify fails,
+// later calls check again (Link.Unchecked); with Config.Identify no call succeeds
+// before. Once the code is sent, the work goes on even if ctx ends: the patient may
+// have closed the browser.
 //
-// The code is sent once, whoever comes with the callback, at once or later, to this
-// process or another: a second visit waits for the first, within its ctx, and is
-// told the same; one that comes later, by a reload or by Back, gets the link as long
-// as it is that approval's. If the code was not spent, because nothing was sent or
-// PKB takes no requests, the same callback may come again.
+// The code is sent once, in whichever process and however often the callback
+// arrives. A concurrent visit waits for the first, within its ctx, and gets the
+// same result. A later one, by a reload or Back, returns the link as long as this
+// authorization made it. If the code was not spent, because nothing was sent or PKB
+// takes no requests, the same callback may be used again.
 //
-// A user who is linked already keeps that link until the new pair has proved to
-// be the same patient's. Another patient's is refused, unless AllowSwitch was
-// given to Authorize; so is a record that another user is linked with, unless
-// AllowShared was, if the store can tell (tokenstore.Finder).
+// A user who is linked keeps that link until the new tokens have proved to be the
+// same patient's. Another patient's are refused, unless Authorize was given
+// AllowSwitch. A record that another user is linked with is refused, unless it was
+// given AllowShared, if the store is a tokenstore.Finder.
 //
-// A nil error means that the approval is the link, or waits to be checked where
-// there is no other. ErrUnchecked comes with the link that goes on meanwhile.
-// Otherwise it returns ErrState, ErrCallback, ErrAccessDenied (the patient said
-// no), ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
+// A nil error means that the authorization is the link, or that it is the user's
+// first and waits to be checked. ErrUnchecked comes with the existing link.
+// Otherwise Complete returns ErrState, ErrCallback, ErrAccessDenied (the patient
+// refused), ErrWrongPatient, ErrSharedRecord, ErrNotAPatient, ErrIdentityRefused,
 // ErrOvertaken, ErrStore, ErrAppUserID, ErrKeys, ErrNewer, ErrOtherEnvironment,
-// ErrClosed, ErrNotLinked when the user was unlinked since Authorize, or an *APIError
-// for what the token endpoint said.
-// After each of them but ErrStore the link, if there was one, is as it was.
-//
-// (PKB: Code grant; Patient Identifier and Demographic Retrieval. The
-// parameters that come back after Deny could not be read and are taken to be
-// those of RFC 6749 section 4.1.2.1.)
+// ErrClosed, ErrNotLinked if the user was unlinked since Authorize, or an *APIError
+// of the token endpoint. After each of them but ErrStore an existing link is
+// unchanged. (PKB: Code grant; Patient Identifier and Demographic Retrieval. The
+// parameters after Deny could not be read and are taken to be those of RFC 6749
+// section 4.1.2.1.)
 func (c *Client) Complete(ctx context.Context, appUserID string, p Pending, query url.Values) (Link, error) {
 	ctx, end := c.begin(ctx, observe.OpComplete)
 	link, err := c.complete(ctx, appUserID, p, query)
@@ -96,7 +87,7 @@ func (c *Client) complete(ctx context.Context, appUserID string, p Pending, quer
 	return newLink(r), nil
 }
 
-// fits says why a pair is of no use: it must be a patient's.
+// fits returns why tokens are not a patient's, or nil.
 func fits(g tokenwire.Grant) error {
 	if g.Scope == "" || slices.ContainsFunc(strings.Fields(g.Scope), func(s string) bool { return strings.EqualFold(s, scopePatient) }) {
 		return nil
@@ -104,16 +95,7 @@ func fits(g tokenwire.Grant) error {
 	return &custody.RefusedError{Err: identity.ErrNotAPatient}
 }
 
-// exchangeError is what is told of a code that brought no tokens.
-func (c *Client) exchangeError(appUserID string, e *custody.ExchangeError) error {
-	out := e.Outcome
-	c.cfg.Logger.Warn("pkb: a code could not be exchanged", "link", conceal.LinkName(appUserID), "outcome", string(posted(out)), "status", out.Status, "code", out.Code)
-	return &APIError{
-		Operation: opExchange, Status: out.Status, Code: fhir.ResponseCode(out.Code), RetryAfter: out.RetryAfter, Err: quiet(out.Err), exchange: out.Class, busy: isBusy(out.Status, out.Code, out.Cause),
-	}
-}
-
-// uncheckedError is ErrUnchecked with why.
+// uncheckedError is ErrUnchecked with its cause.
 type uncheckedError struct{ cause error }
 
 func (e *uncheckedError) Error() string {
@@ -123,16 +105,12 @@ func (e *uncheckedError) Error() string {
 	} else if e.cause != nil {
 		why = " (" + safeText(e.cause) + ")"
 	}
-	return "pkb: the authorization is saved, and could not be checked yet" + why + "; the link is unchanged"
+	return "pkb: the authorization is saved and could not be checked yet" + why + "; the link is unchanged"
 }
 
-// Is reports whether target is ErrUnchecked.
 func (e *uncheckedError) Is(target error) bool { return target == ErrUnchecked }
+func (e *uncheckedError) Unwrap() error        { return e.cause }
 
-// Unwrap returns why, unspoken.
-func (e *uncheckedError) Unwrap() error { return e.cause }
-
-// checkCallback returns the code of a callback that fits.
 func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (code string, err error) {
 	states := query["state"]
 	switch {
@@ -153,31 +131,31 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 	codes, refusals := query["code"], query["error"]
 	switch {
 	case len(codes) == 0 && len(refusals) == 0:
-		return "", &callbackError{"the callback has neither a code nor an error: the patient may have refused, or PKB has changed its answer"}
+		return "", &callbackError{"the callback has neither a code nor an error"}
 	case len(codes) > 0 && len(refusals) > 0:
-		return "", &callbackError{"the callback has both a code and an error, and the code was not used"}
+		return "", &callbackError{"the callback has both a code and an error; the code was not used"}
 	case len(refusals) > 0 && refusals[0] == "access_denied":
 		return "", ErrAccessDenied
 	case len(refusals) > 0:
-		return "", &callbackError{"PKB sent an error back: " + authorizeError(refusals[0])}
+		return "", &callbackError{"the callback has an error: " + authorizeError(refusals[0])}
 	case len(codes) > 1 || codes[0] == "" || len(codes[0]) > 4<<10:
-		return "", &callbackError{"the callback has no single code of a sane length"}
+		return "", &callbackError{"the callback does not have one code of a usable length"}
 	}
 	return codes[0], nil
 }
 
-// expirySlack is how far the clocks of two replicas may differ. What makes an
-// authorization good for one completion is its mark in the record.
+// expirySlack is how far the clocks of two replicas may differ. The mark in the
+// record ensures that an authorization completes once.
 const expirySlack = time.Hour
 
-// authorizeError repeats an error code of RFC 6749 section 4.1.2.1 and nothing
+// authorizeError returns an error code of RFC 6749 section 4.1.2.1, and nothing
 // else that came with a callback.
 func authorizeError(code string) string {
 	switch code {
 	case "invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope", "server_error", "temporarily_unavailable":
 		return code
 	}
-	return "one that RFC 6749 does not know"
+	return "a code not in RFC 6749"
 }
 
 // callbackError is ErrCallback with what is wrong.
@@ -187,5 +165,4 @@ func (e *callbackError) Error() string {
 	return "pkb: " + e.what + "; nothing was changed"
 }
 
-// Is reports whether target is ErrCallback.
 func (e *callbackError) Is(target error) bool { return target == ErrCallback }

@@ -4,6 +4,7 @@
 package pkb
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -17,7 +18,6 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
-	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -30,26 +30,25 @@ type Client struct {
 	token  *tokenwire.Endpoint
 	keeper *custody.Keeper
 	turns  apicall.Turns
-	// origins are those of PKB's APIs.
+	// origins are those that receive a bearer.
 	origins []apicall.Origin
 
-	// purviewByGET remembers that PKB answered 405 to a POST.
-	purviewByGET atomic.Bool
-	// lastDataPointByGET is the same for date-of-last-data-point.
-	lastDataPointByGET atomic.Bool
-	closed             atomic.Bool
-	// checkingKeys has room for one.
+	// purviewByGET and lastDataPointByGET remember a response 405 to a POST.
+	purviewByGET, lastDataPointByGET atomic.Bool
+
+	closed atomic.Bool
+	// checkingKeys has capacity 1.
 	checkingKeys chan struct{}
 }
 
-// New checks cfg and returns a Client. It makes no request and does not touch
-// the store. Its error names every mistake at once, each as a *ConfigError. What
-// the store cannot do, and what is lost by that, is logged once.
+// New checks cfg and returns a Client. It sends no request and does not touch the
+// store. Its error joins every mistake in cfg, each a *ConfigError. It logs what
+// the store cannot do, and what that costs.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	machine := cfg.Now == nil
+	systemClock := cfg.Now == nil
 	cfg = cfg.withDefaults()
 	c := &Client{
 		cfg: cfg, http: httpClient(cfg.HTTPClient, cfg.RequestTimeout),
@@ -63,13 +62,13 @@ func New(cfg Config) (*Client, error) {
 	c.token = &tokenwire.Endpoint{
 		URL:          cfg.Environment.TokenURL,
 		ClientID:     cfg.ClientID,
-		ClientSecret: cfg.ClientSecret.Reveal(),
+		ClientSecret: cfg.ClientSecret.Reveal,
 		UserAgent:    cfg.UserAgent,
 		HTTP:         c.http,
 		Timeout:      cfg.TokenTimeout,
 		Rules:        append(tokenRules(cfg.TokenErrors), ours()...),
 	}
-	if cfg.InsecureDebugAnswers {
+	if cfg.InsecureDebugResponses {
 		c.token.Excerpt = excerpt
 	}
 	if cfg.SecretInHeader {
@@ -79,7 +78,7 @@ func New(cfg Config) (*Client, error) {
 		OnEvent:       c.cfg.onEvent(),
 		Follow:        c.cfg.follow(),
 		Store:         cfg.Store,
-		Ring:          ringOf(cfg.Keys),
+		Ring:          seal.RingOf(cfg.Keys),
 		Environment:   cfg.Environment.Name,
 		ClientID:      cfg.ClientID,
 		Scope:         scopePatient,
@@ -88,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 		VerifyFirst:   cfg.Identify != nil,
 		Foreseen:      []custody.Cause{custody.Cause(observe.CauseSessionExpired), custody.Cause(observe.CauseFrozen)},
 		Now:           cfg.Now,
-		Ticks:         machine,
+		Ticks:         systemClock,
 		Logger:        cfg.Logger,
 		HardMargin:    cfg.HardMargin,
 		AssumedLife:   cfg.AssumedTokenLife,
@@ -100,7 +99,7 @@ func New(cfg Config) (*Client, error) {
 		Forgive:       cfg.RefreshReuseWindow,
 	})
 	if _, ok := cfg.Store.(tokenstore.Finder); !ok {
-		cfg.Logger.Warn("pkb: the store cannot find a record by its public id (tokenstore.Finder): a record that another user is linked with is not refused (ErrSharedRecord)")
+		cfg.Logger.Warn("pkb: the store cannot find a record by its public id (tokenstore.Finder): ErrSharedRecord is not detected")
 	}
 	if _, ok := cfg.Store.(tokenstore.Lister); !ok {
 		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return a *ConfigError")
@@ -108,8 +107,37 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Format implements fmt.Formatter: a Client prints without what is secret in
-// it.
+// Close closes the Client before the process ends: from now on every call returns
+// ErrClosed. It waits until authorizations and refreshes under way have saved their
+// tokens, or until ctx ends: a refresh that is cut off between PKB's response and
+// the save costs the patient a new authorization. The error then has the number
+// that are left, and wraps that of ctx; they go on while the process does, and
+// Close may be called again to wait for them.
+//
+// Stop serving requests first, as with http.Server.Shutdown. Then call Close, with
+// at least Config.TokenTimeout, and close the store last.
+func (c *Client) Close(ctx context.Context) error {
+	c.closed.Store(true)
+	err := c.keeper.Close(ctx)
+	if left := c.keeper.Health().Busy; err != nil && left > 0 {
+		return &unfinishedError{left: left, cause: err}
+	}
+	return nil
+}
+
+// unfinishedError is the error of a Close that ran out of time.
+type unfinishedError struct {
+	left  int
+	cause error
+}
+
+func (e *unfinishedError) Error() string {
+	return fmt.Sprintf("pkb: %d authorizations or refreshes are still under way, and their tokens may be lost", e.left)
+}
+
+func (e *unfinishedError) Unwrap() error { return e.cause }
+
+// Format implements fmt.Formatter: a Client prints without its secrets.
 func (c *Client) Format(f fmt.State, _ rune) {
 	if c == nil {
 		fmt.Fprint(f, "(*pkb.Client)(nil)")
@@ -118,11 +146,10 @@ func (c *Client) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "pkb.Client{Environment: %q, ClientID: %q}", c.cfg.Environment.Name, c.cfg.ClientID)
 }
 
-// httpClient returns a copy of the host's client, or one of our own, that
-// follows no redirect and keeps no cookies: a token goes to the address it was
-// meant for and nowhere else. Without a transport of the host's it has one with
-// a time-out for every step, which the default one of net/http lacks; patience
-// is the longest that anybody waits for an answer to begin.
+// httpClient returns a copy of the host's client, or a default one, that follows no
+// redirect and keeps no cookies: a token is sent to the address it was meant for
+// and nowhere else. Unlike http.DefaultTransport, the default transport has a
+// time-out for every step; patience bounds the wait for a response to begin.
 func httpClient(host *http.Client, patience time.Duration) *http.Client {
 	var hc http.Client
 	if host != nil {
@@ -139,7 +166,7 @@ func httpClient(host *http.Client, patience time.Duration) *http.Client {
 			TLSHandshakeTimeout:   10 * time.Second,
 			ExpectContinueTimeout: time.Second,
 			ResponseHeaderTimeout: patience,
-			// A connection that died unnoticed is found by a ping.
+			// A ping finds a connection that died unnoticed.
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 			MaxResponseHeaderBytes: 256 << 10,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -150,7 +177,7 @@ func httpClient(host *http.Client, patience time.Duration) *http.Client {
 	return &hc
 }
 
-// accepts returns why nothing can be done for a user, if so.
+// accepts returns an error if the client is closed or the id cannot be one.
 func (c *Client) accepts(appUserID string) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -158,20 +185,17 @@ func (c *Client) accepts(appUserID string) error {
 	return checkAppUserID(appUserID)
 }
 
-const errNobody = appUserIDError("the app_user_id is empty: nobody is signed in")
+const errNobody = appUserIDError("the app_user_id is empty")
 
-// checkAppUserID refuses ids that no store has to take.
+// checkAppUserID refuses ids that a store need not accept.
 func checkAppUserID(id string) error {
 	switch {
 	case id == "":
 		return errNobody
 	case len(id) > tokenstore.MaxUserID:
-		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes, and %d is the maximum", len(id), tokenstore.MaxUserID))
+		return appUserIDError(fmt.Sprintf("the app_user_id has %d bytes; the maximum is %d", len(id), tokenstore.MaxUserID))
 	case !utf8.ValidString(id):
 		return appUserIDError("the app_user_id is not UTF-8")
 	}
 	return nil
 }
-
-// ringOf returns what seals with a keyring, nil for a nil Keyring.
-func ringOf(k *keys.Keyring) *seal.Ring { return seal.RingOf(k) }

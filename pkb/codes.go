@@ -13,22 +13,23 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// causeBusy is handed on by a rule whose response concerns everybody, and passes.
+// causeBusy marks a refusal that concerns every link and is temporary.
 const causeBusy = "busy"
 
-// isBusy reports whether a refusal of the token endpoint concerns everybody, and
-// passes.
+// isBusy reports whether a refusal of the token endpoint concerns every link and is
+// temporary.
 func isBusy(status int, code, cause string) bool {
 	return cause == causeBusy || status == http.StatusTooManyRequests || code == "slow_down" || code == "temporarily_unavailable"
 }
 
-// tokenErrorProblem says what is wrong with an entry of Config.TokenErrors.
+// tokenErrorProblem returns what is wrong with an entry of Config.TokenErrors, or
+// "".
 func tokenErrorProblem(e observe.TokenError) string {
 	switch {
 	case e.Status != 0 && (e.Status < 400 || e.Status > 499):
 		return "has a Status that is not from 400 to 499"
 	case e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooEarly:
-		return "has the Status 408 or 425, which says nothing about the token"
+		return "has the Status 408 or 425, which is not about the token"
 	case e.Code == "" && strings.TrimSpace(e.Body) == "":
 		return "has neither Code nor Body"
 	case !printable(e.Code) || len(e.Code) > 64:
@@ -48,7 +49,7 @@ var meanings = map[observe.TokenMeans]tokenwire.Rule{
 	observe.MeansUnclear:     {Means: tokenwire.MeansUnclear},
 }
 
-// tokenRules are the host's rules, which come before ours.
+// tokenRules returns the host's rules, which come before ours.
 func tokenRules(errs []observe.TokenError) (rules []tokenwire.Rule) {
 	for _, e := range errs {
 		rule := meanings[e.Means]
@@ -58,19 +59,18 @@ func tokenRules(errs []observe.TokenError) (rules []tokenwire.Rule) {
 	return rules
 }
 
-// meaning is what a response code of PKB's says about the token it came with.
+// meaning is what a PKB response code means for the token that was sent.
 type meaning struct {
-	// ends is the cause by which it ends the link; empty if it does not.
+	// ends is the cause with which it ends the link, or empty.
 	ends observe.Cause
-	// frozen says that a call, unlike a refresh, leaves the link alone.
+	// frozen reports that a call, unlike a refresh, leaves the link unchanged.
 	frozen bool
-	// token says that another token may help.
+	// token reports that another token may be accepted.
 	token bool
 }
 
-// codes are PKB's response codes that say something about a token (PKB: CS Response
-// Code). It is the one list: for the responses of the token endpoint, of which it is
-// inferred that they have these codes, and for those of the APIs.
+// codes are PKB's response codes about tokens (PKB: CS Response Code), for the APIs
+// and for the token endpoint. That the token endpoint has them is inferred.
 var codes = map[fhir.ResponseCode]meaning{
 	fhir.SessionExpired:      {ends: observe.CauseSessionExpired},
 	fhir.SessionInvalid:      {ends: observe.CauseSessionInvalid},
@@ -79,7 +79,7 @@ var codes = map[fhir.ResponseCode]meaning{
 	fhir.BadAuthentication:   {token: true},
 }
 
-// ours are the rules of the token endpoint for PKB's codes.
+// ours returns the rules of the token endpoint for PKB's codes.
 func ours() (rules []tokenwire.Rule) {
 	for code, m := range codes {
 		switch {
@@ -92,11 +92,11 @@ func ours() (rules []tokenwire.Rule) {
 	return rules
 }
 
-// isAboutToken reports whether a code says that another token may help.
+// isAboutToken reports whether another token may be accepted.
 func isAboutToken(code fhir.ResponseCode) bool { return codes[code].token }
 
-// sessionOver returns the cause of a link's end that a response of an API names, or
-// "".
+// sessionOver returns the cause with which a response code of an API ends the link,
+// or "".
 func sessionOver(code fhir.ResponseCode) custody.Cause {
 	if m := codes[code]; !m.frozen {
 		return custody.Cause(m.ends)
@@ -104,5 +104,14 @@ func sessionOver(code fhir.ResponseCode) custody.Cause {
 	return ""
 }
 
-// isFrozen reports whether PKB has frozen the patient's access.
 func isFrozen(code fhir.ResponseCode) bool { return codes[code].frozen }
+
+// responseCode returns PKB's response code in the body of an error, if that is an
+// operation outcome.
+func responseCode(body []byte) (fhir.ResponseCode, fhir.Resource[fhir.OperationOutcome]) {
+	outcome, err := fhir.Decode[fhir.OperationOutcome](body)
+	if err != nil {
+		return "", fhir.Resource[fhir.OperationOutcome]{}
+	}
+	return outcome.Reveal().ResponseCode(), outcome
+}

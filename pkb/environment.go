@@ -3,17 +3,20 @@
 
 package pkb
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
-// Environment is one of PKB's installations: where the patient approves, where
-// tokens come from, and where the record is.
+// Environment is one of PKB's installations: the addresses for authorization,
+// tokens and the record.
 //
-// Start from [Sandbox], [Production] or [BaseURL], and set a single address
-// where yours differs. Every address must be https; plain http is accepted for
-// loopback only.
+// Start from [Sandbox], [Production] or [BaseURL], and set a single address where
+// yours differs. Every address must be https; plain http is accepted for loopback
+// only.
 type Environment struct {
-	// Name is kept with every link. A link made in one environment is never
-	// sent to another one.
+	// Name is kept with every link. A link made in one environment is never used in
+	// another.
 	Name string
 	// AuthorizeURL is opened in the patient's browser.
 	AuthorizeURL string
@@ -24,19 +27,18 @@ type Environment struct {
 	// FHIRURL is the base of the Facade FHIR API, ending in "/fhir".
 	FHIRURL string
 
-	// PurviewURL is the address of the Purview operation; empty means
-	// FHIRURL + "/Consent/$purview", which is inferred from the name of PKB's
-	// OperationDefinition: no readable page of PKB prints the path.
+	// PurviewURL is the address of the Purview operation; empty means FHIRURL +
+	// "/Consent/$purview". That path is inferred from the name of PKB's
+	// OperationDefinition: no readable page of PKB has it.
 	PurviewURL string
-	// PurviewMethod is POST or GET. Empty means POST, and GET from the first
-	// answer 405 on: PKB's example of the call could not be read.
+	// PurviewMethod is POST or GET. Empty means POST, and GET after the first
+	// response 405: PKB's example of the call could not be read.
 	PurviewMethod string
-	// SelfURL is the address of users/self; empty means
-	// RESTURL + "/users/self".
+	// SelfURL is the address of users/self; empty means RESTURL + "/users/self".
 	SelfURL string
 }
 
-// Sandbox is PKB's sandbox, sandbox.patientsknowbest.com (PKB: Code grant;
+// Sandbox returns PKB's sandbox, sandbox.patientsknowbest.com (PKB: Code grant;
 // Facade endpoint; Patient Identifier and Demographic Retrieval).
 func Sandbox() Environment {
 	e := BaseURL("https://sandbox.patientsknowbest.com")
@@ -44,18 +46,19 @@ func Sandbox() Environment {
 	return e
 }
 
-// Production is PKB's production in the UK, my.patientsknowbest.com. PKB prints
-// that host for the Facade API; that authorize, token and REST addresses are on
-// it too is inferred from the sandbox: check with PKB before you rely on it.
+// Production returns PKB's production environment in the UK,
+// my.patientsknowbest.com. PKB's pages have that host for the Facade API. That it
+// also serves the authorize, token and REST addresses is inferred from the sandbox:
+// check with PKB before you rely on it.
 func Production() Environment {
 	e := BaseURL("https://my.patientsknowbest.com")
 	e.Name = "production"
 	return e
 }
 
-// BaseURL is an installation with all of PKB's paths under one address: another
-// region, a proxy, or the server of package pkbtest. [New] checks the address.
-// The environment is named after it.
+// BaseURL returns an environment with all of PKB's paths under one address: another
+// region, a proxy, or the server of package pkbtest. [New] checks the address,
+// which is also the environment's name.
 func BaseURL(base string) Environment {
 	base = strings.TrimRight(base, "/")
 	return Environment{
@@ -65,4 +68,23 @@ func BaseURL(base string) Environment {
 		RESTURL:      base + "/json",
 		FHIRURL:      base + "/fhir",
 	}
+}
+
+// checkServerURL returns what is wrong with one of PKB's addresses, or "".
+func checkServerURL(s string) string {
+	if s == "" {
+		return "is empty: it is a full https address"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return "is not a full https address, such as https://sandbox.patientsknowbest.com"
+	case u.User != nil:
+		return "has a user name or password: remove it"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "has a query or fragment: remove it"
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return "is plain http: tokens are sent over https only (http is accepted for loopback addresses, such as 127.0.0.1)"
+	}
+	return ""
 }

@@ -18,92 +18,68 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// What can go wrong, for errors.Is. A text says what happened; package advice says
-// what to do. No text holds a token, a user id, or anything that PKB sent other than
-// codes that are known.
+// The sentinels, for errors.Is; errors.As finds the types that carry details.
+// Package advice has what to do about each. No text holds a token, a user id, or
+// anything PKB sent other than known codes.
 var (
-	// ErrNotLinked: this user has no link to a PKB record, or had one and it
-	// was unlinked. Send the user to your link route.
+	// ErrNotLinked: this user has no link to a PKB record, or was unlinked.
 	ErrNotLinked = errors.New("pkb: this user is not linked to a PKB record")
-
 	// ErrRelinkRequired: the link has ended, and only the patient can restore it,
-	// by approving again. errors.As with *RelinkError reports the cause.
+	// by approving again. *RelinkError has the cause.
 	ErrRelinkRequired = errors.New("pkb: the link to PKB has ended")
-
-	// ErrAccessDenied: the patient did not approve. Nothing was changed.
+	// ErrAccessDenied: the patient did not approve. The link is unchanged.
 	ErrAccessDenied = errors.New("pkb: the patient did not approve access")
-
 	// ErrState: the callback does not belong to an authorization that this user
-	// started here a short while ago. errors.As with *StateError reports why.
+	// started here recently. *StateError has the reason.
 	ErrState = errors.New("pkb: the callback does not match the authorization that was started")
-
-	// ErrCallback: the callback is not one that PKB sends after Approve or
-	// Deny: neither code nor error in it, or both, or an error other than a
-	// refusal.
+	// ErrCallback: the callback is not one that PKB sends after Approve or Deny. It
+	// has neither code nor error, or both, or an error other than a refusal.
 	ErrCallback = errors.New("pkb: the callback holds no usable code")
-
-	// ErrWrongPatient: another patient approved than the one this link belongs to.
-	// It was refused, and the link is as it was.
+	// ErrWrongPatient: the patient who approved is not the one this link belongs
+	// to. The authorization was refused, and the link is unchanged.
 	ErrWrongPatient = wording.ErrWrongPatient
-
-	// ErrSharedRecord: the record that was approved is linked with another of
-	// the host's users. errors.As with *SharedRecordError reports with whom.
+	// ErrSharedRecord: another of the host's users is linked with the record that
+	// was approved. *SharedRecordError has the users.
 	ErrSharedRecord = errors.New("pkb: another user is linked with this record")
-
-	// ErrIdentityRefused: Config.Identify did not accept the patient who
-	// approved. Nothing is left of the authorization.
+	// ErrIdentityRefused: Config.Identify refused the patient who approved. The
+	// authorization was discarded.
 	ErrIdentityRefused = errors.New("pkb: the patient who approved is not the person known as this user; nothing was changed")
-
-	// ErrUnchecked: the authorization was saved, and it is not known yet whose it
-	// is; the existing link goes on as it is. It is checked again by the calls that
-	// follow; Link.Unchecked says whether it still waits.
-	ErrUnchecked = errors.New("pkb: the authorization is saved, and could not be checked yet; the link is unchanged")
-
-	// ErrOvertaken: while this authorization was being completed, a later one took
-	// its place. The link is what that one made of it.
-	ErrOvertaken = errors.New("pkb: a later authorization has taken the place of this one")
-
+	// ErrUnchecked: the authorization was saved, and could not be checked yet. The
+	// existing link is unchanged. Later calls check again; see Link.Unchecked.
+	ErrUnchecked = errors.New("pkb: the authorization is saved and could not be checked yet; the link is unchanged")
+	// ErrOvertaken: a later authorization completed before this one, and is the
+	// link.
+	ErrOvertaken = errors.New("pkb: a later authorization has replaced this one")
 	// ErrTryLater: there is no usable token now, and the link is kept.
-	// errors.As with *TryLaterError reports more.
+	// *TryLaterError has the details.
 	ErrTryLater = errors.New("pkb: no token is available now; the link is kept")
-
-	// ErrFrozen: PKB has frozen the patient's access (ACCESS_FROZEN_OUTWARD).
-	// From a call it is an *APIError, and the link is kept; from a refresh it is
-	// a *RelinkError.
+	// ErrFrozen: PKB has frozen the patient's access (ACCESS_FROZEN_OUTWARD). A
+	// call returns it as an *APIError, and the link is kept; a refresh that meets
+	// it ends the link, with a *RelinkError.
 	ErrFrozen = errors.New("pkb: PKB has frozen the patient's access")
-
-	// ErrTokenRefused: PKB responds 401, or 403 with a code about the token (such
-	// as BAD_AUTHENTICATION), to a token that it has just issued in place of
-	// another one. It is an *APIError; the link is kept. If it lasts, let the
-	// patient approve again.
+	// ErrTokenRefused: PKB responded 401, or 403 with a code about the token (such
+	// as BAD_AUTHENTICATION), to a token that it had just issued to replace
+	// another. It is an *APIError, and the link is kept.
 	ErrTokenRefused = errors.New("pkb: PKB refuses a token that it has just issued; the link is kept")
-
-	// ErrNotFound: a resource that was read by its id is not there, or not for
+	// ErrNotFound: a resource that was read by its id does not exist, or not for
 	// this patient. It is an *APIError.
-	ErrNotFound = errors.New("pkb: there is no such resource for this patient")
-
-	// ErrStore: the token store failed. errors.Is finds the store's own error
-	// too. If what it does not accept are tokens that PKB has just issued, its text
-	// says so: they are in this process's memory, which keeps trying.
+	ErrNotFound = errors.New("pkb: no such resource for this patient")
+	// ErrStore: the token store failed. errors.Is finds the store's own error too.
+	// If the store failed to save tokens that PKB has just issued, the text says
+	// so; this process keeps them in memory, and keeps trying.
 	ErrStore = errors.New("pkb: the token store failed")
-
-	// ErrKeys: the stored tokens do not open with the keys given, or the record is
-	// damaged: its columns are not what its sealed part says. Nothing was sent or
-	// written, and the link is kept.
+	// ErrKeys: the keys do not open the stored tokens, or the record is damaged:
+	// its columns differ from its sealed part. Nothing was sent or written, and the
+	// link is kept.
 	ErrKeys = errors.New("pkb: the stored tokens do not open; the link is kept")
-
-	// ErrOtherEnvironment: the stored link was made in another environment or
-	// with another client id. Nothing was sent, and the link is kept.
+	// ErrOtherEnvironment: the stored link was made in another environment or with
+	// another client id. Nothing was sent, and the link is kept.
 	ErrOtherEnvironment = errors.New("pkb: the stored link was made in another environment or for another client id")
-
-	// ErrNewer: the stored link was written by a later version of this library.
-	// Nothing was sent or written, and the link is kept.
+	// ErrNewer: a later version of this library wrote the stored link. Nothing was
+	// sent or written, and the link is kept.
 	ErrNewer = errors.New("pkb: the stored link was written by a later version of this library")
-
-	// ErrAppUserID: the app_user_id cannot be one. "" means that nobody is
-	// signed in.
-	ErrAppUserID = errors.New("pkb: not an app_user_id")
-
+	// ErrAppUserID: the app_user_id is empty, too long or not UTF-8.
+	ErrAppUserID = errors.New("pkb: invalid app_user_id")
 	// ErrClosed: the Client was closed.
 	ErrClosed = errors.New("pkb: the client is closed")
 )
@@ -115,8 +91,8 @@ func (e *RelinkError) Error() string {
 	return "pkb: the link to PKB has ended (" + string(e.Cause) + ")"
 }
 
-// Is reports whether target is ErrRelinkRequired, or what its cause stands for:
-// ErrFrozen or ErrSharedRecord.
+// Is reports whether target is ErrRelinkRequired, or ErrFrozen or ErrSharedRecord
+// if that is the cause.
 func (e *RelinkError) Is(target error) bool {
 	return target == ErrRelinkRequired || target == ErrFrozen && e.Cause == observe.CauseFrozen || target == ErrSharedRecord && e.Cause == observe.CauseShared
 }
@@ -124,8 +100,7 @@ func (e *RelinkError) Is(target error) bool {
 // SharedRecordError is ErrSharedRecord with the other users. It prints without
 // them.
 type SharedRecordError struct {
-	// AppUserIDs are the other users who are linked with the record, ten at
-	// most.
+	// AppUserIDs are up to ten other users who are linked with the record.
 	AppUserIDs []string
 }
 
@@ -138,15 +113,14 @@ func (e *SharedRecordError) Is(target error) bool { return target == ErrSharedRe
 type StateError struct {
 	// Reason is one of:
 	//
-	//	no_pending    there is no pending value: the session that started was lost,
-	//	              or the callback came to another browser or host name
+	//	no_pending    no pending value: the session that started was lost, or the
+	//	              callback came to another browser or host name
 	//	missing       the callback has no state, or several
 	//	mismatch      the state is another authorization's: a second tab, or a forged
 	//	              callback
-	//	expired       the patient took longer than Config.ApprovalLife, and an hour
-	//	              more, by which the clocks of two replicas may differ
-	//	used          this authorization was completed before, or given up, and is not
-	//	              the one that the user is linked by now
+	//	expired       the patient took an hour longer than Config.ApprovalLife
+	//	used          the authorization was completed or given up before, and another
+	//	              is the link
 	//	other_user    another user is signed in than the one who started
 	//	other_client  it was started with another environment or client id
 	Reason string
@@ -164,8 +138,8 @@ const (
 
 var stateReasons = map[string]string{
 	stateNoPending:   "no authorization was started in this session",
-	stateMissing:     "it has no state, or more than one",
-	stateMismatch:    "its state is not the one that was sent",
+	stateMissing:     "it has no state, or several",
+	stateMismatch:    "its state differs from the one that was sent",
 	stateExpired:     "the authorization has expired",
 	stateUsed:        "the authorization was completed before",
 	stateOtherUser:   "another user started the authorization",
@@ -179,19 +153,19 @@ func (e *StateError) Error() string {
 // Is reports whether target is ErrState.
 func (e *StateError) Is(target error) bool { return target == ErrState }
 
-// TryLaterError is ErrTryLater with what is known.
+// TryLaterError is ErrTryLater with details.
 type TryLaterError struct {
-	// Reason is a sentence for the log.
+	// Reason is the reason, for the log.
 	Reason string
-	// Status and Code are the token endpoint's answer; 0 and "" without one.
+	// Status and Code are the token endpoint's response; 0 and "" without one.
 	Status int
 	Code   string
-	// RetryAfter is how long PKB asked to wait; 0 if it did not.
+	// RetryAfter is how long PKB asked to wait, or 0.
 	RetryAfter time.Duration
-	// Err is the error behind it, or nil.
+	// Err is the cause, or nil.
 	Err error
 
-	// busy: the response means that nobody is served just now.
+	// busy reports that PKB serves no link now.
 	busy bool
 }
 
@@ -214,66 +188,64 @@ func (e *TryLaterError) Error() string {
 // Is reports whether target is ErrTryLater.
 func (e *TryLaterError) Is(target error) bool { return target == ErrTryLater }
 
-// Unwrap returns the error behind it.
+// Unwrap returns e.Err.
 func (e *TryLaterError) Unwrap() error { return e.Err }
 
-// storeFailure is ErrStore with the store's own error beside it, which is not
-// printed: a driver's message can hold addresses and values.
+// storeFailure is ErrStore with the store's own error, which is not printed: a
+// driver's message can hold addresses and values.
 type storeFailure struct {
 	op    string // "load", "save", "find", ...; opUnsaved for tokens that were just issued
 	cause error  // unspoken
 }
 
-// opUnsaved: the store does not take tokens that were just issued.
-const opUnsaved = "take"
+// opUnsaved: the store failed to save tokens that were just issued.
+const opUnsaved = "unsaved"
 
 func newStoreFailure(op string, cause error) *storeFailure {
-	return &storeFailure{op: op, cause: hush(cause, "an error of the store's own")}
+	return &storeFailure{op: op, cause: hush(cause, "an error of the store")}
 }
 
 func (e *storeFailure) Error() string {
 	if e.op == opUnsaved {
-		return "pkb: PKB issued tokens that cannot be saved; they are in this process's memory only, and saving goes on"
+		return "pkb: new tokens are not saved yet; this process keeps them in memory and keeps trying"
 	}
 	return "pkb: the token store failed to " + e.op + " a record"
 }
 
-// Is reports whether target is ErrStore.
 func (e *storeFailure) Is(target error) bool { return target == ErrStore }
+func (e *storeFailure) Unwrap() error        { return e.cause }
 
-// Unwrap returns the store's error, unspoken.
-func (e *storeFailure) Unwrap() error { return e.cause }
-
-// APIError is an answer of PKB's that is not a success, or the lack of one.
+// APIError is a response of PKB that is not a success, or the absence of a
+// response.
 type APIError struct {
-	// Operation is what was asked for: "code exchange", "purview",
-	// "users/self", "date-of-last-data-point", a resource, as "Observation
-	// search" and "Organization read", or the beginning of the path given to
-	// Patient.Get.
+	// Operation is what was asked for: "code exchange", "purview", "users/self",
+	// "date-of-last-data-point", a resource, such as "Observation search" or
+	// "Organization read", or the beginning of the path given to Patient.Get.
 	Operation string
-	// Status is the HTTP status; 0 if there was no answer.
+	// Status is the HTTP status; 0 without a response.
 	Status int
 	// Code is PKB's response code, or an RFC 6749 code from the token endpoint;
 	// empty if PKB sent none that is known.
 	Code fhir.ResponseCode
-	// Outcome is the operation outcome that PKB sent; absent if it sent none.
+	// Outcome is the operation outcome that PKB sent, or absent.
 	Outcome fhir.Resource[fhir.OperationOutcome]
-	// RetryAfter is how long PKB asked to wait; 0 if it did not.
+	// RetryAfter is how long PKB asked to wait, or 0.
 	RetryAfter time.Duration
-	// RequestID is what PKB's support can look the request up by: X-Request-Id,
-	// if one came that is hexadecimal, as a UUID is. PKB's pages mention none.
+	// RequestID is the X-Request-Id of the response, by which PKB's support may
+	// find the request, if it is hexadecimal, such as a UUID. PKB's pages mention
+	// none.
 	RequestID string
-	// Err is the error behind it, or nil: a transport's, or what is wrong with
-	// an answer that came with a good status.
+	// Err is the cause, or nil: the transport's error, or what is wrong with a
+	// response of status 200.
 	Err error
 
-	// excerpt is for debugging: see Excerpt.
+	// excerpt is what Excerpt returns.
 	excerpt Secret
-	// exchange is what is known of a code that was to be exchanged; busy, that
-	// nobody is served just now.
+	// exchange is what is known of a code exchange; busy reports that PKB serves no
+	// link now.
 	exchange tokenwire.Class
 	busy     bool
-	// passes says that the same request may well succeed in a moment.
+	// passes reports that the same request may succeed in a moment.
 	passes bool
 }
 
@@ -288,7 +260,6 @@ func (e *APIError) Error() string {
 	return string(b)
 }
 
-// appendWhat appends what happened.
 func (e *APIError) appendWhat(b []byte) []byte {
 	b = append(append(b, e.Operation...), ": "...)
 	if e.Status == 0 {
@@ -311,24 +282,21 @@ func (e *APIError) appendWhat(b []byte) []byte {
 	return b
 }
 
-// what says what happened.
+// what is the text without the prefix and the wait.
 func (e *APIError) what() string { return string(e.appendWhat(nil)) }
 
-// statusText is an HTTP status with its name.
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
-// Unwrap returns the error behind it.
+// Unwrap returns e.Err.
 func (e *APIError) Unwrap() error { return e.Err }
 
-// notFound reports whether PKB says that what was read by its id is not there.
 func (e *APIError) notFound() bool {
 	return (e.Status == 404 || e.Status == 410) && strings.HasSuffix(e.Operation, " read")
 }
 
-// Is reports whether target is ErrFrozen, ErrTokenRefused or ErrNotFound, and
-// that is what PKB answered.
+// Is reports whether the response means ErrFrozen, ErrTokenRefused or ErrNotFound.
 func (e *APIError) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
@@ -341,9 +309,15 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-// safeText returns the text of errors that are made here, and a description of
-// all others.
+// safeText returns the text of an error that was made here, and a description of
+// any other.
 func safeText(err error) string {
+	switch e := err.(type) { //nolint:errorlint // the usual errors, found without an allocation
+	case *contentError:
+		return e.what
+	case *unspoken:
+		return e.says
+	}
 	var (
 		content *contentError
 		failure *tokenwire.Failure
@@ -366,7 +340,7 @@ func safeText(err error) string {
 	return tokenwire.Explain(err)
 }
 
-// contentError says what is wrong with a response, in words made here.
+// contentError is what is wrong with a response, in words made here.
 type contentError struct {
 	what  string
 	cause error // unspoken, or nil
@@ -377,21 +351,19 @@ func newContentError(what string, cause error) *contentError {
 }
 
 func (e *contentError) Error() string { return e.what }
-
-// Unwrap returns the cause, unspoken.
 func (e *contentError) Unwrap() error { return e.cause }
 
-// unspoken stands for an error that was not made here, as a driver's, the
-// transport's, or that of a host's hook: such a text can hold addresses, values
-// of a row, or what a server sent. errors.Is and errors.As find the error itself;
-// what follows a chain of errors and prints each finds a description.
+// unspoken hides the text of an error that was not made here, such as a driver's, a
+// transport's, or a hook's: it can hold addresses, values of a row, or what a
+// server sent. errors.Is and errors.As find the error itself; code that prints each
+// error of a chain gets a description.
 type unspoken struct {
 	says string
-	// A function, because that is what no printer looks into.
+	// A function, because no printer looks into one.
 	cause func() error
 }
 
-// quiet returns err so that it can be found, and not printed.
+// quiet returns err without its text.
 func quiet(err error) error { return hush(err, "") }
 
 // hush is quiet with a description.
@@ -409,18 +381,14 @@ func hush(err error, says string) error {
 	return &unspoken{says: says, cause: func() error { return err }}
 }
 
-func (e *unspoken) Error() string { return e.says }
-
-// Is reports whether target is the error, or one behind it.
+func (e *unspoken) Error() string        { return e.says }
 func (e *unspoken) Is(target error) bool { return errors.Is(e.cause(), target) }
+func (e *unspoken) As(target any) bool   { return errors.As(e.cause(), target) }
 
 // Unspoken returns the error itself, for pkbtest.Cause.
 func (e *unspoken) Unspoken() error { return e.cause() }
 
-// As finds the error, or one behind it.
-func (e *unspoken) As(target any) bool { return errors.As(e.cause(), target) }
-
-// public turns an error from inside into one that hosts can test for.
+// public returns the exported error for an error of custody.
 func public(err error) error {
 	var (
 		lost   *custody.LostError
@@ -471,7 +439,7 @@ func public(err error) error {
 	return err
 }
 
-// told is public, for an event: what stays unknown is not printed.
+// told is public for events and logs, where no unknown error is printed.
 func told(err error) error { return quiet(public(err)) }
 
 // keysError is ErrKeys with what is wrong.
@@ -481,21 +449,15 @@ type keysError struct {
 }
 
 func newKeysError(cause error) *keysError {
-	return &keysError{what: cause.Error() + "; the link is kept", cause: hush(cause, "an error of the keyring's")}
+	return &keysError{what: cause.Error() + "; the link is kept", cause: hush(cause, "an error of the keyring")}
 }
 
-func (e *keysError) Error() string { return "pkb: " + e.what }
-
-// Is reports whether target is ErrKeys.
+func (e *keysError) Error() string        { return "pkb: " + e.what }
 func (e *keysError) Is(target error) bool { return target == ErrKeys }
-
-// Unwrap returns the cause, unspoken.
-func (e *keysError) Unwrap() error { return e.cause }
+func (e *keysError) Unwrap() error        { return e.cause }
 
 // appUserIDError is ErrAppUserID with what is wrong.
 type appUserIDError string
 
-func (e appUserIDError) Error() string { return "pkb: " + string(e) }
-
-// Is reports whether target is ErrAppUserID.
+func (e appUserIDError) Error() string        { return "pkb: " + string(e) }
 func (e appUserIDError) Is(target error) bool { return target == ErrAppUserID }

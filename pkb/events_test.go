@@ -220,7 +220,7 @@ func TestRefreshReuseWindow(t *testing.T) {
 	}
 }
 
-// Losses are told, and counted.
+// Stats counts the links that ended.
 func ExampleClient_Stats() {
 	ctx := context.Background()
 	server := pkbtest.New(pkbtest.Config{})
@@ -239,7 +239,7 @@ func ExampleClient_Stats() {
 	demoLink(ctx, server, patient, client)
 	server.EndSessions(patient)
 	_, _ = client.ForUser("app-user-1").Self(ctx)
-	_ = client.Close(ctx) // events come on a goroutine of their own; Close waits for them
+	_ = client.Close(ctx) // OnEvent has its own goroutine; Close waits for it
 
 	stats := client.Stats()
 	fmt.Println(stats.Lost[observe.CauseSessionExpired], stats.Refreshes, stats.LostPerMillion(observe.CauseSessionExpired))

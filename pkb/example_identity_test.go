@@ -12,7 +12,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// Whatever else PKB has is read by its path, with the same care.
+// Get reads any other resource of PKB by its path.
 func ExamplePatient_Get() {
 	ctx := context.Background()
 	server, ada, client := demo()

@@ -17,9 +17,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// A host without cookies: the app on the patient's phone opens the address and
-// is called back through a URL scheme of its own. Its backend keeps the pending
-// value, and takes the callback's address from the app.
+// A host without cookies: the app on the patient's phone opens the address and gets
+// the callback through its own URL scheme. Its backend keeps the Pending, and gets the
+// callback's address from the app.
 func ExampleRedirectTo() {
 	ctx := context.Background()
 	const callbackURI = "com.example.app:/pkb/callback" // registered with PKB
@@ -63,7 +63,7 @@ func ExampleRedirectTo() {
 	// Output: com.example.app 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
 }
 
-// Somebody linked the wrong account and wants to link another.
+// A user who linked the wrong account links another.
 func ExampleAllowSwitch() {
 	ctx := context.Background()
 	server, mother, client := demo()
@@ -91,7 +91,7 @@ func ExampleAllowSwitch() {
 	// 2d4a8b2d-f885-499f-ba51-50600312f316 false
 }
 
-// A parent and a child who use one record through two users of the app.
+// A parent and a child use one record through two users of the app.
 func ExampleAllowShared() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -118,7 +118,7 @@ func ExampleAllowShared() {
 	// <nil>
 }
 
-// A host that knows its users, and links nobody else's record.
+// Config.Identify refuses the record of another person.
 func ExampleCandidate() {
 	ctx := context.Background()
 	server, ada, _ := demo()
@@ -161,7 +161,7 @@ func ExampleCandidate() {
 	// true <nil>
 }
 
-// What happened to a link, for a page that operators look at.
+// Timeline has the history of a link, for operators.
 func ExampleClient_Timeline() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -185,7 +185,7 @@ func ExampleClient_Timeline() {
 	// unlinked
 }
 
-// A host with pages of its own for what can happen.
+// A host shows its own pages for success and failure.
 func ExampleFailure() {
 	client, err := pkb.New(pkb.Config{
 		Environment: pkb.Sandbox(), ClientID: "my-app", RedirectURL: "https://app.example/pkb/callback",
@@ -216,12 +216,12 @@ func ExampleFailure() {
 	// Output: pkb.Web{Done: "/"}
 }
 
-// Whoever answers in PKB's place can be found out. An excerpt holds words of a
-// fixed list only, and is there only when it was asked for.
+// An excerpt shows who responds in PKB's place. It holds only words of a fixed list,
+// and only if the host asked for it.
 func ExampleAPIError_Excerpt() {
 	ctx := context.Background()
 	server := pkbtest.New(pkbtest.Config{ClientID: "my-app"})
-	client, err := demoClient(server, pkb.Config{InsecureDebugAnswers: true})
+	client, err := demoClient(server, pkb.Config{InsecureDebugResponses: true})
 	if err != nil {
 		fmt.Println(err)
 		return

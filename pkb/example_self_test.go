@@ -12,7 +12,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// Everything of users/self is there, and prints as [redacted] until asked for.
+// A Self has every member of users/self, and prints as [redacted].
 func ExamplePatient_Self() {
 	ctx := context.Background()
 	server, _, client := demo()

@@ -19,7 +19,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// demo returns a PKB for tests with one patient, and a client for it.
+// demo returns a test server with one patient, and a client for it.
 func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	server := pkbtest.New(pkbtest.Config{ClientID: "my-app", RedirectURIs: []string{"https://app.example/pkb/callback"}})
 	patient := server.AddPatient(pkbtest.Patient{
@@ -33,7 +33,7 @@ func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	return server, patient, client
 }
 
-// demoClient returns a client of server, with what config has to say.
+// demoClient returns a client of server, with the other fields of config.
 func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) {
 	config.Environment = pkb.BaseURL(server.URL())
 	config.ClientID = server.ClientID()
@@ -59,7 +59,7 @@ func demoLink(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Pati
 	}
 }
 
-// A link, from the address that the patient opens to the public id.
+// An authorization, from the address that the patient opens to the public id.
 func ExampleClient_Complete() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -88,8 +88,7 @@ func ExampleClient_Complete() {
 	// Output: linked 1d4a8b2d-f885-499f-ba51-50600312f316
 }
 
-// Another redirect URI than the usual one, for a mobile app, and a pending
-// value that is kept as text.
+// A redirect URI for a mobile app, and a Pending that is kept as text.
 func ExampleClient_Authorize() {
 	client, err := pkb.New(pkb.Config{
 		Environment: pkb.Sandbox(),
@@ -120,7 +119,7 @@ func ExampleClient_Authorize() {
 	// true <nil> [redacted]
 }
 
-// New names every mistake at once.
+// New reports every mistake at once.
 func ExampleNew() {
 	_, err := pkb.New(pkb.Config{
 		Environment: pkb.BaseURL("http://sandbox.patientsknowbest.com"),
@@ -132,7 +131,7 @@ func ExampleNew() {
 	// Output: true Environment.AuthorizeURL
 }
 
-// One address of an environment can be set by itself.
+// A single address of an environment can be replaced.
 func ExampleProduction() {
 	env := pkb.Production()
 	env.PurviewMethod = http.MethodGet
@@ -167,7 +166,7 @@ func ExampleClient_ForUser() {
 	// [redacted] [redacted]
 }
 
-// Purview asks PKB itself whose record a link opens.
+// Purview asks PKB whose record a link opens.
 func ExamplePatient_Purview() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -176,7 +175,7 @@ func ExamplePatient_Purview() {
 	// Output: 1d4a8b2d-f885-499f-ba51-50600312f316 <nil>
 }
 
-// What a host tells apart: the patient has to act, or it is worth trying later.
+// A host distinguishes errors that need the patient from those that pass.
 func ExampleRelinkError() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -191,7 +190,7 @@ func ExampleRelinkError() {
 	case errors.As(err, &relink):
 		fmt.Println("show the link button, and say why:", relink.Cause)
 	case err != nil:
-		fmt.Println("PKB is not answering; the link is kept")
+		fmt.Println("PKB is not responding; the link is kept")
 	}
 	// Output: show the link button, and say why: session_expired
 }
@@ -233,7 +232,7 @@ func ExampleClient_TokenSource() {
 	// Output: Bearer true true
 }
 
-// Any other call of PKB's, with the same care for the token.
+// Any other PKB call, with the same handling of the token.
 func ExampleClient_HTTPClient() {
 	server, patient, client := demo()
 	demoLink(context.Background(), server, patient, client)
@@ -247,7 +246,7 @@ func ExampleClient_HTTPClient() {
 	// Output: 200
 }
 
-// All links of a store, for a status page.
+// Links lists the links of a store, for a status page.
 func ExampleClient_Links() {
 	ctx := context.Background()
 	server, patient, client := demo()
@@ -275,7 +274,7 @@ func ExampleClient_Unlink() {
 	// true
 }
 
-// Before the process ends.
+// Close the client before the process ends.
 func ExampleClient_Close() {
 	_, _, client := demo()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -303,7 +302,7 @@ func ExampleNewSecret() {
 	// Output: [redacted] false true 6
 }
 
-// Changing the key, while the links are used.
+// The key changes while the links are in use.
 func ExampleClient_Reseal() {
 	ctx := context.Background()
 	server, ada, _ := demo()
@@ -341,7 +340,7 @@ func ExampleClient_Reseal() {
 	// <nil> [2027-01]
 }
 
-// What Unlink leaves is removed two days later.
+// Purge removes an unlinked record after two days.
 func ExampleClient_Purge() {
 	ctx := context.Background()
 	server, ada, client := demo()
@@ -356,8 +355,7 @@ func ExampleClient_Purge() {
 	// Output: 1 <nil>
 }
 
-// What an operator's tool shows of a row that it read from the store itself: it has
-// no keys, and asks nobody.
+// An operator's tool shows a row of the store without keys and without PKB.
 func ExampleLinkOf() {
 	link := pkb.LinkOf(tokenstore.Record{
 		AppUserID: "app-user-1", State: tokenstore.StateUncertain, PublicID: "b39921df-9e78-4924-b8ce-6d5e696752dc",

@@ -15,8 +15,8 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// A switch was approved while PKB did not say whose record it is: the link that was
-// there goes on, and is shown as what it is.
+// A switch was approved while PKB could not report whose record it is: the existing
+// link stays, and waits for a check.
 func ExampleClient_Complete_unchecked() {
 	ctx := context.Background()
 	server := pkbtest.New(pkbtest.Config{})
@@ -50,13 +50,13 @@ func ExampleClient_Complete_unchecked() {
 	// Your new approval was saved and is still being checked. Until then, your link is as it was.
 }
 
-// The day that PKB's words for a session that has ended are known.
+// PKB has documented the response for a session that has ended.
 func ExampleConfig_tokenErrors() {
 	ctx := context.Background()
 	server := pkbtest.New(pkbtest.Config{})
 	client, err := demoClient(server, pkb.Config{
 		TokenErrors: []observe.TokenError{{Status: 401, Body: "Bad refresh token", Means: observe.MeansSessionOver}},
-		// RefreshWithoutScope: true, should PKB refuse the parameter scope at refreshes
+		// RefreshWithoutScope: true, if PKB refuses the scope parameter
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -70,7 +70,7 @@ func ExampleConfig_tokenErrors() {
 	// Output: pkb: the link to PKB has ended (session_invalid)
 }
 
-// An operator has made sure that a response which cannot be read holds no tokens.
+// An operator has checked that an unreadable response holds no tokens.
 func ExampleClient_Discard() {
 	ctx := context.Background()
 	server, ada, client := demo()

@@ -12,12 +12,11 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// Excerpt returns what may be shown of the answer behind this error, if
-// Config.InsecureDebugAnswers is set; else "". It is at most 512 bytes of the
-// answer's beginning, of which only words of a fixed list are kept: names of JSON
-// members, codes of OAuth, FHIR and PKB, tags, and what error pages say. Each
-// other word is "*". It is for finding out who answers in PKB's place, and for no
-// log that lasts.
+// Excerpt returns the beginning of the response behind this error, if
+// Config.InsecureDebugResponses is set; otherwise "". It has up to 512 bytes, and
+// only words of a fixed list: names of JSON members, codes of OAuth, FHIR and PKB,
+// tags, and the usual words of error pages. Each other word is "*". It shows who
+// responds in PKB's place; do not keep it in a log.
 func (e *APIError) Excerpt() string {
 	if !e.excerpt.IsZero() {
 		return e.excerpt.Reveal()
@@ -25,7 +24,7 @@ func (e *APIError) Excerpt() string {
 	return excerptIn(e.Err)
 }
 
-// Excerpt is like APIError.Excerpt, of an answer of the token endpoint.
+// Excerpt is APIError.Excerpt for a response of the token endpoint.
 func (e *TryLaterError) Excerpt() string { return excerptIn(e.Err) }
 
 func excerptIn(err error) string {
@@ -35,28 +34,27 @@ func excerptIn(err error) string {
 	return ""
 }
 
-// debugExcerpt is excerpt, if it was asked for.
 func (c *Client) debugExcerpt(status int, body []byte) Secret {
-	if !c.cfg.InsecureDebugAnswers {
+	if !c.cfg.InsecureDebugResponses {
 		return Secret{}
 	}
 	return NewSecret(excerpt(status, body))
 }
 
 const (
-	// maxExcerpt is the most that an excerpt has, and maxExcerpted the most of an
-	// answer that is looked at, in bytes.
+	// maxExcerpt is the size of an excerpt, and maxExcerpted how much of a response
+	// it is made of, in bytes.
 	maxExcerpt   = 512
 	maxExcerpted = 4 << 10
-	// left stands for what is left out.
+	// left stands for omitted words.
 	left = "*"
 )
 
-// excerpt reduces an answer to words that are known not to be about anybody.
-// Nothing is searched for and taken out: what is not on the list does not get in.
+// excerpt reduces a response to words that are known not to be about anybody. A
+// word that is not on the list is omitted.
 func excerpt(status int, body []byte) string {
 	var out strings.Builder
-	last := "" // what was written last, but for white space
+	last := "" // the last piece written, without white space
 	space := false
 	body = body[:min(len(body), maxExcerpted)]
 	for len(body) > 0 {
@@ -78,7 +76,7 @@ func excerpt(status int, body []byte) string {
 			continue
 		}
 		if piece == left && last == left {
-			space = false // nobody is to count what was left out
+			space = false // the number of omitted words is not shown
 			continue
 		}
 		if space && last != "" {
@@ -93,12 +91,11 @@ func excerpt(status int, body []byte) string {
 	return out.String()
 }
 
-// isExcerptMark reports whether c is white space, or one of the marks of JSON
-// and HTML that are kept. All others belong to words: an address or a date with
-// its dots and dashes is one word, and on no list.
+// isExcerptMark reports whether c is white space or a mark of JSON or HTML. Other
+// marks belong to words, so an address or a date is one word, and on no list.
 func isExcerptMark(c byte) bool { return c <= ' ' || strings.IndexByte(`{}[]:,"<>/=`, c) >= 0 }
 
-// harmless returns word as it is on the list, the status if it is that, or left.
+// harmless returns word as it is on the list, the status, or left.
 func harmless(status int, word string) string {
 	if codesShown[word] || status >= 100 && word == strconv.Itoa(status) {
 		return word
@@ -109,7 +106,7 @@ func harmless(status int, word string) string {
 	return left
 }
 
-// codesShown are kept to the letter.
+// codesShown are kept verbatim.
 var codesShown = listed(
 	// OAuth 2.0, RFC 6749 and RFC 6750.
 	"error", "error_description", "error_uri", "access_token", "refresh_token", "token_type", "expires_in", "scope", "Bearer", "PATIENT",
@@ -128,8 +125,7 @@ var codesShown = listed(
 	"null", "true", "false", "status", "message", "timestamp", "path", "detail", "title", "type", "instance",
 )
 
-// wordsShown are kept in whatever case, as error pages have them. None is a name
-// or an initial that is at all common.
+// wordsShown are kept in any case. None is a common name or initial.
 var wordsShown = listed(
 	"!doctype", "html", "head", "title", "body", "h1", "h2", "hr", "br", "center", "div", "span", "pre", "style", "script", "meta",
 	"the", "is", "not", "your", "this", "was", "to", "please", "try", "again", "later", "has", "moment", "are", "currently",

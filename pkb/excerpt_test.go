@@ -46,7 +46,7 @@ func TestExcerptIsAskedFor(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		t.Run(fmt.Sprintf("asked for: %t", asked), func(t *testing.T) {
 			want := map[bool]string{true: "<html>* is blocked</html>"}[asked]
-			r := newRig(t, withConfig(func(c *pkb.Config) { c.InsecureDebugAnswers = asked }))
+			r := newRig(t, withConfig(func(c *pkb.Config) { c.InsecureDebugResponses = asked }))
 
 			pending, query := r.approve(t, user, r.patient)
 			r.pkb.Next(pkbtest.Token, fault)

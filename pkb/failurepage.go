@@ -12,15 +12,15 @@ import (
 const failureStyle = `body{font:1.1rem/1.5 sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}` +
 	`a{color:#005eb8}a:focus{outline:3px solid #1a1a1a;background:#ffeb3b;color:#1a1a1a}`
 
-// failurePolicy lets the page do nothing but show its own style.
+// failurePolicy lets the page load nothing but its own style.
 var failurePolicy = func() string {
 	sum := sha256.Sum256([]byte(failureStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }()
 
-// failurePage is the page about a visit of which no link came. text and back are
-// escaped, though both are this program's: a template engine would keep the linker
-// from dropping methods that nobody calls, at several MiB.
+// failurePage returns the page for a visit that made no link. It escapes text and
+// back, though both come from this program. It uses no template engine, which would
+// keep the linker from dropping unused methods, at a cost of several MiB.
 func failurePage(text, back string) string {
 	return `<!doctype html>
 <html lang="en">

@@ -14,57 +14,54 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// errPath: Patient.Get was given a path that it does not send.
+// errPath is the error for a path that Patient.Get does not send.
 var errPath = errors.New("pkb: not a path under /json/ or /fhir/: letters, digits and -._~$:@,=+ between single slashes, with parameters as the query")
 
-// Answer is what PKB sent to Patient.Get: JSON, presumably about the patient.
-// It prints [redacted] and is not encoded; Raw returns the content.
-type Answer struct{ hidden }
+// Response is what PKB sent to Patient.Get: JSON, presumably about the patient. It
+// prints [redacted] and is not encoded; Raw returns the content.
+type Response struct{ hidden }
 
-// Raw returns a copy of the answer as PKB sent it: personal data, not for a
-// log. Nothing of it was checked; an error of encoding/json can repeat values,
-// so do not log that either.
-func (a Answer) Raw() json.RawMessage { return json.RawMessage(conceal.Open(a.hidden)) }
+// Raw returns a copy of the response as PKB sent it. It is personal data that was
+// not checked: do not log it, nor an error of encoding/json, which can repeat
+// values.
+func (r Response) Raw() json.RawMessage { return json.RawMessage(conceal.Open(r.hidden)) }
 
-// IsZero reports whether there is no answer.
-func (a Answer) IsZero() bool { return conceal.Absent(a.hidden) }
+// IsZero reports whether the Response is absent.
+func (r Response) IsZero() bool { return conceal.Absent(r.hidden) }
 
 // Equal reports whether both are the same JSON text.
-func (a Answer) Equal(o Answer) bool { return conceal.Open(a.hidden) == conceal.Open(o.hidden) }
+func (r Response) Equal(o Response) bool { return conceal.Open(r.hidden) == conceal.Open(o.hidden) }
 
-// Get reads anything else that PKB has of the patient, with the care of the
-// other calls: the user's token, turns, repetitions, bounds and errors. path
-// begins with /json/, which stands for Environment.RESTURL, or with /fhir/,
-// which stands for Environment.FHIRURL, as in
+// Get reads any other resource that PKB has of the patient, with the token, limits,
+// retries and errors of the other calls. path begins with /json/, which stands for
+// Environment.RESTURL, or with /fhir/, which stands for Environment.FHIRURL:
 //
 //	patient.Get(ctx, "/json/v2-beta/measurements", url.Values{"apiRefs": {"..."}})
 //
-// It cannot leave those: a path with dots for segments, empty segments, escapes
-// or a query of its own is refused, and nothing is sent. The
-// operation of an *APIError is the beginning of the path, without ids. A response
-// is at most 4 MiB.
+// A path with empty segments, segments of dots, escapes or a query is refused, and
+// nothing is sent. The Operation of an *APIError is the beginning of the path,
+// without ids. The maximum size of a response is 4 MiB.
 //
 // To write, use [Client.HTTPClient].
 //
 // It returns an error for the path, the errors of Token, or an *APIError.
-func (p *Patient) Get(ctx context.Context, path string, query url.Values) (Answer, error) {
+func (p *Patient) Get(ctx context.Context, path string, query url.Values) (Response, error) {
 	c := p.client
 	address, mediaType, err := c.addressOf(path)
 	if err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	var answer Answer
+	var found Response
 	err = c.read(ctx, p.http(), get(observe.Operation(operationOf(path)), address, mediaType), func(data []byte) (string, error) {
-		answer = Answer{conceal.OfText(string(data))}
+		found = Response{conceal.OfText(string(data))}
 		return "", nil
 	})
-	return answer, err
+	return found, err
 }
 
-// addressOf checks a path and puts it under the address of the API.
 func (c *Client) addressOf(path string) (address, mediaType string, err error) {
 	base, rest, mediaType := c.cfg.Environment.RESTURL, "", mediaTypeJSON
 	switch {
@@ -76,8 +73,7 @@ func (c *Client) addressOf(path string) (address, mediaType string, err error) {
 		return "", "", errPath
 	}
 	for segment := range strings.SplitSeq(rest[1:], "/") {
-		// No escapes: what a server makes of them is not for certain. No ";",
-		// which some take for the end of the segment, as in "..;".
+		// Servers differ about escapes, and about ";", as in "..;".
 		if strings.Trim(segment, ".") == "" || strings.ContainsFunc(segment, func(r rune) bool { return !inPath(r) }) {
 			return "", "", errPath
 		}
@@ -91,8 +87,8 @@ func inPath(r rune) bool {
 
 func isASCIILetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
 
-// operationOf returns what may be printed of a path: which API, its version,
-// and the first word after that. What follows can be somebody's id.
+// operationOf returns what may be printed of a path: the API, its version, and the
+// first word after that. The rest can be somebody's id.
 func operationOf(path string) string {
 	segments := strings.Split(path, "/") // "", the API, ...
 	shown := 2
@@ -109,15 +105,15 @@ func operationOf(path string) string {
 	return op
 }
 
-// isVersion reports whether s is like v1 or v2-beta.
+// isVersion reports whether s is a version such as v1 or v2-beta.
 func isVersion(s string) bool {
 	number, rest, _ := strings.Cut(s, "-")
 	return len(number) >= 2 && len(number) <= 3 && number[0] == 'v' && strings.Trim(number[1:], "0123456789") == "" &&
 		(rest == "" || rest == "beta")
 }
 
-// isWord reports whether s is the name of a resource or an operation, like
-// users or $date-of-last-data-point.
+// isWord reports whether s is the name of a resource or an operation, such as users
+// or $date-of-last-data-point.
 func isWord(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isASCIILetter(r) && r != '$' && r != '-' })
 }

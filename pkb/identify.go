@@ -14,17 +14,17 @@ import (
 )
 
 // Candidate is a patient who has approved, for Config.Identify to judge. It prints
-// [redacted] and is not encoded. Its fields name people: do not log them one by one.
+// [redacted] and is not encoded. Do not log its fields either.
 type Candidate struct {
 	printing
-	// AppUserID is the host's user who is to be linked.
+	// AppUserID is the host's user to be linked.
 	AppUserID string
-	// PublicID is the patient's, from Purview.
+	// PublicID is the patient's public id, from Purview.
 	PublicID identity.PublicID
-	// Linked is whom the user is linked with already: the same patient, or,
-	// after AllowSwitch, perhaps another; "" for a user who is not linked.
+	// Linked is the patient the user is linked with: the same, or another after
+	// AllowSwitch; "" if the user is not linked.
 	Linked identity.PublicID
-	// Self is what PKB reports about the patient.
+	// Self is the patient's response of users/self.
 	Self identity.Self
 }
 
@@ -35,10 +35,10 @@ func (c Candidate) Equal(o Candidate) bool {
 	return c.AppUserID == o.AppUserID && c.PublicID == o.PublicID && c.Linked == o.Linked && c.Self.Equal(o.Self)
 }
 
-// IsZero reports whether there is no candidate.
+// IsZero reports whether the Candidate is absent.
 func (c Candidate) IsZero() bool { return c.Equal(Candidate{}) }
 
-// verify finds out whose an approval is, and asks the host whether it is the
+// verify returns whose an authorization is, and asks the host whether it is the
 // right person.
 func (c *Client) verify(ctx context.Context, approved custody.Candidate) (string, error) {
 	hc := c.withToken(approved.AccessToken)
@@ -61,13 +61,13 @@ func (c *Client) identify(ctx context.Context, hc *http.Client, approved custody
 		AppUserID: approved.User, PublicID: id, Linked: identity.PublicID(approved.PublicID), Self: self,
 	})
 	if err != nil {
-		return &identifyError{refused: errors.Is(err, ErrIdentityRefused), cause: hush(err, "an error of Config.Identify's")}
+		return &identifyError{refused: errors.Is(err, ErrIdentityRefused), cause: hush(err, "an error of Config.Identify")}
 	}
 	return nil
 }
 
-// identifyError is an error of the host's own hook. What it says is not
-// printed: it may well be about the patient.
+// identifyError is an error of Config.Identify. Its text is not printed: it may be
+// about the patient.
 type identifyError struct {
 	refused bool
 	cause   error // unspoken
@@ -80,5 +80,4 @@ func (e *identifyError) Error() string {
 	return "pkb: Config.Identify returned an error"
 }
 
-// Unwrap returns the hook's error, unspoken.
 func (e *identifyError) Unwrap() error { return e.cause }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -19,18 +20,37 @@ import (
 	"github.com/betawerk/pkb-go/pkb/record"
 )
 
-func is(target error) func(error) bool {
-	return func(err error) bool { return errors.Is(err, target) }
+func is(targets ...error) func(error) bool {
+	return func(err error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
 }
 
-func isLater(fits func(*TryLaterError) bool) func(error) bool {
+// isA matches errors of type E that fit.
+func isA[E error](fits func(E) bool) func(error) bool {
 	return func(err error) bool {
-		e, ok := errors.AsType[*TryLaterError](err)
+		e, ok := errors.AsType[E](err)
 		return ok && fits(e)
 	}
 }
 
-// refusesApplication reports whether the token endpoint named a code that is about
+func isState(reason string) func(error) bool {
+	return isA(func(e *StateError) bool { return e.Reason == reason })
+}
+
+func isRelink(cause observe.Cause) func(error) bool {
+	return isA(func(e *RelinkError) bool { return e.Cause == cause })
+}
+
+func isExchange(class tokenwire.Class) func(error) bool {
+	return isA(func(e *APIError) bool { return e.exchange == class })
+}
+
+func isStore(op string) func(error) bool {
+	return isA(func(e *storeFailure) bool { return e.op == op })
+}
+
+// refusesApplication reports whether the token endpoint responded with a code about
 // the application.
 func (e *TryLaterError) refusesApplication() bool {
 	switch e.Reason {
@@ -40,51 +60,18 @@ func (e *TryLaterError) refusesApplication() bool {
 	return e.Code != "" && e.Status != 0 && !e.busy
 }
 
-func isExchange(class tokenwire.Class) func(error) bool {
-	return isAPI(func(e *APIError) bool { return e.exchange == class })
-}
-
-func isState(reason string) func(error) bool {
-	return func(err error) bool {
-		e, ok := errors.AsType[*StateError](err)
-		return ok && e.Reason == reason
-	}
-}
-
-func isRelink(cause observe.Cause) func(error) bool {
-	return func(err error) bool {
-		e, ok := errors.AsType[*RelinkError](err)
-		return ok && e.Cause == cause
-	}
-}
-
-func isAPI(fits func(*APIError) bool) func(error) bool {
-	return func(err error) bool {
-		e, ok := errors.AsType[*APIError](err)
-		return ok && fits(e)
-	}
-}
-
-func isStore(op string) func(error) bool {
-	return func(err error) bool {
-		e, ok := errors.AsType[*storeFailure](err)
-		return ok && e.op == op
-	}
-}
-
-// kinds are all kinds of errors, by the code of their wording. The first that fits
-// counts. What wraps other errors comes first: what is inside, a hook's error for
-// example, may look like something else.
+// kinds are the kinds of errors, by the code of their wording. The first that matches
+// is used. Errors that wrap others come first: a hook's error inside may match too.
 var kinds = []struct {
 	code    wording.Code
 	matches func(error) bool
 }{
-	{"application_refused", isLater((*TryLaterError).refusesApplication)},
-	{"store_set_back", isLater(func(e *TryLaterError) bool {
+	{"application_refused", isA((*TryLaterError).refusesApplication)},
+	{"store_set_back", isA(func(e *TryLaterError) bool {
 		return e.Reason == custody.WaitRolledBack || e.Reason == custody.WaitSuspect
 	})},
-	{"refused_unclear", isLater(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnclear })},
-	{"response_unreadable", isLater(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnread })},
+	{"refused_unclear", isA(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnclear })},
+	{"response_unreadable", isA(func(e *TryLaterError) bool { return e.Reason == custody.WaitUnread })},
 	{"try_later", is(ErrTryLater)},
 	{"identity_refused", is(ErrIdentityRefused)},
 	{"access_denied", is(ErrAccessDenied)},
@@ -93,13 +80,13 @@ var kinds = []struct {
 		return ok && (e == errNobody || e == errNoSession)
 	}},
 	{"app_user_id", is(ErrAppUserID)},
-	{"state_no_pending", isState("no_pending")},
-	{"state_missing", isState("missing")},
-	{"state_mismatch", isState("mismatch")},
-	{"state_expired", isState("expired")},
-	{"state_used", isState("used")},
-	{"state_other_user", isState("other_user")},
-	{"state_other_client", isState("other_client")},
+	{"state_no_pending", isState(stateNoPending)},
+	{"state_missing", isState(stateMissing)},
+	{"state_mismatch", isState(stateMismatch)},
+	{"state_expired", isState(stateExpired)},
+	{"state_used", isState(stateUsed)},
+	{"state_other_user", isState(stateOtherUser)},
+	{"state_other_client", isState(stateOtherClient)},
 	{"state", is(ErrState)},
 	{"callback", is(ErrCallback)},
 	{"unchecked", is(ErrUnchecked)},
@@ -118,14 +105,14 @@ var kinds = []struct {
 	{"relink_frozen", isRelink(observe.CauseFrozen)},
 	{"relink_wrong_patient", isRelink(observe.CauseWrongPatient)},
 	{"relink_refused_unclear", isRelink(observe.CauseRefusedUnclear)},
-	{"relink_response_unreadable", isRelink(observe.CauseAnswerUnreadable)},
+	{"relink_response_unreadable", isRelink(observe.CauseResponseUnreadable)},
 	{"relink_required", is(ErrRelinkRequired)},
 	{"frozen", is(ErrFrozen)},
-	{"user_type", isAPI(func(e *APIError) bool { return e.Code == fhir.UserTypeNotPermitted })},
-	{"code_rejected", isAPI(func(e *APIError) bool {
+	{"user_type", isA(func(e *APIError) bool { return e.Code == fhir.UserTypeNotPermitted })},
+	{"code_rejected", isA(func(e *APIError) bool {
 		return e.Code == "invalid_grant" || e.Code == fhir.SessionExpired || e.Code == fhir.SessionInvalid || e.exchange == tokenwire.Rejected
 	})},
-	{"exchange_application", isAPI(func(e *APIError) bool {
+	{"exchange_application", isA(func(e *APIError) bool {
 		switch e.Code {
 		case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
 			return true
@@ -135,13 +122,13 @@ var kinds = []struct {
 	{"exchange_not_sent", isExchange(tokenwire.NotSent)},
 	{"exchange_busy", isExchange(tokenwire.AppWide)},
 	{"exchange_unclear", isExchange(tokenwire.Unclear)},
-	{"exchange_unknown", isAPI(func(e *APIError) bool {
+	{"exchange_unknown", isA(func(e *APIError) bool {
 		return e.Operation == opExchange && (e.Status == 0 || e.Status >= 500 || e.Status < 300)
 	})},
-	{"too_many_requests", isAPI(func(e *APIError) bool { return e.Status == http.StatusTooManyRequests })},
-	{"unavailable", isAPI(func(e *APIError) bool { return e.Status == 0 || e.Status >= 500 || e.passes })},
+	{"too_many_requests", isA(func(e *APIError) bool { return e.Status == http.StatusTooManyRequests })},
+	{"unavailable", isA(func(e *APIError) bool { return e.Status == 0 || e.Status >= 500 || e.passes })},
 	{"not_found", is(ErrNotFound)},
-	{"no_such_address", isAPI(func(e *APIError) bool {
+	{"no_such_address", isA(func(e *APIError) bool {
 		switch e.Status {
 		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
 			return true
@@ -149,18 +136,15 @@ var kinds = []struct {
 		return e.Status >= 300 && e.Status < 400
 	})},
 	{"token_refused", is(ErrTokenRefused)},
-	{"not_permitted", isAPI(func(e *APIError) bool { return e.Status == http.StatusForbidden })},
-	{"unexpected_response", isAPI(func(e *APIError) bool { return e.Status >= 200 && e.Status < 300 })},
-	{"request_refused", isAPI(func(e *APIError) bool {
+	{"not_permitted", isA(func(e *APIError) bool { return e.Status == http.StatusForbidden })},
+	{"unexpected_response", isA(func(e *APIError) bool { return e.Status >= 200 && e.Status < 300 })},
+	{"request_refused", isA(func(e *APIError) bool {
 		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
 	})},
-	{"other_status", isAPI(func(*APIError) bool { return true })},
+	{"other_status", isA(func(*APIError) bool { return true })},
 	{"store_unsaved", isStore(opUnsaved)},
 	{"store", is(ErrStore)},
-	{"key_unavailable", func(err error) bool {
-		_, ok := errors.AsType[*seal.KeyError](err)
-		return ok && errors.Is(err, ErrKeys)
-	}},
+	{"key_unavailable", isA(func(e *keysError) bool { return errors.As(e, new(*seal.KeyError)) })},
 	{"keys", is(ErrKeys)},
 	{"other_environment", is(ErrOtherEnvironment)},
 	{"closed", is(ErrClosed)},
@@ -168,16 +152,12 @@ var kinds = []struct {
 	{"search", is(record.ErrSearch)},
 	{"paging", is(record.ErrPaging)},
 	{"no_list", is(errNoList)},
-	{"key_in_use", func(err error) bool {
-		e, ok := errors.AsType[*ConfigError](err)
-		return ok && strings.HasPrefix(e.Problem, inUse)
-	}},
-	{"config", func(err error) bool { _, ok := errors.AsType[*ConfigError](err); return ok }},
+	{"key_in_use", isA(func(e *ConfigError) bool { return strings.HasPrefix(e.Problem, inUse) })},
+	{"config", isA(func(*ConfigError) bool { return true })},
 	{"canceled", is(context.Canceled)},
 	{"deadline", is(context.DeadlineExceeded)},
 }
 
-// kindOf returns the code of the wording for err.
 func kindOf(err error) wording.Code {
 	for _, k := range kinds {
 		if k.matches(err) {

@@ -14,49 +14,47 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Link is what is known about one user's link. It holds no token and nothing
-// about the patient but the public id. It prints without ids, as logs need it, and its
-// JSON has all of it, as a database or an API of yours needs it.
+// Link describes one user's link. It holds no token and nothing about the patient
+// but the public id. It prints without ids, for logs; its JSON has all fields, for
+// a database or an API.
 type Link struct {
 	AppUserID string `json:"app_user_id"`
-	// State is tokenstore.StateLinked, StateUncertain (a refresh is open; the
-	// link works), StateRelinkRequired (Cause says why), or StatePending (the first
-	// authorization waits to be checked: see Unchecked).
+	// State is tokenstore.StateLinked, StateUncertain (a refresh is under way, or
+	// its outcome is unknown; the link works), StateRelinkRequired (see Cause), or
+	// StatePending (the first authorization waits to be checked).
 	State tokenstore.State `json:"state"`
 	Cause observe.Cause    `json:"cause,omitempty"`
-	// PublicID is the patient's PKB public id; empty until Purview has told it.
+	// PublicID is the patient's PKB public id; empty until Purview has returned it.
 	PublicID identity.PublicID `json:"public_id,omitempty"`
-	// Verified says that the public id is known, and that Config.Identify, if
-	// there is one, has accepted this patient.
+	// Verified reports that the public id is known and that Config.Identify, if
+	// set, accepted the patient.
 	Verified bool `json:"verified"`
-	// Unchecked says that an authorization waits, of which it could not be found out
-	// yet whose it is: one that was approved later than this link, or, where State is
-	// tokenstore.StatePending, the only one. The calls that follow check it.
+	// Unchecked reports that an authorization waits to be checked: a later one than
+	// this link's, or the only one if State is StatePending. Later calls check it.
 	Unchecked bool `json:"unchecked,omitempty"`
-	// Tried is how often the present refresh token was presented with an outcome
-	// that is not known; Refusals, how often it was refused in unknown words while
-	// others were served. Unread says that a response is kept that may hold the next
-	// tokens and cannot be read.
+	// Tried is how often the current refresh token was presented with an unknown
+	// outcome. Refusals is how often it was refused in unknown words while others
+	// were served. Unread reports that a response that may hold the next tokens is
+	// kept and cannot be read.
 	Tried    int  `json:"tried,omitempty"`
 	Refusals int  `json:"refusals,omitempty"`
 	Unread   bool `json:"unread,omitempty"`
-	// LinkedAt is when the patient approved, RefreshedAt when the present
-	// tokens came, ExpiresAt when the present access token ends.
+	// LinkedAt is when the patient approved, RefreshedAt when the current tokens
+	// were received, and ExpiresAt when the access token expires.
 	LinkedAt    time.Time `json:"linked_at,omitzero"`
 	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
-	// EndsAt is when PKB's session, and with it the link, ends; zero when that
-	// is not known.
+	// EndsAt is when PKB's session, and with it the link, ends; zero if unknown.
 	EndsAt time.Time `json:"ends_at,omitzero"`
-	// DueAt is when the link next wants attention: a refresh, or its end. It is
-	// approximate, because replicas spread what they do.
+	// DueAt is when the link next needs a refresh, or ends. It is approximate,
+	// because replicas spread their work.
 	DueAt time.Time `json:"due_at,omitzero"`
 }
 
-// LinkOf returns what the columns of a stored record say of a link, for those who
-// read the store themselves. Nothing is opened: whoever can edit the columns
-// decides what they say, so show it to operators, and use [Client.Link] for
-// anything that matters to a patient.
+// LinkOf returns the link that the columns of a stored record describe, for hosts
+// that read the store themselves. It opens nothing, so whoever can edit the columns
+// decides what it returns: show it to operators, and use [Client.Link] for anything
+// that matters to a patient.
 func LinkOf(r tokenstore.Record) Link { return newLink(r) }
 
 func newLink(r tokenstore.Record) Link {
@@ -68,9 +66,8 @@ func newLink(r tokenstore.Record) Link {
 	}
 }
 
-// Link returns what is known about a user's link, from the store; PKB is not
-// asked. It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
-// ErrClosed.
+// Link returns a user's link, from the store; no request is sent to PKB. It returns
+// ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or ErrClosed.
 func (c *Client) Link(ctx context.Context, appUserID string) (Link, error) {
 	if err := c.accepts(appUserID); err != nil {
 		return Link{}, err
@@ -86,24 +83,24 @@ func (c *Client) look(ctx context.Context, appUserID string) (Link, error) {
 	return newLink(r), nil
 }
 
-// TimelineEntry is something that happened to a link, as it is kept with it. It
-// holds nothing secret and nothing about the patient.
+// TimelineEntry is something that happened to a link. It holds nothing secret and
+// nothing about the patient.
 type TimelineEntry struct {
 	Kind observe.EventKind `json:"kind"`
-	// At is when it happened. Of the same several times in a row, as with
-	// refreshes, At is the first time, Until the last, and Count how many; Until
-	// is zero for a single one.
+	// At is when it happened. If the same happened several times in a row, such as
+	// a refresh, At is the first time, Until the last, and Count how often;
+	// otherwise Until is zero.
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until,omitzero"`
 	Count int       `json:"count"`
-	// Cause is that of EventRelinkRequired.
+	// Cause is set for EventRelinkRequired.
 	Cause observe.Cause `json:"cause,omitempty"`
 }
 
-// Timeline returns the past of a user's link, oldest first, from the store: the
-// last forty things that happened to it in any process, its approvals and its
-// end among them. It goes through relinks, and is there for two days after an
-// unlink. Reading a token, and trouble that touched no link, is not in it.
+// Timeline returns the history of a user's link, oldest first, from the store: the
+// last forty events in any process, including authorizations and the link's end. It
+// spans relinks, and is kept for two days after an unlink. It does not include
+// reads of a token, nor failures that affected no link.
 //
 // It returns ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or
 // ErrClosed.
@@ -124,12 +121,9 @@ func (c *Client) Timeline(ctx context.Context, appUserID string) ([]TimelineEntr
 	return entries, nil
 }
 
-// errNoList: the store cannot list its records.
-var errNoList = &ConfigError{Field: "Store", Problem: "cannot list links: it has no List method (tokenstore.Lister)"}
-
-// Links returns all links of this environment and client id, in the byte order
-// of their app_user_id. The store must implement tokenstore.Lister; else the
-// only element is a *ConfigError. An error ends the sequence.
+// Links returns all links of this environment and client id, in byte order of their
+// app_user_id. The store must implement tokenstore.Lister; otherwise the only
+// element is a *ConfigError. An error ends the sequence.
 func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 	return func(yield func(Link, error) bool) {
 		for r, err := range c.records(ctx) {
@@ -144,13 +138,13 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 	}
 }
 
-// Discard gives up a response of the token endpoint that may hold a link's new
-// tokens and could not be read (CauseAnswerUnreadable, or a link that is
-// uncertain): an operator's decision, once it is clear that no tokens are in it.
-// The refresh token that it answered may then be presented again, which ends the
-// session if PKB has spent it.
+// Discard drops a response of the token endpoint that may hold a link's new tokens
+// and could not be read (CauseResponseUnreadable, or a link that is uncertain). An
+// operator decides that, once it is clear that it holds no tokens. The refresh
+// token that was sent may then be presented again, which ends the session if PKB
+// has spent it.
 //
-// It returns ErrNotLinked when no such response is kept, ErrStore, ErrKeys,
+// It returns ErrNotLinked if no such response is kept, ErrStore, ErrKeys,
 // ErrOtherEnvironment, ErrAppUserID or ErrClosed.
 func (c *Client) Discard(ctx context.Context, appUserID string) error {
 	if err := c.accepts(appUserID); err != nil {
@@ -159,17 +153,14 @@ func (c *Client) Discard(ctx context.Context, appUserID string) error {
 	return public(c.keeper.Discard(ctx, appUserID))
 }
 
-// Unlink ends a user's link and deletes its tokens and the public id. A refresh
-// or an approval that is under way, in any process, cannot bring the link back.
-// What stays is a row without them, for two days; Purge removes it. An approval that
-// was begun before does not bring the link back.
-// Calls in another process notice within a second; whoever took an access token
-// out with Client.Token can use it until that ends.
+// Unlink ends a user's link and deletes its tokens and the public id. No refresh or
+// authorization that has begun, in any process, can restore the link. A row without
+// them stays for two days; Purge removes it. Calls in other processes notice within
+// a second; an access token from Client.Token works until it expires.
 //
-// PKB publishes no way to revoke a token: the session at PKB ends by itself.
+// PKB publishes no way to revoke a token: PKB's session ends by itself.
 //
-// It returns ErrNotLinked when there is nothing to end, ErrStore, ErrAppUserID or
-// ErrClosed.
+// It returns ErrNotLinked, ErrStore, ErrAppUserID or ErrClosed.
 func (c *Client) Unlink(ctx context.Context, appUserID string) error {
 	if err := c.accepts(appUserID); err != nil {
 		return err

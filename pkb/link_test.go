@@ -430,9 +430,9 @@ func TestPurviewFailureKeepsTheLink(t *testing.T) {
 		"500":            {pkbtest.Respond(500, "text/html", "<html>"), "500 Internal Server Error"},
 		"cut":            {pkbtest.Drop(), "no response"},
 		"not FHIR":       {pkbtest.Respond(200, "application/json", "{}"), "not a Parameters resource"},
-		"another type":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`), "an operation outcome came instead"},
+		"another type":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[]}`), "the response is an OperationOutcome"},
 		"empty":          {pkbtest.Respond(200, "application/fhir+json", ""), "it is not FHIR"},
-		"no reference":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[]}`), "it names nobody"},
+		"no reference":   {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[]}`), "it names no one"},
 		"two references": {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/1d4a8b2d-f885-499f-ba51-50600312f316"}},{"name":"purview","valueReference":{"reference":"Patient/2d4a8b2d-f885-499f-ba51-50600312f316"}}]}`), "it names more than one"},
 		"numeric id":     {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Parameters","parameter":[{"name":"purview","valueReference":{"reference":"Patient/7300000"}}]}`), "its reference holds no public id"},
 	} {

@@ -16,11 +16,10 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// pageSize is how many records are read at a time.
+// pageSize is how many records are listed at a time.
 const pageSize = 200
 
-// records yields all records of the store, of any environment and client id. An
-// error ends the sequence.
+// records yields all records of the store, and at most one error, last.
 func (c *Client) records(ctx context.Context) iter.Seq2[tokenstore.Record, error] {
 	return func(yield func(tokenstore.Record, error) bool) {
 		if c.closed.Load() {
@@ -51,24 +50,27 @@ func (c *Client) records(ctx context.Context) iter.Seq2[tokenstore.Record, error
 	}
 }
 
-// ours reports whether a record is this client's.
+// errNoList is the error for a store that is no tokenstore.Lister.
+var errNoList = &ConfigError{Field: "Store", Problem: "cannot list links: it has no List method (tokenstore.Lister)"}
+
+// ours reports whether a record is of this environment and client id.
 func (c *Client) ours(r tokenstore.Record) bool {
 	return r.Environment == c.cfg.Environment.Name && r.ClientID == c.cfg.ClientID
 }
 
-// ResealProgress is how far Reseal has come.
+// ResealProgress is the progress of Reseal.
 type ResealProgress struct {
-	// Records counts those looked at, out of Total; Total is 0 if the store
-	// does not count (tokenstore.Counter).
+	// Records counts those checked, out of Total; Total is 0 if the store is no
+	// tokenstore.Counter.
 	Records, Total int
-	// Resealed counts those that another key had sealed; Failed those that do
-	// not open: they are as they were.
+	// Resealed counts those that another key had sealed; Failed those that do not
+	// open, which are unchanged.
 	Resealed, Failed int
 	// Elapsed is the time since the start.
 	Elapsed time.Duration
 }
 
-// Rate returns how many records a second were looked at.
+// Rate returns the records checked per second.
 func (p ResealProgress) Rate() float64 {
 	if p.Elapsed <= 0 {
 		return 0
@@ -76,7 +78,7 @@ func (p ResealProgress) Rate() float64 {
 	return float64(p.Records) / p.Elapsed.Seconds()
 }
 
-// Left estimates how long the rest takes; 0 if that is not known.
+// Left estimates the remaining time; 0 if unknown.
 func (p ResealProgress) Left() time.Duration {
 	if p.Records == 0 || p.Total < p.Records {
 		return 0
@@ -84,13 +86,13 @@ func (p ResealProgress) Left() time.Duration {
 	return time.Duration(float64(p.Elapsed) * float64(p.Total-p.Records) / float64(p.Records))
 }
 
-// Reseal seals all links of this environment and client id with the key that
-// seals now, while they are used, by this process and others. It yields its
-// progress every few hundred records and at the end. When it is interrupted,
-// begin again: what is done is passed over.
+// Reseal seals all links of this environment and client id with the current sealing
+// key, while this process and others use them. It yields its progress every few
+// hundred records and at the end. If it is interrupted, call it again: it skips
+// what is done.
 //
-// An error ends the sequence: a *ConfigError if the store cannot list, ErrStore, ErrClosed, that of ctx, or, at
-// the end, ErrKeys if records did not open.
+// An error ends the sequence: a *ConfigError if the store cannot list, ErrStore,
+// ErrClosed, that of ctx, or, at the end, ErrKeys if records did not open.
 func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 	return func(yield func(ResealProgress, error) bool) {
 		start := c.cfg.Now()
@@ -111,13 +113,13 @@ func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 				yield(p, err)
 				return
 			}
-			if c.ours(r) && r.KeyID != ringOf(c.cfg.Keys).KeyID() {
+			if c.ours(r) && r.KeyID != seal.RingOf(c.cfg.Keys).KeyID() {
 				done, err := c.keeper.Reseal(ctx, r.AppUserID)
 				var sealed *custody.SealError
 				switch {
 				case errors.As(err, &sealed):
 					p.Failed++
-					c.cfg.Logger.Warn("pkb: a link cannot be sealed anew", "link", conceal.LinkName(r.AppUserID), "error", err)
+					c.cfg.Logger.Warn("pkb: a link cannot be resealed", "link", conceal.LinkName(r.AppUserID), "error", err)
 				case err != nil && !errors.Is(err, custody.ErrForeign):
 					yield(p, public(err))
 					return
@@ -139,19 +141,18 @@ func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 	}
 }
 
-// RetireKey takes a key off this client's keyring, if it is not the one that
-// seals and no record in the store names it, of any environment or client id:
-// else it returns a *ConfigError. After that the key can be taken out of the
-// configuration; before, that would cost every patient whose record names it a
-// new approval.
+// RetireKey removes a key from this client's keyring. It returns a *ConfigError if
+// the key seals, or if a record in the store, of any environment or client id,
+// names it. Once it returns nil, the key can be removed from the configuration;
+// before, that would cost each patient whose record names it a new authorization.
 //
 // It also returns a *ConfigError if the store cannot list or the key is not on the
-// keyring, ErrStore or ErrClosed.
+// keyring, and ErrStore or ErrClosed.
 func (c *Client) RetireKey(ctx context.Context, id string) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	ring := ringOf(c.cfg.Keys)
+	ring := seal.RingOf(c.cfg.Keys)
 	if ring == nil {
 		return &ConfigError{Field: "Keys", Problem: seal.ErrNoSuchKey.Error()}
 	}
@@ -176,13 +177,19 @@ func (c *Client) RetireKey(ctx context.Context, id string) error {
 	return nil
 }
 
-// Purge removes the records of this environment and client id that have no
-// tokens any more: those that Unlink left two days ago or longer, so that nothing
-// under way could undo it, and approvals that were never finished. It returns
-// how many. Call it now and then, such as daily; without it they stay, without
-// tokens.
+const inUse = "the key is in use: "
+
+func keyInUse(why string) error {
+	return &ConfigError{Field: "Keys", Problem: inUse + why}
+}
+
+// Purge removes the records of this environment and client id that hold no tokens,
+// and returns how many: those unlinked two days ago or longer, which nothing under
+// way can restore, and authorizations that were never completed. Call it regularly,
+// such as daily; until then such records stay.
 //
-// It returns a *ConfigError if the store cannot list, ErrStore, ErrClosed or the error of ctx.
+// It returns a *ConfigError if the store cannot list, ErrStore, ErrClosed or the
+// error of ctx.
 func (c *Client) Purge(ctx context.Context) (removed int, err error) {
 	for r, err := range c.records(ctx) {
 		if err != nil {
@@ -200,10 +207,4 @@ func (c *Client) Purge(ctx context.Context) (removed int, err error) {
 		}
 	}
 	return removed, nil
-}
-
-const inUse = "the key is in use: "
-
-func keyInUse(why string) error {
-	return &ConfigError{Field: "Keys", Problem: inUse + why}
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// finish tells Telemetry, if there is one, how an operation ended.
+// finish reports to Telemetry, if set, how an operation ended.
 type finish struct{ tell func(observe.Result) }
 
-// underWay is the context's key for the operation that a call belongs to.
+// underWay is the context's key for its operation.
 type underWay struct{}
 
 type operation struct {
@@ -27,7 +27,7 @@ type operation struct {
 	requests atomic.Int32
 }
 
-// begin tells Telemetry of an operation, unless ctx belongs to it already.
+// begin reports an operation to Telemetry, unless ctx is already part of it.
 func (c *Client) begin(ctx context.Context, op observe.Operation) (context.Context, finish) {
 	if c.cfg.Telemetry == nil {
 		return ctx, finish{}
@@ -48,7 +48,6 @@ func operationIn(ctx context.Context) *operation {
 	return o
 }
 
-// sends counts a request towards the operation that ctx belongs to.
 func (c *Client) sends(ctx context.Context) {
 	if c.cfg.Telemetry == nil {
 		return
@@ -58,14 +57,13 @@ func (c *Client) sends(ctx context.Context) {
 	}
 }
 
-// with ends an operation with an error of ours, or nil.
 func (e finish) with(err error) {
 	if e.tell != nil {
 		e.tell(resultOf(err))
 	}
 }
 
-// call ends a call, which is good only if PKB answered 200.
+// call ends a call, which succeeds only with a 200.
 func (e finish) call(err error) {
 	if e.tell == nil {
 		return
@@ -77,14 +75,12 @@ func (e finish) call(err error) {
 	e.tell(r)
 }
 
-// posted ends a request to the token endpoint.
 func (e finish) posted(out tokenwire.Outcome) {
 	if e.tell != nil {
 		e.tell(observe.Result{Outcome: posted(out), Status: out.Status, Code: out.Code})
 	}
 }
 
-// posted says what the outcome of a request to the token endpoint means.
 func posted(out tokenwire.Outcome) observe.Outcome {
 	return outcomeOf(out.Class, isBusy(out.Status, out.Code, out.Cause))
 }
@@ -107,7 +103,6 @@ func outcomeOf(class tokenwire.Class, busy bool) observe.Outcome {
 	return observe.OutcomeUnavailable // not sent, or not now
 }
 
-// onEvent returns what the keeper tells its events to; nil if nobody listens.
 func (c *Config) onEvent() func(custody.Event) {
 	if c.OnEvent == nil && c.Telemetry == nil {
 		return nil
@@ -125,7 +120,7 @@ func (c *Config) onEvent() func(custody.Event) {
 	}
 }
 
-// follow returns how a refresh can point to who needed it; nil if it cannot.
+// follow returns how a refresh points to its first caller, or nil.
 func (c *Config) follow() func(refresh, caller context.Context) context.Context {
 	if f, ok := c.Telemetry.(observe.Follower); ok {
 		return f.Follow
@@ -133,36 +128,27 @@ func (c *Config) follow() func(refresh, caller context.Context) context.Context 
 	return nil
 }
 
-// resultOf says what an error of ours means.
 func resultOf(err error) observe.Result {
 	var (
 		api    *APIError
 		config *ConfigError
-		is     = func(targets ...error) bool {
-			for _, target := range targets {
-				if errors.Is(err, target) {
-					return true
-				}
-			}
-			return false
-		}
 	)
 	switch {
 	case err == nil:
 		return observe.Result{Outcome: observe.OutcomeOK}
-	case is(ErrAccessDenied):
+	case is(ErrAccessDenied)(err):
 		return observe.Result{Outcome: observe.OutcomeDenied}
-	case is(ErrNotLinked, ErrRelinkRequired):
+	case is(ErrNotLinked, ErrRelinkRequired)(err):
 		return observe.Result{Outcome: observe.OutcomeNotLinked}
-	case is(ErrStore):
+	case is(ErrStore)(err):
 		return observe.Result{Outcome: observe.OutcomeStore}
-	case is(ErrKeys):
+	case is(ErrKeys)(err):
 		return observe.Result{Outcome: observe.OutcomeKeys}
-	case is(ErrClosed):
+	case is(ErrClosed)(err):
 		return observe.Result{Outcome: observe.OutcomeClosed}
-	case is(ErrOtherEnvironment) || errors.As(err, &config):
+	case is(ErrOtherEnvironment)(err) || errors.As(err, &config):
 		return observe.Result{Outcome: observe.OutcomeMisconfigured}
-	case is(ErrTryLater):
+	case is(ErrTryLater)(err):
 		r := observe.Result{Outcome: observe.OutcomeUnavailable}
 		if later, ok := errors.AsType[*TryLaterError](err); ok {
 			r.Status, r.Code = later.Status, later.Code
@@ -170,17 +156,17 @@ func resultOf(err error) observe.Result {
 		return r
 	case errors.As(err, &api):
 		return observe.Result{Outcome: api.outcome(), Status: api.Status, Code: string(api.Code)}
-	case is(ErrUnchecked):
+	case is(ErrUnchecked)(err):
 		return observe.Result{Outcome: observe.OutcomeUnavailable}
-	case is(ErrOvertaken, ErrState, ErrCallback, ErrWrongPatient, ErrSharedRecord, identity.ErrNotAPatient, ErrIdentityRefused, ErrAppUserID):
+	case is(ErrOvertaken, ErrState, ErrCallback, ErrWrongPatient, ErrSharedRecord, identity.ErrNotAPatient, ErrIdentityRefused, ErrAppUserID)(err):
 		return observe.Result{Outcome: observe.OutcomeRefused}
-	case is(context.Canceled, context.DeadlineExceeded):
+	case is(context.Canceled, context.DeadlineExceeded)(err):
 		return observe.Result{Outcome: observe.OutcomeCanceled}
 	}
 	return observe.Result{Outcome: observe.OutcomeFailed}
 }
 
-// outcome says what an answer means; in the order of advice.
+// outcome returns what the response means, in the order of advice.
 func (e *APIError) outcome() observe.Outcome {
 	if e.exchange != 0 {
 		return outcomeOf(e.exchange, e.busy)

@@ -18,17 +18,12 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-const (
-	mediaTypeJSON = "application/json"
-	mediaTypeFHIR = "application/fhir+json"
-)
-
-// Patient calls PKB for one linked user. It holds no state and costs next to
-// nothing to make; use it from any goroutine.
+// Patient calls PKB for one linked user. It holds no state, is cheap to make, and
+// may be used from any goroutine.
 //
 // At most Config.MaxCallsPerPatient calls for one user are under way at once;
-// others wait for their turn. A read that finds PKB busy or out of reach is
-// repeated, see Config.Retries.
+// others wait. A read is retried when PKB is busy or out of reach; see
+// Config.Retries.
 type Patient struct {
 	client    *Client
 	appUserID string
@@ -36,21 +31,20 @@ type Patient struct {
 	bearer    bearer
 }
 
-// ForUser returns the calls for one of the host's users. The argument is the
-// host's own app_user_id, never an NHS number or a PKB id. A user without a
-// link, and "", get an error from each call.
+// ForUser returns the calls for one of the host's users. The argument is the host's
+// own app_user_id, never an NHS number or a PKB id. For a user without a link, and
+// for "", each call returns an error.
 func (c *Client) ForUser(appUserID string) *Patient {
 	p := &Patient{client: c, appUserID: appUserID, sender: *c.http, bearer: bearer{client: c, appUserID: appUserID}}
 	p.sender.Transport = &p.bearer
 	return p
 }
 
-// http returns the client that sends the user's requests.
 func (p *Patient) http() *http.Client { return &p.sender }
 
-// PublicID returns the PKB public id of the user's patient: a UUID, not the
-// numeric id of users/self. It is fixed when the link is made and then read
-// from the store; a link that could not learn it then asks Purview now.
+// PublicID returns the PKB public id of the user's patient: a UUID, not the numeric
+// id of users/self. It is fixed when the link is made and then read from the store.
+// If it is not known yet, PublicID asks Purview.
 //
 // It returns the errors of Purview.
 func (p *Patient) PublicID(ctx context.Context) (identity.PublicID, error) {
@@ -64,17 +58,15 @@ func (p *Patient) PublicID(ctx context.Context) (identity.PublicID, error) {
 	return p.ask(ctx, link)
 }
 
-// Purview asks PKB whose record the user's tokens open, and returns that
-// patient's public id: POST (or, remembered after an answer 405, GET)
-// /fhir/Consent/$purview. PublicID returns the same from the store.
+// Purview asks PKB whose record the user's tokens open, by POST
+// /fhir/Consent/$purview, or by GET after a response 405, and returns that
+// patient's public id. PublicID returns the same from the store.
 //
-// It returns ErrWrongPatient if PKB names another patient than the link
-// belongs to, ErrSharedRecord if that turns out to be another user's too (which
-// ends this link), ErrNotAPatient if it names none, the errors of Token, or an
-// *APIError.
-//
-// (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path
-// and method are inferred.)
+// It returns ErrWrongPatient if PKB names another patient than the link's,
+// ErrSharedRecord if that patient is another user's too (which ends this link),
+// identity.ErrNotAPatient if it names none, the errors of Token, or an *APIError.
+// (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path and
+// method are inferred.)
 func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
 	link, err := p.client.Link(ctx, p.appUserID)
 	if err != nil {
@@ -83,10 +75,9 @@ func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
 	return p.ask(ctx, link)
 }
 
-// ask asks PKB, and fixes the answer on link if link has none yet.
+// ask calls Purview, and fixes the result on a link that has none yet.
 func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error) {
 	if !link.Verified {
-		// Whose it is gets fixed on the link in the same way as by Complete.
 		if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
 			return "", public(err)
 		}
@@ -103,8 +94,7 @@ func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error)
 	}
 	id, err := p.client.purview(ctx, p.http())
 	if err == nil && link.Verified && link.PublicID != id {
-		// The token in memory may be that of an earlier link, which another process
-		// has replaced: it must not speak for this one.
+		// The token in memory may be an earlier link's, which another process replaced.
 		p.client.keeper.Forget(p.appUserID)
 		if link, err = p.client.Link(ctx, p.appUserID); err == nil {
 			id, err = p.client.purview(ctx, p.http())
@@ -119,36 +109,32 @@ func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error)
 	return id, nil
 }
 
-// Self returns the patient's demographics and national ids: GET
-// /json/users/self. Nothing of it is kept by this library.
+// Self returns the patient's demographics and national ids: GET /json/users/self.
+// The library keeps none of it.
 //
-// It returns identity.ErrNotAPatient if the response does not say that it is about a
-// patient, the errors of Token, or an *APIError.
-//
-// (PKB: Patient Identifier and Demographic Retrieval.)
+// It returns identity.ErrNotAPatient if the response is not about a patient, the
+// errors of Token, or an *APIError. (PKB: Patient Identifier and Demographic
+// Retrieval.)
 func (p *Patient) Self(ctx context.Context) (identity.Self, error) {
 	return p.client.self(ctx, p.http())
 }
 
-// Record returns what reads the patient's FHIR record.
+// Record returns the patient's FHIR record.
 func (p *Patient) Record() *record.Record {
 	return record.New(p.client.cfg.Environment.FHIRURL, source{p})
 }
 
-// source is what a Record reads through.
+// source implements record.Source.
 type source struct{ *Patient }
 
-// Get implements record.Source.
 func (s source) Get(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
 	return s.client.read(ctx, s.http(), get(op, address, mediaTypeFHIR), decode)
 }
 
-// Call implements record.Source.
 func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
 	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, decode)
 }
 
-// Unusable implements record.Source.
 func (s source) Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error {
 	e := &APIError{Operation: string(op), Status: http.StatusOK, Outcome: outcome, Err: newContentError(problem, cause)}
 	if !outcome.IsZero() {
@@ -157,10 +143,8 @@ func (s source) Unusable(op observe.Operation, problem string, cause error, outc
 	return e
 }
 
-// Format implements fmt.Formatter: it prints without the app_user_id.
 func (s source) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// self asks with whatever token hc adds.
 func (c *Client) self(ctx context.Context, hc *http.Client) (self identity.Self, err error) {
 	err = c.read(ctx, hc, get(observe.OpSelf, c.cfg.Environment.SelfURL, mediaTypeJSON), func(data []byte) (string, error) {
 		self, err = identity.DecodeSelf(data)
@@ -169,7 +153,6 @@ func (c *Client) self(ctx context.Context, hc *http.Client) (self identity.Self,
 	return self, err
 }
 
-// purview asks with whatever token hc adds.
 func (c *Client) purview(ctx context.Context, hc *http.Client) (id identity.PublicID, err error) {
 	env := c.cfg.Environment
 	err = c.operation(ctx, hc, observe.OpPurview, env.PurviewURL, env.PurviewMethod, &c.purviewByGET, func(data []byte) (string, error) {
@@ -183,10 +166,9 @@ func (c *Client) purview(ctx context.Context, hc *http.Client) (id identity.Publ
 var errElsewhere = errors.New("the response names a record on another server")
 
 // publicIDFromPurview returns the patient that a response of Purview names, or what
-// is wrong with it. An absolute reference must be one of the server that answered:
-// scheme, host and port.
-func publicIDFromPurview(answer []byte, server string) (identity.PublicID, string, error) {
-	ref, err := fhir.Purview(answer)
+// is wrong with it. An absolute reference must have the origin of server.
+func publicIDFromPurview(response []byte, server string) (identity.PublicID, string, error) {
+	ref, err := fhir.Purview(response)
 	switch {
 	case err != nil:
 		return "", purviewProblem(err), err
@@ -199,12 +181,11 @@ func publicIDFromPurview(answer []byte, server string) (identity.PublicID, strin
 	return id, "its reference holds no public id", err
 }
 
-// purviewProblem says what is wrong with a response of Purview.
 func purviewProblem(err error) string {
 	if e, ok := errors.AsType[*fhir.PurviewError](err); ok {
 		switch e.Count {
 		case 0:
-			return "it names nobody"
+			return "it names no one"
 		case 1:
 			return "its reference cannot be read"
 		}

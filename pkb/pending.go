@@ -13,13 +13,12 @@ import (
 	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
-// Pending is an approval that was started and not completed: the state sent to
-// PKB, the user who started, the redirect URI, and when it ends. Keep it where
-// only this user's session can reach it, from Authorize to the callback: in the
-// server-side session, or in an encrypted cookie. It is good for one
-// completion.
+// Pending is an authorization that was started and not completed: the state sent to
+// PKB, the user who started it, the redirect URI, and when it expires. From
+// Authorize to the callback, keep it where only this user's session can reach it:
+// in the server-side session, or in an encrypted cookie. It can be completed once.
 //
-// It prints as [redacted]; Encode gives it as a text to keep.
+// It prints as [redacted]; Encode returns a text to keep.
 type Pending struct{ started }
 
 type started = conceal.Hidden[*pending]
@@ -34,19 +33,18 @@ type pending struct {
 	ExpiresAt   time.Time `json:"exp"`
 	Switch      bool      `json:"switch,omitempty"`
 	Share       bool      `json:"share,omitempty"`
-	// Unlinks is how often the user had been unlinked: an authorization that is
-	// older than an unlink must not bring the link back.
+	// Unlinks is how often the user had been unlinked: an authorization from before
+	// an unlink must not restore the link.
 	Unlinks uint64 `json:"unlinks,omitempty"`
 }
 
 func newPending(p *pending) Pending { return Pending{conceal.Of(p)} }
 
-// get returns what is pending, or nil.
 func (p Pending) get() *pending { return conceal.Open(p.started) }
 
-// Encode returns the pending value as text, for keeping. Whoever can read or
-// change it can complete the approval as somebody else: it belongs in the
-// session, not in a URL, a log or a form.
+// Encode returns the Pending as text. Whoever can read or change it can complete
+// the authorization as somebody else: keep it in the session, not in a URL, a log
+// or a form.
 func (p Pending) Encode() string {
 	kept := p.get()
 	if kept == nil {
@@ -59,8 +57,7 @@ func (p Pending) Encode() string {
 	return "p1." + base64.RawURLEncoding.EncodeToString(b)
 }
 
-// ParsePending reads what Encode wrote. Anything else gives an error for which
-// errors.Is(err, ErrState) holds.
+// ParsePending reads what Encode returned. For anything else it returns ErrState.
 func ParsePending(text string) (Pending, error) {
 	var p pending
 	if len(text) < 3 || len(text) > 16<<10 || text[:3] != "p1." {
@@ -73,8 +70,8 @@ func ParsePending(text string) (Pending, error) {
 	return newPending(&p), nil
 }
 
-// State returns the state sent to PKB, for hosts that keep several pending
-// values of one session apart by it.
+// State returns the state sent to PKB, by which a host can tell several Pending
+// values of one session apart.
 func (p Pending) State() Secret {
 	if kept := p.get(); kept != nil {
 		return NewSecret(kept.State)
@@ -82,7 +79,7 @@ func (p Pending) State() Secret {
 	return Secret{}
 }
 
-// ExpiresAt is when the approval can no longer be completed.
+// ExpiresAt returns when the authorization expires.
 func (p Pending) ExpiresAt() time.Time {
 	if kept := p.get(); kept != nil {
 		return kept.ExpiresAt
@@ -90,13 +87,13 @@ func (p Pending) ExpiresAt() time.Time {
 	return time.Time{}
 }
 
-// IsZero reports whether nothing is pending.
+// IsZero reports whether the Pending is absent.
 func (p Pending) IsZero() bool { return p.get() == nil }
 
 // Equal reports whether both are the same authorization.
 func (p Pending) Equal(o Pending) bool { return p.Encode() == o.Encode() }
 
-// mark names the approval in the store, where the state itself is not kept.
+// mark identifies the authorization in the store, which does not keep the state.
 func (p *pending) mark() string {
 	sum := sha256.Sum256([]byte(p.State))
 	return hex.EncodeToString(sum[:12])

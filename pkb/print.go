@@ -14,13 +14,10 @@ import (
 	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
-// How values print that name a user or a patient without being secret: without
-// the app_user_id, which may well be an e-mail address, and without the public
-// id. A link appears as the hash that the log has. The fields have what a host
-// wants to store or show.
+// Values that name a user or a patient print without the app_user_id, which may be
+// an e-mail address, and without the public id: a link prints as its log name.
 
-// Format implements fmt.Formatter: a Link prints without the app_user_id and
-// the public id.
+// Format implements fmt.Formatter: a Link prints without its ids.
 func (l Link) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "link="+conceal.LinkName(l.AppUserID)+" "+string(l.State))
 	if l.Cause != "" {
@@ -51,7 +48,7 @@ func (l Link) times() []linkTime {
 	}
 }
 
-// LogValue implements slog.LogValuer, without the app_user_id and the public id.
+// LogValue implements slog.LogValuer, without the ids.
 func (l Link) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("link", conceal.LinkName(l.AppUserID)), slog.String("state", string(l.State)), slog.Bool("verified", l.Verified),
@@ -70,8 +67,8 @@ func (l Link) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// What is used by pointer has a String method besides: templates look behind
-// pointers that have none.
+// Types used by pointer also have a String method: templates follow pointers
+// without one.
 
 // String implements fmt.Stringer: a Patient prints without the app_user_id.
 func (p *Patient) String() string {
@@ -90,16 +87,13 @@ func (c *Client) String() string { return fmt.Sprint(c) }
 // String implements fmt.Stringer.
 func (w *Web) String() string { return fmt.Sprint(w) }
 
-// String implements fmt.Stringer.
 func (b *bearer) String() string { return fmt.Sprint(b) }
 
-// Format implements fmt.Formatter: it prints without the app_user_id.
 func (s tokenSource) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "pkb.TokenSource{link="+conceal.LinkName(s.appUserID)+"}")
 }
 
-// Errors print their text under every verb and in JSON, and nothing of the
-// errors and outcomes in them.
+// Errors print as their text under every verb and in JSON.
 
 // Format implements fmt.Formatter.
 func (e *APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
@@ -113,35 +107,22 @@ func (e *TryLaterError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e
 // MarshalJSON implements json.Marshaler.
 func (e *TryLaterError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
 
-// Format implements fmt.Formatter: it prints without the users.
+// Format implements fmt.Formatter.
 func (e *SharedRecordError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
-// MarshalJSON implements json.Marshaler: it is written without the users.
+// MarshalJSON implements json.Marshaler.
 func (e *SharedRecordError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
 
-// Format implements fmt.Formatter.
-func (e *storeFailure) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
-
-// Format implements fmt.Formatter.
+func (e *storeFailure) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, e.Error()) }
 func (e *uncheckedError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+func (e *keysError) Format(f fmt.State, _ rune)      { _, _ = io.WriteString(f, e.Error()) }
+func (e *identifyError) Format(f fmt.State, _ rune)  { _, _ = io.WriteString(f, e.Error()) }
+func (e *contentError) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, e.Error()) }
+func (e *unspoken) Format(f fmt.State, _ rune)       { _, _ = io.WriteString(f, e.Error()) }
 
-// Format implements fmt.Formatter.
-func (e *keysError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
-
-// Format implements fmt.Formatter.
-func (e *identifyError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
-
-// Format implements fmt.Formatter.
-func (e *contentError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
-
-// Format implements fmt.Formatter.
-func (e *unspoken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
-
-// quietLog hands on what is logged, with errors as hosts get them: a handler may
-// report what is behind an error, too.
+// quietLog logs errors as hosts get them, because a handler may print the chain.
 type quietLog struct{ slog.Handler }
 
-// Handle implements slog.Handler.
 func (h quietLog) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -160,7 +141,6 @@ func (h quietLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return quietLog{h.Handler.WithAttrs(quieted)}
 }
 
-// WithGroup implements slog.Handler.
 func (h quietLog) WithGroup(name string) slog.Handler { return quietLog{h.Handler.WithGroup(name)} }
 
 func quietAttr(a slog.Attr) slog.Attr {

@@ -34,9 +34,9 @@ func backend(signedIn func(*http.Request) string) {
 		id, err := client.ForUser(signedIn(r)).PublicID(r.Context())
 		switch {
 		case errors.Is(err, pkb.ErrNotLinked), errors.Is(err, pkb.ErrRelinkRequired):
-			http.Redirect(w, r, "/pkb/link", http.StatusSeeOther) // only the patient can mend this
+			http.Redirect(w, r, "/pkb/link", http.StatusSeeOther) // only the patient can repair this
 		case err != nil:
-			http.Error(w, "PKB is not answering; the link is kept", http.StatusBadGateway)
+			http.Error(w, "PKB is not available now; the link is kept", http.StatusBadGateway)
 		default:
 			fmt.Fprintln(w, "Linked to PKB record", id)
 		}

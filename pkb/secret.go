@@ -19,7 +19,7 @@ type Secret struct{ hidden }
 // NewSecret returns s as a Secret.
 func NewSecret(s string) Secret { return Secret{conceal.OfText(s)} }
 
-// Reveal returns the text itself. Do not log it.
+// Reveal returns the text. Do not log it.
 func (s Secret) Reveal() string { return conceal.Open(s.hidden) }
 
 // IsZero reports whether the secret is absent.

@@ -227,8 +227,8 @@ func TestDiscard(t *testing.T) {
 		posts := r.pkb.Refreshes()
 		for range 5 {
 			r.pkb.Advance(time.Hour)
-			if e, ok := errors.AsType[*pkb.RelinkError](second(r.Token(t.Context(), user))); !ok || e.Cause != observe.CauseAnswerUnreadable {
-				t.Errorf("Token, later: %v, want relink: %s", e, observe.CauseAnswerUnreadable)
+			if e, ok := errors.AsType[*pkb.RelinkError](second(r.Token(t.Context(), user))); !ok || e.Cause != observe.CauseResponseUnreadable {
+				t.Errorf("Token, later: %v, want relink: %s", e, observe.CauseResponseUnreadable)
 			}
 		}
 		if n := r.pkb.Refreshes(); n != posts {

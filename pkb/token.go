@@ -12,8 +12,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody"
 )
 
-// AccessToken is a patient's access token, for use now. There is no refresh
-// token beside it: only this library may present that.
+// AccessToken is a patient's access token, for immediate use. It comes without the
+// refresh token, which only this library may present.
 type AccessToken struct {
 	// Value is sent as "Authorization: Bearer ...".
 	Value Secret
@@ -21,12 +21,13 @@ type AccessToken struct {
 	ExpiresAt time.Time
 }
 
-// Token returns an access token with more than Config.HardMargin left,
-// refreshing it if there is none. One that is in memory is returned without a
-// look into the store: after an Unlink or AllowSwitch in another process it may
-// be that of the earlier link, for as long as it lives. The calls of Patient
-// and HTTPClient do look. All callers in all processes that share the
-// store share one refresh; ctx bounds this caller's wait and not the refresh.
+// Token returns an access token with more than Config.HardMargin left, refreshing
+// it if necessary. All callers in all processes that share the store share one
+// refresh; ctx bounds this caller's wait and not the refresh.
+//
+// A token in memory is returned without reading the store. After an Unlink or
+// AllowSwitch in another process it may be the earlier link's, until it expires.
+// The calls of Patient and HTTPClient check the store.
 //
 // It returns ErrNotLinked, ErrRelinkRequired, ErrTryLater, ErrStore, ErrKeys,
 // ErrOtherEnvironment, ErrAppUserID, ErrClosed or the error of ctx.
@@ -38,7 +39,7 @@ func (c *Client) Token(ctx context.Context, appUserID string) (AccessToken, erro
 	return AccessToken{Value: NewSecret(t.Value), ExpiresAt: t.ExpiresAt}, nil
 }
 
-// currentToken returns a token that nobody changes.
+// currentToken returns a token that must not be modified.
 func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.Token, error) {
 	if t := c.keeper.Hot(appUserID); t != nil {
 		return t, nil
@@ -53,8 +54,8 @@ func (c *Client) currentToken(ctx context.Context, appUserID string) (*custody.T
 	return &t, nil
 }
 
-// presentToken returns a token of the link as it is now, and not of one that
-// another process has replaced.
+// presentToken returns a token of the link in the store, not of one that another
+// process has replaced.
 func (c *Client) presentToken(ctx context.Context, appUserID string) (custody.Token, error) {
 	if err := c.accepts(appUserID); err != nil {
 		return custody.Token{}, err
@@ -63,10 +64,10 @@ func (c *Client) presentToken(ctx context.Context, appUserID string) (custody.To
 	return t, public(err)
 }
 
-// TokenSource returns an oauth2.TokenSource for one user, for libraries that
-// take one. Its tokens have no refresh token. oauth2.TokenSource knows no
-// context, so a wait for a refresh ends after Config.RequestTimeout; prefer
-// HTTPClient, which uses the context of each request.
+// TokenSource returns an oauth2.TokenSource for one user, for libraries that take
+// one. Its tokens have no refresh token. A wait for a refresh ends after
+// Config.RequestTimeout; HTTPClient, which uses the context of each request, is
+// better.
 //
 // An oauth2.Token prints its access token: do not log it.
 func (c *Client) TokenSource(appUserID string) oauth2.TokenSource {

@@ -20,68 +20,64 @@ import (
 	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
-// WebConfig says how the two handlers of [Client.Web] fit into a host.
+// WebConfig configures the two handlers of [Client.Web].
 type WebConfig struct {
-	// User is required: it returns the app_user_id of whoever is signed in, by
-	// the host's own session, or "" for nobody.
+	// User is required: it returns the app_user_id of the user signed in to the
+	// host's own session, or "".
 	User func(*http.Request) string
-	// Done is where a patient goes when the link stands: a path on this site,
-	// as "/account"; empty means "/".
+	// Done is where the patient goes once linked: a path on this site, such as
+	// "/account"; empty means "/".
 	Done string
-	// Linked, if set, answers instead of the redirect to Done when the link
-	// stands, for a host that has something to do then. Nothing has been
-	// written yet but headers; http.Redirect it somewhere, so that the code
-	// leaves the address bar.
+	// Linked, if set, responds instead of the redirect to Done. Only headers have
+	// been written. End with http.Redirect, so that the code leaves the address
+	// bar.
 	Linked func(w http.ResponseWriter, r *http.Request, link Link)
-	// Failed, if set, answers instead of the default page when no link came of
-	// it. Nothing has been written yet but headers.
+	// Failed, if set, responds instead of the default page when no link was made.
+	// Only headers have been written.
 	Failed func(w http.ResponseWriter, r *http.Request, f Failure)
 }
 
-// Failure is why no link came of a visit, for WebConfig.Failed.
+// Failure is why a visit made no link, for WebConfig.Failed.
 type Failure struct {
-	// Err is one of Authorize's or Complete's: for errors.Is, and for a log,
-	// where it was written already.
+	// Err is the error of Authorize or Complete. It has been logged.
 	Err error
 	// Status is the HTTP status of the default page.
 	Status int
-	// Text says in plain English what the patient can do. It is safe to show:
-	// nothing that came with the request is in it.
+	// Text tells the patient what to do, in plain English. It is safe to show:
+	// nothing from the request is in it.
 	Text string
 }
 
-// Web has the two handlers that a browser meets.
+// Web has the two handlers that a browser visits.
 type Web struct {
 	client *Client
 	cfg    WebConfig
 	ring   *seal.Ring
-	// prefix starts the names of our cookies; secure says that they travel over
-	// https only.
+	// prefix starts the names of the cookies; secure restricts them to https.
 	prefix string
 	secure bool
 }
 
-// Web returns the handlers for a host with cookies. The pending value of each
-// approval is kept in a cookie of its own, encrypted, HttpOnly, SameSite=Lax
-// and bound to the user; so several tabs do not disturb one another, and the
-// callback may come to another replica, if all have the same Config.Keys.
-// Without Keys a random key is used, and the callback must come to the same
-// process. A callback that is loaded again, or gone Back to, leads to where the first
-// visit led, as long as the link is the one that it made.
+// Web returns the handlers for a host with cookies. Each authorization is kept in a
+// cookie of its own, encrypted, HttpOnly, SameSite=Lax and bound to the user. So
+// several tabs do not interfere, and the callback may come to another replica if
+// all have the same Config.Keys. Without Keys a random key is used, and the
+// callback must come to the same process. Reloading a callback, or going Back to
+// it, leads where the first visit led, as long as that visit's link exists.
 //
-// Web panics if User is missing, or Done is not a path on this site: both are
-// mistakes in the program, and better found at its start.
+// Web panics if User is missing or Done is not a path on this site, which are
+// mistakes in the program.
 func (c *Client) Web(cfg WebConfig) *Web {
 	if cfg.User == nil {
-		panic("pkb.WebConfig.User: is nil: return the app_user_id of whoever is signed in")
+		panic("pkb.WebConfig.User: is nil")
 	}
 	if cfg.Done == "" {
 		cfg.Done = "/"
 	}
 	if !sameSitePath(cfg.Done) {
-		panic("pkb.WebConfig.Done: is not a path on this site, like /account")
+		panic("pkb.WebConfig.Done: is not a path on this site, such as /account")
 	}
-	w := &Web{client: c, cfg: cfg, ring: ringOf(c.cfg.Keys), prefix: "pkb-"}
+	w := &Web{client: c, cfg: cfg, ring: seal.RingOf(c.cfg.Keys), prefix: "pkb-"}
 	if strings.HasPrefix(c.cfg.RedirectURL, "https:") {
 		w.prefix, w.secure = "__Host-pkb-", true
 	}
@@ -94,19 +90,19 @@ func (c *Client) Web(cfg WebConfig) *Web {
 	return w
 }
 
-// sameSitePath reports whether a browser takes p as a path on the same site.
+// sameSitePath reports whether a browser resolves p to the same site.
 func sameSitePath(p string) bool {
 	u, err := url.Parse(p)
 	return err == nil && strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "//") && !strings.ContainsAny(p, "\\\r\n\t") &&
 		u.Scheme == "" && u.Host == ""
 }
 
-// maxAttempts bounds the approvals that one browser can have open.
+// maxAttempts bounds the open authorizations of one browser.
 const maxAttempts = 5
 
-// Link sends the patient who is signed in to PKB to approve. Mount it where
-// your page links to, as GET /pkb/link. The options are those of Authorize, for
-// a second route such as GET /pkb/switch with AllowSwitch.
+// Link redirects the signed-in patient to PKB to approve. Mount it as GET
+// /pkb/link. The options are those of Authorize, for a second route such as GET
+// /pkb/switch with AllowSwitch.
 func (w *Web) Link(opts ...AuthorizeOption) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.begin(rw, r) {
@@ -138,8 +134,8 @@ func (w *Web) Link(opts ...AuthorizeOption) http.Handler {
 	})
 }
 
-// Callback takes the patient back from PKB and makes the link. Mount it at the
-// path of Config.RedirectURL.
+// Callback handles the patient's return from PKB and makes the link. Mount it at
+// the path of Config.RedirectURL.
 func (w *Web) Callback() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.begin(rw, r) {
@@ -149,7 +145,7 @@ func (w *Web) Callback() http.Handler {
 		query := r.URL.Query()
 		cookie := w.cookieName((&pending{State: query.Get("state")}).mark())
 		if _, err := r.Cookie(cookie); err == nil && user == "" {
-			// Somebody started here, so the host's own session is what is missing.
+			// The user started here, so only the host's own session is missing.
 			w.fail(rw, r, errNoSession)
 			return
 		}
@@ -171,8 +167,8 @@ func (w *Web) Callback() http.Handler {
 	})
 }
 
-// cameBack returns the link of a user who comes back to the callback that made it,
-// by a reload or by Back, when its cookie has gone. Nothing is done for it.
+// cameBack returns the link of a user who revisits the callback that made it, after
+// its cookie was deleted.
 func (w *Web) cameBack(r *http.Request, user string, states []string, err error) (Link, bool) {
 	e, ok := errors.AsType[*StateError](err)
 	if !ok || e.Reason != stateNoPending || len(states) != 1 || states[0] == "" {
@@ -185,25 +181,20 @@ func (w *Web) cameBack(r *http.Request, user string, states []string, err error)
 	return newLink(record), true
 }
 
-// errNoSession: the cookie of the approval came with the callback, and the
-// host's own did not.
-const errNoSession = appUserIDError("the callback came without the session of the user who started: browsers leave a session cookie out here if it is SameSite=Strict")
+// errNoSession: the authorization's cookie was present, and the host's session was
+// not.
+const errNoSession = appUserIDError("the callback came without the session of the user who started: browsers do not send a SameSite=Strict cookie here")
 
-// over reports whether an approval can no longer be completed. Otherwise the
-// same page, loaded again, may yet succeed: after an outage, or after Deny,
+// over reports whether an authorization can no longer be completed. Otherwise the
+// same page may succeed when it is loaded again: after an outage, or after Deny,
 // Back and Approve.
 func over(err error) bool {
-	for _, end := range []error{ErrState, ErrWrongPatient, ErrSharedRecord, identity.ErrNotAPatient, ErrIdentityRefused, ErrOvertaken, ErrNotLinked} {
-		if errors.Is(err, end) {
-			return true
-		}
-	}
-	return false
+	return is(ErrState, ErrWrongPatient, ErrSharedRecord, identity.ErrNotAPatient, ErrIdentityRefused, ErrOvertaken, ErrNotLinked)(err)
 }
 
 // begin sets the headers that keep code and state out of caches, referrers and
-// frames. Only GET goes on: HEAD is for those who look without coming in, and a
-// page that is fetched ahead of the patient must not use an approval up.
+// frames. It reports whether to go on: only for GET, and not for a prefetch, which
+// must not use up an authorization.
 func (w *Web) begin(rw http.ResponseWriter, r *http.Request) bool {
 	h := rw.Header()
 	h.Set("Cache-Control", "no-store")
@@ -222,7 +213,7 @@ func (w *Web) begin(rw http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// ahead reports whether a browser fetches a page that nobody has asked for yet.
+// ahead reports whether a browser prefetches the page.
 func ahead(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
 		says := strings.ToLower(r.Header.Get(name))
@@ -233,8 +224,8 @@ func ahead(r *http.Request) bool {
 	return false
 }
 
-// pending reads an approval from its cookie. One that is not there, or not this
-// user's, is the zero Pending, which Complete refuses.
+// pending reads an authorization from its cookie. If the cookie is absent or
+// another user's, it returns the zero Pending, which Complete refuses.
 func (w *Web) pending(r *http.Request, user, cookie string) Pending {
 	c, err := r.Cookie(cookie)
 	if err != nil {
@@ -265,7 +256,6 @@ func (w *Web) setCookie(rw http.ResponseWriter, name, value string, maxAge int) 
 	})
 }
 
-// fail logs err and tells the patient what to do, in words of ours only.
 func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	level := w.client.cfg.Logger.Warn
 	if errors.Is(err, ErrAccessDenied) {
@@ -283,7 +273,6 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	_, _ = io.WriteString(rw, failurePage(f.Text, w.cfg.Done))
 }
 
-// failure says what a patient can do about err.
 func failure(err error) Failure {
 	row := wording.Of(kindOf(err))
 	return Failure{Err: err, Status: row.Status, Text: row.Patient}

@@ -11,37 +11,37 @@ import (
 	"iter"
 )
 
-// CopyProgress is how far Copy has come.
+// CopyProgress is the progress of a Copy.
 type CopyProgress struct {
-	// Records counts those of the source looked at, out of Total; Total is 0 if
-	// the source does not count (Counter).
+	// Records counts the records of the source that were read, out of Total. Total
+	// is 0 if the source is no Counter.
 	Records, Total int
-	// Copied counts those that were missing or different, and are the same now;
-	// each was read back.
+	// Copied counts the records that were absent or different in the target and now
+	// are equal; each was read back.
 	Copied int
 }
 
-// ErrNewer says that a record is further on in the target of a Copy than in its
-// source: the target is in use already. Nothing was written over.
-var ErrNewer = errors.New("tokenstore: the target has a newer record; it is in use, and so is no copy any more")
+// ErrNewer: a record is further on in the target of a Copy than in its source: the
+// target is in use already. Nothing was written over.
+var ErrNewer = errors.New("tokenstore: the target has a newer record than the source: it is in use already")
 
-// ErrExtra says that the target of a Copy holds records that its source does
-// not: links that were unlinked and purged since they were copied, or others.
-// Nothing was removed. Empty the target and begin again.
-var ErrExtra = errors.New("tokenstore: the target holds records that the source does not; empty it and begin again")
+// ErrExtra: the target of a Copy holds records that its source does not: links that
+// were unlinked and purged since they were copied, or others. Nothing was removed.
+// Empty the target and begin again.
+var ErrExtra = errors.New("tokenstore: the target holds records that the source does not; empty it and start again")
 
-// Copy brings the records of from to to, which holds nothing else, and yields
-// its progress every few hundred records and at the end. What is sealed is
-// copied as it is: the target needs the same keys.
+// Copy copies the records of from to to, which holds nothing else, and yields its
+// progress every few hundred records and at the end. Sealed data is copied
+// unchanged: the target needs the same keys.
 //
-// To move to another store without losing a link: copy while from is in use,
-// however long that takes. Then stop every process that uses from, copy once
-// more, which brings over what has changed and takes moments, and start again
-// with to. Nothing may use from after that: a refresh token works once. When it
-// is interrupted, begin again.
+// To move to another store without losing a link: copy while from is in use, however
+// long that takes. Then stop every process that uses from, copy once more, which
+// copies what has changed and takes moments, and start again with to. Nothing may
+// use from after that: a refresh token works once. A Copy that was interrupted can
+// be started again.
 //
-// An error ends the sequence: a store's, that of ctx, ErrNewer, or ErrExtra,
-// which only a target that lists its records can show.
+// An error ends the sequence: a store's, that of ctx, ErrNewer, or ErrExtra, which
+// requires a target that is a Lister.
 func Copy(ctx context.Context, from interface {
 	Store
 	Lister
@@ -85,7 +85,7 @@ func Copy(ctx context.Context, from interface {
 	}
 }
 
-// noExtra checks that to has no record that from has not.
+// noExtra checks that every record of to is in from.
 func noExtra(ctx context.Context, from, to Store) error {
 	target, ok := to.(Lister)
 	if !ok {
@@ -114,7 +114,7 @@ func noExtra(ctx context.Context, from, to Store) error {
 // copyPage is how many records are read at a time.
 const copyPage = 200
 
-// copyOne makes to's record that of r, and reads it back.
+// copyOne makes to's record equal to r, and reads it back.
 func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
 	for try := 1; ; try++ {
 		there, err := to.Load(ctx, r.AppUserID)
@@ -126,7 +126,7 @@ func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
 		case sameRecord(there, r):
 			return copied, nil
 		case copied:
-			return false, errors.New("tokenstore: the target gave back another record than it was given")
+			return false, errors.New("tokenstore: the target returned a different record from the one it was given")
 		case there.Generation > r.Generation, there.Generation == r.Generation && there.RefreshedAt.After(r.RefreshedAt):
 			return false, ErrNewer
 		}
@@ -142,9 +142,9 @@ func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
 	}
 }
 
-// sameRecord compares all but the version, which is each store's own.
+// sameRecord compares all but the version, which differs from store to store.
 func sameRecord(a, b Record) bool {
-	a, errA := a.Prepare() // times of one form
+	a, errA := a.Prepare() // times in the same form
 	b, errB := b.Prepare()
 	return errA == nil && errB == nil &&
 		a.AppUserID == b.AppUserID && a.Environment == b.Environment && a.ClientID == b.ClientID &&

@@ -29,7 +29,6 @@ func fill(t *testing.T, s tokenstore.Store, n int) {
 	}
 }
 
-// copyAll runs a Copy to its end.
 func copyAll(t *testing.T, from *tokenstore.Memory, to tokenstore.Store) (last tokenstore.CopyProgress, err error) {
 	t.Helper()
 	for p, err := range tokenstore.Copy(t.Context(), from, to) {
@@ -41,7 +40,7 @@ func copyAll(t *testing.T, from *tokenstore.Memory, to tokenstore.Store) (last t
 	return last, nil
 }
 
-// A copy is complete, and a second one brings only what has changed.
+// A copy is complete, and a second one copies only what has changed.
 func TestCopy(t *testing.T) {
 	from, to := tokenstore.NewMemory(), tokenstore.NewMemory()
 	const n = 450
@@ -150,7 +149,7 @@ func TestCopySeesEveryField(t *testing.T) {
 	}
 }
 
-// forgetful acknowledges what it does not keep, and breaks down on request.
+// forgetful acknowledges what it does not keep, and fails on request.
 type forgetful struct {
 	*tokenstore.Memory
 	forget bool
@@ -180,7 +179,7 @@ func TestCopyVerifies(t *testing.T) {
 	}
 }
 
-// An interrupted copy is begun again, and does what is left.
+// An interrupted copy is started again, and copies the rest.
 func TestCopyResumes(t *testing.T) {
 	from := tokenstore.NewMemory()
 	fill(t, from, 10)

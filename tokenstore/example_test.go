@@ -30,7 +30,7 @@ func ExampleMemory() {
 		fmt.Println(err)
 		return
 	}
-	_, err = store.Save(ctx, first) // somebody else, with what was read before
+	_, err = store.Save(ctx, first) // another writer, with what was read before
 	fmt.Println(errors.Is(err, tokenstore.ErrConflict))
 
 	now, err := store.Load(ctx, "app-user-1")
@@ -61,7 +61,7 @@ func ExampleRecord_Prepare() {
 	// true
 }
 
-// Who is linked with a patient's record, or about to be.
+// Which users are linked with a patient's record, or about to be.
 func ExampleFinder() {
 	ctx := context.Background()
 	store := tokenstore.NewMemory()

@@ -11,14 +11,13 @@ import (
 	"sync"
 )
 
-// Memory is a Store that forgets everything when the process ends: for tests,
-// and for a first look. The zero value is ready to use.
+// Memory is a Store that forgets everything when the process ends: for tests, and
+// for a first look. The zero value is ready to use.
 type Memory struct {
 	mu sync.RWMutex
 	// Pointers, because a printer that calls no methods does not follow them.
 	records map[string]*Record
-	// version is the last one given out, whatever the user: so none is ever
-	// used twice.
+	// version is the last one given out, for any user: so none is ever used twice.
 	version uint64
 	closed  bool
 }
@@ -114,7 +113,7 @@ func (m *Memory) FindPublicID(ctx context.Context, publicID string, limit int) (
 	})
 }
 
-// pick returns the first records that are wanted, by their ids.
+// pick returns the first records that are wanted, in the order of their ids.
 func (m *Memory) pick(ctx context.Context, limit int, wanted func(Record) bool) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -152,7 +151,7 @@ func (m *Memory) Count(ctx context.Context) (int, error) {
 	return len(m.records), nil
 }
 
-// Volatile implements the interface Volatile: nothing outlives the process.
+// Volatile implements Volatile: nothing outlives the process.
 func (m *Memory) Volatile() bool { return true }
 
 // Close forgets everything; all other methods then return ErrClosed.

@@ -9,7 +9,7 @@ import (
 )
 
 // Format implements fmt.Formatter: a Record prints without the app_user_id, the
-// public ids and what is in Sealed and Details. JSON has all of it, because a
+// public ids and the content of Sealed and Details. JSON has all of it, because a
 // Store may keep records as JSON.
 func (r Record) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "tokenstore.Record{%s, version %d, generation %d, key %q, %v}", r.State, r.Version, r.Generation, r.KeyID, r.Sealed)
@@ -18,6 +18,6 @@ func (r Record) Format(f fmt.State, _ rune) {
 // LogValue implements slog.LogValuer.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
-// String implements fmt.Stringer: templates look behind pointers that have no
-// such method.
+// String implements fmt.Stringer: templates follow pointers that have no such
+// method.
 func (m *Memory) String() string { return fmt.Sprint(m) }

@@ -18,18 +18,18 @@ var copyCommand = &command{
 	name:    "copy",
 	summary: "copy all links to another database",
 	about: `copy brings the links of -db to the database of -to, makes the table there if it
-is missing, and reads back each record it writes. What is sealed stays sealed: the
+is missing, and reads back each record it writes. Tokens stay sealed: the
 target needs the same keys, and copy needs none.
 
 To move without losing a link: copy while the host runs; stop every process of the
-host's; copy once more, which takes moments; start them with the new database.
-Nothing may use the old one after that, because a refresh token works once. When
-copy is interrupted, begin again.
+host; copy once more, which takes moments; start them with the new database.
+Nothing may use the old one after that, because a refresh token works once. If
+copy is interrupted, run it again.
 
-On a terminal it shows how far it is; in a pipe it prints JSON lines:
+On a terminal it shows its progress; in a pipe it prints JSON lines:
 {"records", "total", "copied", "rate", "left_seconds", "done"}
-the last one with "done": true. The exit code is 1 if the target is in use already
-or holds records that the source does not; nothing is written over then.`,
+the last one with "done": true. The exit code is 1 if the target is already in use
+or holds records that the source does not; then nothing is overwritten.`,
 	examples: []string{
 		"pkbctl copy -db webapp.db -to postgres://app@127.0.0.1/app",
 	},
@@ -97,7 +97,7 @@ func (c *call) copied(l copyLine) error {
 	return nil
 }
 
-// newProgress estimates from how it went so far.
+// newProgress estimates the rest from the rate so far.
 func newProgress(records, total int, elapsed time.Duration) progress {
 	p := progress{Records: records, Total: total}
 	if elapsed > 0 && records > 0 {

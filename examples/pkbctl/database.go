@@ -49,7 +49,7 @@ func (c *call) open() (*database, error) {
 // password.
 func open(flagName, address string, cfg sqlstore.Config, create bool) (*database, error) {
 	if address == "" {
-		return nil, failed(exitUsage, "no database: say with %s which", flagName)
+		return nil, failed(exitUsage, "no database: give %s", flagName)
 	}
 	driver, dsn, dialect, err := locate(address, create)
 	if err != nil {
@@ -57,7 +57,7 @@ func open(flagName, address string, cfg sqlstore.Config, create bool) (*database
 	}
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
-		return nil, failed(exitUsage, "%s is no address of a database that the driver %s understands", flagName, driver)
+		return nil, failed(exitUsage, "%s is not an address that the driver %s understands", flagName, driver)
 	}
 	db.SetMaxOpenConns(4)
 	cfg.Dialect = dialect
@@ -68,12 +68,12 @@ func open(flagName, address string, cfg sqlstore.Config, create bool) (*database
 	return &database{Store: store, db: db, dialect: dialect}, nil
 }
 
-// locate tells a driver and its DSN from what people write.
+// locate returns the driver and its DSN for an address.
 func locate(address string, create bool) (driver, dsn string, dialect sqlstore.Dialect, err error) {
 	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
 	case "postgres", "postgresql":
 		if _, err := pgx.ParseConfig(address); err != nil {
-			return "", "", "", failed(exitUsage, "it is no address of PostgreSQL, like postgres://user@host:5432/database?sslmode=require")
+			return "", "", "", failed(exitUsage, "it is not an address of PostgreSQL, such as postgres://user@host:5432/database?sslmode=require")
 		}
 		return "pgx", address, sqlstore.Postgres, nil
 	case "mysql", "mariadb":
@@ -82,7 +82,7 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 	}
 	if strings.Contains(address, "@tcp(") || strings.Contains(address, "@unix(") {
 		if _, err := mysql.ParseDSN(address); err != nil {
-			return "", "", "", failed(exitUsage, "it is no DSN of go-sql-driver/mysql, like user:password@tcp(127.0.0.1:3306)/app")
+			return "", "", "", failed(exitUsage, "it is not a DSN of go-sql-driver/mysql, such as user:password@tcp(127.0.0.1:3306)/app")
 		}
 		return "mysql", address, sqlstore.MySQL, quietMySQL()
 	}
@@ -94,7 +94,7 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create { //nolint:gosec // it is the operator's own file
 		return "", "", "", failed(exitStore, "there is no file %s; is it another directory, or was postgres:// or mysql:// left out?", clean(address))
 	} else if errors.Is(err, fs.ErrNotExist) {
-		// What it will hold is nobody else's to read.
+		// Nobody else may read it.
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // it is the operator's own file
 		if err != nil {
 			return "", "", "", &failure{exitStore, err}
@@ -102,7 +102,7 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 		if err := file.Close(); err != nil {
 			return "", "", "", &failure{exitStore, err}
 		}
-		pragmas += "&_pragma=journal_mode(wal)" // it stays with the file, so that of others is left as it is
+		pragmas += "&_pragma=journal_mode(wal)" // kept in the file, so an existing file is left as it is
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: pragmas}
 	return "sqlite", u.String(), sqlstore.SQLite, nil
@@ -113,7 +113,7 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 func mysqlDSN(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-		return "", failed(exitUsage, "it is no address like mysql://user:password@host:3306/database")
+		return "", failed(exitUsage, "it is not an address such as mysql://user:password@host:3306/database")
 	}
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.DBName = "tcp", u.Host, strings.Trim(u.Path, "/")
@@ -136,7 +136,7 @@ func mysqlDSN(address string) (string, error) {
 	return dsn, quietMySQL()
 }
 
-// quietMySQL keeps the driver from printing what its errors say as well.
+// quietMySQL keeps the driver from logging what its errors have too.
 func quietMySQL() error { return mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
 // close ends the connections.
@@ -171,8 +171,8 @@ func (d *database) records(ctx context.Context) iter.Seq2[tokenstore.Record, err
 // linkName is what observe.LinkName returns.
 var linkName = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
-// find returns the record of a user, who is named by the app_user_id or as in
-// the log.
+// find returns the record of a user, by the app_user_id or the name for the link in the
+// log.
 func (d *database) find(ctx context.Context, user string) (tokenstore.Record, error) {
 	r, err := d.Load(ctx, user)
 	switch {
@@ -187,11 +187,11 @@ func (d *database) find(ctx context.Context, user string) (tokenstore.Record, er
 			}
 		}
 	}
-	return r, failed(exitNoLink, "%s has no link, and had none of late; pkbctl links lists them", clean(user))
+	return r, failed(exitNoLink, "%s has no link, and had none recently; pkbctl links lists them", clean(user))
 }
 
-// readOnly is a store through which a client can look and not write. It is
-// volatile, because it keeps nothing: so a client of it needs no keys.
+// readOnly is a store that a client can read and not write. It is volatile, because it
+// keeps nothing, so its client needs no keys.
 type readOnly struct{ *database }
 
 var errReadOnly = errors.New("this command writes nothing")

@@ -14,11 +14,11 @@ import (
 
 var discardCommand = &command{
 	name: "discard", args: "USER",
-	summary: "give up a response that cannot be read",
-	about: `discard gives up a response of PKB's token endpoint that may hold a link's new
-tokens and could not be read, as Client.Discard does. Do so once it is clear that no
-tokens are in it: the refresh token that it answered may then be presented again,
-and PKB ends the session if it was spent. It needs the keys.
+	summary: "discard a response that cannot be read",
+	about: `discard removes a response of PKB's token endpoint that may hold a link's new
+tokens and could not be read, as Client.Discard does. Use it when it is clear that
+it has no tokens: the refresh token may then be presented again, and PKB ends the
+session if it was spent. It needs the keys.
 
 On a terminal it asks first; elsewhere it wants -yes. In a pipe it prints one JSON
 document: {"app_user_id", "link", "discarded"}.`,
@@ -34,7 +34,7 @@ document: {"app_user_id", "link", "discarded"}.`,
 
 func discard(ctx context.Context, c *call, yes bool) error {
 	if !yes && !c.asks {
-		return failed(exitUsage, "nobody is here to ask: say -yes")
+		return failed(exitUsage, "there is no terminal to ask on: give -yes")
 	}
 	db, err := c.open()
 	if err != nil {
@@ -45,7 +45,7 @@ func discard(ctx context.Context, c *call, yes bool) error {
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("Give up the response that %s keeps? If it holds tokens, they are lost.", clean(r.AppUserID))
+	question := fmt.Sprintf("Discard the response that %s keeps? If it holds tokens, they are lost.", clean(r.AppUserID))
 	if !yes && !c.ask(ctx, question) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -66,7 +66,7 @@ func discard(ctx context.Context, c *call, yes bool) error {
 		return err
 	}
 	if c.terminal {
-		fmt.Fprintf(c.out, "The response of %s is given up.\n", clean(r.AppUserID))
+		fmt.Fprintf(c.out, "The response of %s is discarded.\n", clean(r.AppUserID))
 		return nil
 	}
 	return c.document(struct {

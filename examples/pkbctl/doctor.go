@@ -24,26 +24,26 @@ import (
 
 var doctorCommand = &command{
 	name:    "doctor",
-	summary: "check configuration, database, keys, links and PKB, and say how to mend what is wrong",
-	about: `doctor checks, one after the other, what keeps links from working, and says for
-each thing that is wrong how to mend it:
+	summary: "check configuration, database, keys, links and PKB, and print how to fix what is wrong",
+	about: `doctor checks, one after the other, what can keep links from working, and prints for
+each problem how to fix it:
 
   database   it can be reached, and the table of links is there
-  clock      the database's clock and PKB's agree with this machine's
-  store      the database keeps the promises that links depend on; with -write only,
-             because that makes a table of its own, writes to it, and drops it
-  config     what pkb.New would say
+  clock      the database's clock and PKB's agree with the system clock
+  store      the database keeps the promises that links depend on; only with -write,
+             which makes a table of its own, writes to it, and drops it
+  config     what pkb.New reports
   redirect   the redirect URI, if you name it with -redirect
   keys       every link is sealed with a key of the keyring, and opens
-  links      how many are in which state, and for whom they were issued
-  pkb        PKB's four addresses answer (a GET without credentials, which changes
-             nothing), over TLS that is good, with a certificate that lasts
+  links      how many are in which state, and for which client id they were issued
+  pkb        PKB's four addresses respond (to a GET without credentials, which changes
+             nothing), over TLS 1.2 or better, with a certificate that does not expire soon
 
-Nothing real is written to and nothing is sent for a patient: to see that a link
-opens, it is sealed anew in memory and the result is thrown away.
+No link is written to, and nothing is sent for a patient: to check that a link
+opens, it is sealed again in memory and the result is thrown away.
 
 In a pipe it prints one JSON document: {"ok", "checks": [{"check", "status",
-"found", "mend"}]} with status ok, warn, fail or skip. The exit code is 1 if a check
+"found", "fix"}]} with status ok, warn, fail or skip. The exit code is 1 if a check
 failed, 3 if the database is the reason, and 0 with warnings.`,
 	examples: []string{
 		"pkbctl doctor -db webapp.db -keys webapp.keys",
@@ -54,7 +54,7 @@ failed, 3 if the database is the reason, and 0 with warnings.`,
 		d := &doctor{}
 		fs.BoolVar(&d.write, "write", false, "also try what the database promises, in a table of its own")
 		fs.BoolVar(&d.offline, "offline", false, "send nothing to PKB")
-		fs.DurationVar(&d.expiry, "expiry", 14*24*time.Hour, "warn of a certificate that ends within this `time`")
+		fs.DurationVar(&d.expiry, "expiry", 14*24*time.Hour, "warn about a certificate that expires within this `time`")
 		return d.run
 	},
 }
@@ -76,7 +76,7 @@ type check struct {
 	Check  string `json:"check"`
 	Status status `json:"status"`
 	Found  string `json:"found"`
-	Mend   string `json:"mend,omitempty"`
+	Fix    string `json:"fix,omitempty"`
 }
 
 // doctor goes through the checks.
@@ -92,16 +92,16 @@ type doctor struct {
 }
 
 // add reports one check, on a terminal at once.
-func (d *doctor) add(name string, s status, mend, format string, args ...any) {
-	one := check{name, s, fmt.Sprintf(format, args...), mend}
+func (d *doctor) add(name string, s status, fix, format string, args ...any) {
+	one := check{name, s, fmt.Sprintf(format, args...), fix}
 	d.checks = append(d.checks, one)
 	if !d.terminal {
 		return
 	}
 	const indent = 16 // "warn  " and the name
 	fmt.Fprintf(d.out, "%s%s %-9s %s\n", d.paint(string(s), statusStyles[s]), strings.Repeat(" ", 5-len(s)), name, wrap(one.Found, d.width(), indent))
-	if mend != "" {
-		fmt.Fprintf(d.out, "%s%s\n", strings.Repeat(" ", indent), d.paint(wrap("mend: "+mend, d.width(), indent), bold))
+	if fix != "" {
+		fmt.Fprintf(d.out, "%s%s\n", strings.Repeat(" ", indent), d.paint(wrap("fix: "+fix, d.width(), indent), bold))
 	}
 }
 
@@ -146,7 +146,7 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	case wrong:
 		d.add("pkb", statusSkip, "", "PKB was not asked: the configuration is wrong")
 	case !known:
-		d.add("pkb", statusSkip, "", "PKB was not asked: it is not known where it is")
+		d.add("pkb", statusSkip, "", "PKB was not asked: its address is not known")
 	case d.offline:
 		d.add("pkb", statusSkip, "", "PKB was not asked: -offline")
 	default:
@@ -178,10 +178,10 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	return nil
 }
 
-// lookAtDatabase opens it, and leaves d.db nil if that is in vain.
+// lookAtDatabase opens it, and leaves d.db nil if that fails.
 func (d *doctor) lookAtDatabase(ctx context.Context) {
 	if d.call.db == "" {
-		d.add("database", statusSkip, "", "no database: name it with -db to have it and its links looked at")
+		d.add("database", statusSkip, "", "no database: give -db to have it and its links checked")
 		return
 	}
 	db, err := d.open()
@@ -194,7 +194,7 @@ func (d *doctor) lookAtDatabase(ctx context.Context) {
 	if err != nil {
 		db.close()
 		d.storeFailed = true
-		d.add("database", statusFail, mendOf(err), "%s", clean(err.Error()))
+		d.add("database", statusFail, fixOf(err), "%s", clean(err.Error()))
 		return
 	}
 	d.db = db
@@ -214,23 +214,23 @@ func (d *doctor) tableName() string {
 
 var dialectNames = map[sqlstore.Dialect]string{sqlstore.Postgres: "PostgreSQL", sqlstore.MySQL: "MySQL or MariaDB", sqlstore.SQLite: "SQLite"}
 
-// mendOf says what to do about an error of the database.
-func mendOf(err error) string {
-	for kind, mend := range map[error]string{
+// fixOf returns what to do about an error of the database.
+func fixOf(err error) string {
+	for kind, fix := range map[error]string{
 		sqlstore.ErrNoTable:     "call Store.Migrate once, or run Store.Schema with your own tool; or name the table with -table and -schema",
 		sqlstore.ErrRefused:     "check user and password, and grant SELECT, INSERT, UPDATE and DELETE on the table",
 		sqlstore.ErrReadOnly:    "connect to the primary",
-		sqlstore.ErrFull:        "make room",
+		sqlstore.ErrFull:        "free some space",
 		sqlstore.ErrUnavailable: "start the database, and check address and network",
 	} {
 		if errors.Is(err, kind) {
-			return mend
+			return fix
 		}
 	}
 	return "check the address of -db, and the log of the database"
 }
 
-// lookAtClock compares the database's clock with this machine's.
+// lookAtClock compares the database's clock with the system clock.
 func (d *doctor) lookAtClock(ctx context.Context) {
 	query := ""
 	switch d.db.dialect {
@@ -245,14 +245,14 @@ func (d *doctor) lookAtClock(ctx context.Context) {
 	var micros int64
 	before := now()
 	if err := d.db.db.QueryRowContext(ctx, query).Scan(&micros); err != nil {
-		d.add("clock", statusWarn, "ask it by hand", "the database does not tell the time")
+		d.add("clock", statusWarn, "run the query by hand", "the database does not return the time")
 		return
 	}
 	d.judgeClock("the database's", time.UnixMicro(micros), before, now())
 }
 
-// What clocks may differ by: replicas judge each other's leases by their own
-// clocks, and the library allows for a minute.
+// How far clocks may differ. No lease depends on it; tokens that expire, and the times
+// that operators read, do.
 const (
 	skewNoticed = 5 * time.Second
 	skewTooMuch = time.Minute
@@ -261,25 +261,25 @@ const (
 // judgeClock compares a clock that was read between before and after.
 func (d *doctor) judgeClock(whose string, there, before, after time.Time) {
 	skew := there.Sub(before.Add(after.Sub(before) / 2)).Round(10 * time.Millisecond)
-	off := fmt.Sprintf("%s clock is %v ahead of this machine's", whose, skew)
+	off := fmt.Sprintf("%s clock is %v ahead of the system clock", whose, skew)
 	if skew < 0 {
-		off = fmt.Sprintf("%s clock is %v behind this machine's", whose, -skew)
+		off = fmt.Sprintf("%s clock is %v behind the system clock", whose, -skew)
 	}
-	const mend = "let all machines keep their clocks with NTP; more than a minute breaks the lease between replicas"
+	const fix = "synchronize all clocks with NTP: tokens are refreshed too late, or too early, when they differ"
 	switch {
 	case skew.Abs() > skewTooMuch:
-		d.add("clock", statusFail, mend, "%s", off)
+		d.add("clock", statusFail, fix, "%s", off)
 	case skew.Abs() > skewNoticed:
-		d.add("clock", statusWarn, mend, "%s", off)
+		d.add("clock", statusWarn, fix, "%s", off)
 	default:
-		d.ok("clock", "%s clock agrees with this machine's, within %v", whose, skewNoticed)
+		d.ok("clock", "%s clock agrees with the system clock, within %v", whose, skewNoticed)
 	}
 }
 
 // lookAtStore runs the contract of a store in a table that is made for it.
 func (d *doctor) lookAtStore(ctx context.Context) {
 	if !d.write {
-		d.add("store", statusSkip, "", "what the database promises was not tried: -write does, in a table of its own")
+		d.add("store", statusSkip, "", "what the database promises was not tried: -write tries it, in a table of its own")
 		return
 	}
 	cfg := sqlstore.Config{Dialect: d.db.dialect, Schema: d.schema, Table: "pkb_links_check_" + strings.ToLower(rand.Text()[:10])}
@@ -297,12 +297,12 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 		err = scratch.Migrate(ctx)
 	}
 	if err != nil {
-		d.add("store", statusFail, mendOf(err), "a table to try could not be made: %s", clean(err.Error()))
+		d.add("store", statusFail, fixOf(err), "a table for the check could not be made: %s", clean(err.Error()))
 		return
 	}
 	results, err := storetest.Check(ctx, func() (tokenstore.Store, error) { return sqlstore.New(d.db.db, cfg) })
 	if err != nil {
-		d.add("store", statusFail, mendOf(err), "%s", clean(err.Error()))
+		d.add("store", statusFail, fixOf(err), "%s", clean(err.Error()))
 		return
 	}
 	if ctx.Err() != nil {
@@ -320,14 +320,14 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 	}
 }
 
-// lookAtConfig says what pkb.New says, and returns for whom it is.
+// lookAtConfig reports what pkb.New reports, and returns for which client it is.
 func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
 	from = issuer{d.named(), d.clientID}
 	whence := ""
 	if d.db != nil && (from.Environment == "" || from.ClientID == "") {
 		switch found, err := d.issuer(ctx, d.db); {
 		case err == nil:
-			from, whence = found, ", as the links say"
+			from, whence = found, ", from the links"
 		case errors.Is(err, errNoIssuer) && from == issuer{}:
 			d.add("config", statusSkip, "", "%s", err.Error())
 			return from
@@ -343,13 +343,13 @@ func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
 	_, err := pkb.New(cfg)
 	mistakes := configErrors(err)
 	for _, m := range mistakes {
-		d.add("config", statusFail, mendOfField(m.Field), "%s %s", m.Field, m.Problem)
+		d.add("config", statusFail, fixOfField(m.Field), "%s %s", m.Field, m.Problem)
 	}
 	if len(mistakes) == 0 {
 		d.ok("config", "%s%s", from, whence)
 	}
 	if _, known := d.environment(from.Environment); from.Environment != "" && !known {
-		d.add("config", statusWarn, fmt.Sprintf("say -env %s=ADDRESS; or, if that is no name of yours, sandbox or production", clean(from.Environment)), "where the environment %q is, is not known", clean(from.Environment))
+		d.add("config", statusWarn, fmt.Sprintf("give -env %s=ADDRESS; or, if that is not a name of yours, sandbox or production", clean(from.Environment)), "the address of the environment %q is not known", clean(from.Environment))
 	}
 	return from
 }
@@ -369,7 +369,7 @@ func configErrors(err error) (all []*pkb.ConfigError) {
 	return all
 }
 
-func mendOfField(field string) string {
+func fixOfField(field string) string {
 	name, _, _ := strings.Cut(field, ".")
 	switch name {
 	case "Environment":
@@ -385,18 +385,18 @@ func mendOfField(field string) string {
 // lookAtRedirect looks at the redirect URI as PKB and a browser will.
 func (d *doctor) lookAtRedirect(from issuer) {
 	if d.redirect == "" {
-		d.add("redirect", statusSkip, "", "no redirect URI: name it with -redirect to have it looked at")
+		d.add("redirect", statusSkip, "", "no redirect URI: give -redirect to have it checked")
 		return
 	}
 	cfg := d.config(issuer{"sandbox", "client"})
 	cfg.RedirectURL, cfg.Store = d.redirect, tokenstore.NewMemory()
 	_, err := pkb.New(cfg)
 	for _, m := range configErrors(err) {
-		d.add("redirect", statusFail, mendOfField(m.Field), "it %s", m.Problem)
+		d.add("redirect", statusFail, fixOfField(m.Field), "it %s", m.Problem)
 		return
 	}
-	s, mend, found := judgeRedirect(d.redirect, from.Environment == pkb.Production().Name)
-	d.add("redirect", s, mend, "%s", found)
+	s, fix, found := judgeRedirect(d.redirect, from.Environment == pkb.Production().Name)
+	d.add("redirect", s, fix, "%s", found)
 }
 
 // lookAtLinks looks at every record once.
@@ -407,7 +407,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 	for r, err := range d.db.records(ctx) {
 		if err != nil {
 			d.storeFailed = true
-			d.add("links", statusFail, mendOf(err), "%s", clean(err.Error()))
+			d.add("links", statusFail, fixOf(err), "%s", clean(err.Error()))
 			return
 		}
 		byState[r.State]++
@@ -430,12 +430,12 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 	case len(parts) == 0:
 		d.ok("links", "there are none")
 	case byState[tokenstore.StateRelinkRequired] > 0:
-		d.add("links", statusWarn, "the ended ones need their patients: pkbctl links -state relink_required, then pkbctl relink-url", "%s", strings.Join(parts, ", "))
+		d.add("links", statusWarn, "links that have ended need their patients: pkbctl links -state relink_required, then pkbctl relink-url", "%s", strings.Join(parts, ", "))
 	default:
 		d.ok("links", "%s", strings.Join(parts, ", "))
 	}
 	if late > 0 {
-		d.add("links", statusWarn, "the next call for each patient, or pkbctl refresh, takes over", "%d have a lease that a process left behind more than an hour ago", late)
+		d.add("links", statusWarn, "the next call for each patient, or pkbctl refresh, takes the lease over", "%d have a lease that a process left behind more than an hour ago", late)
 	}
 	for _, other := range slices.SortedFunc(maps.Keys(byIssuer), func(a, b issuer) int { return strings.Compare(a.String(), b.String()) }) {
 		if other != from && from.Environment != "" {
@@ -453,7 +453,7 @@ func (d *doctor) lookAtKeys(ctx context.Context, from issuer, byKey map[string]i
 		d.add("keys", statusSkip, "", "no keys: name their file with -keys, or set PKB_KEYS, to see whether the links open")
 		return
 	case err != nil:
-		d.add("keys", statusFail, "a key is id:base64 on one line, as pkb.GenerateKey makes it; several are separated by commas", "%s", clean(err.Error()))
+		d.add("keys", statusFail, "a key is id:base64 on one line, as keys.Generate makes it; several are separated by commas", "%s", clean(err.Error()))
 		return
 	}
 	if info, err := os.Stat(d.keysFile); err == nil && info.Mode().Perm()&0o077 != 0 && info.Mode()&fs.ModeNamedPipe == 0 {
@@ -463,21 +463,21 @@ func (d *doctor) lookAtKeys(ctx context.Context, from issuer, byKey map[string]i
 	for _, id := range slices.Sorted(maps.Keys(byKey)) {
 		if !slices.Contains(keys.KeyIDs(), id) {
 			missing = true
-			d.add("keys", statusFail, "put that key back on the keyring of every replica, behind the first; without it these patients have to approve again", "%d links are sealed with the key %q, which is not on the keyring", byKey[id], clean(id))
+			d.add("keys", statusFail, "put that key back on the keyring of every replica, after the first; without it these patients have to approve again", "%d links are sealed with the key %q, which is not on the keyring", byKey[id], clean(id))
 		}
 	}
 	opened, failed, names, err := d.rehearse(ctx, from)
 	switch {
 	case err != nil:
-		d.add("keys", statusFail, mendOf(err), "the links could not be tried: %s", clean(err.Error()))
+		d.add("keys", statusFail, fixOf(err), "the links could not be opened: %s", clean(err.Error()))
 	case failed > 0 && !missing:
-		d.add("keys", statusFail, "see whether the key of that name was replaced by another one, or rows were moved by hand", "%d links do not open with the key they name: %s", failed, strings.Join(names, ", "))
+		d.add("keys", statusFail, "check whether the key of that name was replaced by another one, or rows were moved by hand", "%d links do not open with the key they name: %s", failed, strings.Join(names, ", "))
 	case failed == 0:
 		d.ok("keys", "%s; all %d sealed links open", counts(keys.KeyIDs(), byKey), opened)
 	}
 }
 
-// counts says how many records each key sealed.
+// counts lists how many records each key sealed.
 func counts(ids []string, byKey map[string]int) string {
 	var parts []string
 	for i, id := range ids {

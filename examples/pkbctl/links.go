@@ -22,15 +22,15 @@ var linksCommand = &command{
 	about: `links counts what is in the table by state, and lists the links. It needs -db
 only, and writes nothing.
 
-States: linked works; uncertain works until its access token ends, and is then
-asked about once more; relink_required has ended, and its cause says why; pending
+States: linked works; uncertain works until its access token expires, and is then
+refreshed once more; relink_required has ended, for the cause shown; pending
 is an authorization under way; unlinked is what an unlink leaves for two days. The last
 two are counted, and listed with -state only.
 
 On a terminal it prints tables. In a pipe it prints one JSON document:
 {"total", "states": {state: n}, "causes": {cause: n}, "due", "matching", "links": [...]}
-with the times in UTC; with -watch one such document on a line, now and whenever
-something in it changes. A database that cannot be read ends it, with -watch too.`,
+with the times in UTC; with -watch one such document on a line, at first and after
+each change. A database that cannot be read ends it, with -watch too.`,
 	examples: []string{
 		"pkbctl links -db webapp.db",
 		"pkbctl links -state relink_required -limit 0",
@@ -41,15 +41,15 @@ something in it changes. A database that cannot be read ends it, with -watch too
 	define: func(fs *flag.FlagSet) func(context.Context, *call) error {
 		var o linksOptions
 		fs.StringVar(&o.state, "state", "", "list those in this `state` only")
-		fs.StringVar(&o.filter, "filter", "", "list those whose app_user_id holds this `text`, or whose link=... of the log\nbegins with it, or whose public id it is")
-		fs.Func("due", "list those that want attention within this `time`: a refresh, or their end; 0s for\nthose that are late already", func(text string) error {
+		fs.StringVar(&o.filter, "filter", "", "list those whose app_user_id contains this `text`, or whose link=... of the log\nbegins with it, or whose public id it is")
+		fs.Func("due", "list those that are due within this `time`: for a refresh, or their end; 0s for\nthose that are already late", func(text string) error {
 			within, err := time.ParseDuration(text)
 			o.due = &within
 			return err
 		})
-		fs.IntVar(&o.limit, "limit", 50, "list so many at most; 0 for all")
-		fs.BoolVar(&o.watch, "watch", false, "go on, until Ctrl-C")
-		fs.DurationVar(&o.every, "every", 2*time.Second, "with -watch, look again after this `time`")
+		fs.IntVar(&o.limit, "limit", 50, "list at most this many; 0 for all")
+		fs.BoolVar(&o.watch, "watch", false, "repeat, until Ctrl-C")
+		fs.DurationVar(&o.every, "every", 2*time.Second, "with -watch, the `time` between two looks")
 		return o.run
 	},
 }
@@ -112,11 +112,11 @@ var states = []tokenstore.State{
 func (o *linksOptions) run(ctx context.Context, c *call) error {
 	switch {
 	case o.state != "" && !slices.Contains(states, tokenstore.State(o.state)):
-		return failed(exitUsage, "-state %q is none; they are linked, uncertain, relink_required, pending and unlinked", o.state)
+		return failed(exitUsage, "-state %q is not a state; they are linked, uncertain, relink_required, pending and unlinked", o.state)
 	case o.limit < 0:
 		return failed(exitUsage, "-limit is %d; 0 lists all", o.limit)
 	case o.every < 100*time.Millisecond:
-		return failed(exitUsage, "-every is %v; 100ms is the least", o.every)
+		return failed(exitUsage, "-every is %v; the minimum is 100ms", o.every)
 	}
 	db, err := c.open()
 	if err != nil {
@@ -149,7 +149,7 @@ func (o *linksOptions) watching(ctx context.Context, c *call, db *database) erro
 	before := ""
 	asked := o.limit
 	for {
-		if c.terminal { // what scrolls away is not watched
+		if c.terminal { // what scrolls away is not seen
 			_, height := c.size()
 			o.limit = max(height-14, 3)
 			if asked > 0 {
@@ -239,11 +239,11 @@ func (o *linksOptions) print(c *call, all overall) {
 	}
 	c.printTable([]string{"STATE", "LINKS", "CAUSES"}, counts)
 	if all.Due > 0 {
-		fmt.Fprintf(c.out, "\n%d late: their refresh comes with the next call for the patient.\n", all.Due)
+		fmt.Fprintf(c.out, "\n%d late: the next call for the patient refreshes.\n", all.Due)
 	}
 	fmt.Fprintln(c.out)
 	if all.Matching == 0 {
-		fmt.Fprintln(c.out, "None of them is as you asked.")
+		fmt.Fprintln(c.out, "No link matches.")
 		return
 	}
 	at := now()
@@ -260,7 +260,7 @@ func (o *linksOptions) print(c *call, all overall) {
 	}
 }
 
-// causes says how many links ended for which cause.
+// causes lists how many links ended for which cause.
 func causes(s tokenstore.State, n map[string]int) string {
 	if s != tokenstore.StateRelinkRequired {
 		return ""

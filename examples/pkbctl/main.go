@@ -1,14 +1,13 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Command pkbctl is for the people who run a host: it looks at the links in the
-// host's database, finds out why one does not work, and does what needs an
-// operator.
+// Command pkbctl is for the people who run a host: it shows the links in the host's
+// database, finds out why one does not work, and does what needs an operator.
 //
 //	go run ./examples/pkbctl doctor -db webapp.db -keys webapp.keys
 //	go run ./examples/pkbctl links -db postgres://...
 //
-// pkbctl -h lists the commands, pkbctl COMMAND -h says everything about one.
+// pkbctl -h lists the commands, pkbctl COMMAND -h describes one.
 // Output is a table on a terminal and JSON in a pipe. It prints no token and no
 // key.
 package main
@@ -26,9 +25,11 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/betawerk/pkb-go/pkb/advice"
 )
 
-// The exit codes. What scripts rely on stands in the help too.
+// The exit codes. What scripts rely on is in the help too.
 const (
 	exitDone        = 0
 	exitWrong       = 1
@@ -42,11 +43,11 @@ const (
 const exitCodes = `Exit codes:
   0    done, and nothing is wrong
   1    something is wrong: a check failed, the link has ended, records do not open
-  2    wrong flags or arguments, a confirmation that is missing or was refused
+  2    wrong flags or arguments, or no confirmation
   3    the database cannot be reached, or failed
   4    there is no such link
-  5    not now: PKB or the application is in trouble, the link is kept; try later
-  130  interrupted (Ctrl-C); what was done is done, and it can be begun again
+  5    not now: PKB is not available, or refuses the application; the link is kept
+  130  interrupted (Ctrl-C); what was done is kept, and the command can be run again
 `
 
 // command is one of pkbctl's.
@@ -73,10 +74,10 @@ func failed(code int, format string, args ...any) error {
 	return &failure{code, fmt.Errorf(format, args...)}
 }
 
-// errSaid: something is wrong, and the output says what.
+// errSaid: something is wrong, and the output describes it.
 var errSaid = &failure{exitWrong, errors.New("something is wrong")}
 
-// console is what pkbctl talks through.
+// console is the input and output of pkbctl.
 type console struct {
 	in       io.Reader
 	out, err io.Writer
@@ -136,7 +137,7 @@ func run(ctx context.Context, c console, args []string) int {
 	return c.exit(ctx, cmd, err)
 }
 
-// exit says what went wrong, and returns the code.
+// exit prints what went wrong, and returns the code.
 func (c console) exit(ctx context.Context, cmd *command, err error) int {
 	var f *failure
 	switch {
@@ -150,15 +151,18 @@ func (c console) exit(ctx context.Context, cmd *command, err error) int {
 	case errors.As(err, &f):
 		fmt.Fprintf(c.err, "pkbctl %s: %v\n", cmd.name, err)
 		if f.code == exitUsage && !errors.Is(err, errRefused) {
-			fmt.Fprintf(c.err, "pkbctl %s -h says how\n", cmd.name)
+			fmt.Fprintf(c.err, "pkbctl %s -h has the usage\n", cmd.name)
 		}
 		return f.code
 	}
 	fmt.Fprintf(c.err, "pkbctl %s: %v\n", cmd.name, err)
+	if a := advice.For(err); a.Code != "unforeseen" {
+		fmt.Fprintln(c.err, a.Operator)
+	}
 	return codeOf(err)
 }
 
-// parse reads flags, which may stand before and behind the arguments.
+// parse reads flags, which may come before and after the arguments.
 func (cmd *command) parse(c console, args []string) (func(context.Context, *call) error, *call, error) {
 	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -186,7 +190,7 @@ func (cmd *command) parse(c console, args []string) (func(context.Context, *call
 		if want == 0 {
 			return nil, nil, failed(exitUsage, "%q is one argument too many", called.args[0])
 		}
-		return nil, nil, failed(exitUsage, "it takes one argument, %s, and there are %d", cmd.args, len(called.args))
+		return nil, nil, failed(exitUsage, "it takes one argument, %s, and got %d", cmd.args, len(called.args))
 	}
 	called.terminal = c.terminal && !called.json
 	return do, called, nil
@@ -197,14 +201,14 @@ func (c *call) user() string { return c.args[0] }
 
 func overview() string {
 	var b strings.Builder
-	b.WriteString("pkbctl looks after the links between your users and their records at PKB.\n\nUsage: pkbctl COMMAND [flags]\n\n")
+	b.WriteString("pkbctl maintains the links between your users and their records at PKB.\n\nUsage: pkbctl COMMAND [flags]\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, cmd := range commands {
 		fmt.Fprintf(w, "  %s\t%s\n", strings.TrimSpace(cmd.name+" "+cmd.args), cmd.summary)
 	}
 	_ = w.Flush() // to memory
 	b.WriteString(`
-pkbctl COMMAND -h says everything about one of them. Begin with
+pkbctl COMMAND -h describes one of them. Begin with
 
   pkbctl doctor -db FILE|postgres://...|mysql://... -keys FILE
 
@@ -216,7 +220,7 @@ no key is ever printed. USER is an app_user_id, or the link=... of a log line.
 	return b.String()
 }
 
-// help is everything about a command.
+// help describes a command.
 func (cmd *command) help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: pkbctl %s\n\n%s\n", strings.TrimSpace(cmd.name+" [flags] "+cmd.args), cmd.about)
@@ -225,7 +229,7 @@ func (cmd *command) help() string {
 	describe(&b, "Flags:", own)
 	common := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	new(settings).define(common, func(string) string { return "" })
-	describe(&b, "Flags of every command, with the environment variables that stand for them (a flag wins):", common)
+	describe(&b, "Flags of every command, and the environment variables that set them (a flag wins):", common)
 	b.WriteString("\nExamples:\n")
 	for _, e := range cmd.examples {
 		b.WriteString("  " + e + "\n")
@@ -258,5 +262,5 @@ func describe(b *strings.Builder, title string, fs *flag.FlagSet) {
 	}
 }
 
-// now is the machine's clock, without what only this process understands of it.
+// now is the system clock, without the monotonic reading.
 func now() time.Time { return time.Now().UTC().Round(0) }

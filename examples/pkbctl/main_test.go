@@ -32,7 +32,7 @@ func pipe(t *testing.T, env map[string]string, args ...string) (code int, out, s
 	return code, o.String(), e.String()
 }
 
-// A script tells by the exit code, a person by the text, what was wrong with the
+// A script finds out by the exit code, a person by the text, what was wrong with the
 // command line.
 func TestUsage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "links.db")
@@ -55,15 +55,15 @@ func TestUsage(t *testing.T) {
 		{[]string{"links", "-db", file}, nil, 3, "there is no file"},
 		{[]string{"links"}, map[string]string{"PKB_DB": file}, 3, "there is no file"},
 		{[]string{"links", "-db", "postgres://app:" + canary + "@127.0.0.1:1/app"}, nil, 3, "not available"},
-		{[]string{"links", "-db", "postgres://app:" + canary + "@127.0.0.1:wrong/app"}, nil, 2, "no address of PostgreSQL"},
+		{[]string{"links", "-db", "postgres://app:" + canary + "@127.0.0.1:wrong/app"}, nil, 2, "not an address of PostgreSQL"},
 		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1:1/app"}, nil, 3, "not available"},
 		{[]string{"links", "-db", "app:" + canary + "@tcp(127.0.0.1:1)/app"}, nil, 3, "not available"},
-		{[]string{"links", "-db", "app:" + canary + "@tcp(127.0.0.1:1)"}, nil, 2, "no DSN"},
-		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1"}, nil, 2, "no address"},
+		{[]string{"links", "-db", "app:" + canary + "@tcp(127.0.0.1:1)"}, nil, 2, "not a DSN"},
+		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1"}, nil, 2, "not an address"},
 		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1/app?timeout=x"}, nil, 2, "options"},
 		{[]string{"show"}, nil, 2, "USER"},
 		{[]string{"show", "a", "b"}, nil, 2, "USER"},
-		{[]string{"show", "--", "-odd-user", "-db"}, nil, 2, "there are 2"},
+		{[]string{"show", "--", "-odd-user", "-db"}, nil, 2, "got 2"},
 		{[]string{"unlink", "a", "-db", file}, nil, 2, "-yes"},
 		{[]string{"relink-url", "a", "-db", file}, nil, 2, "-link-route"},
 		{[]string{"relink-url", "a", "-db", file, "-link-route", "http://app.example/pkb/link"}, nil, 2, "https"},
@@ -77,7 +77,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("pkbctl %q: exit code %d, want %d; it says\n%swant %q", test.args, code, test.code, stderr, test.says)
 		}
 		if code != 0 && out != "" {
-			t.Errorf("pkbctl %q: a script reads %q as an answer", test.args, out)
+			t.Errorf("pkbctl %q: a script reads %q as a result", test.args, out)
 		}
 	}
 }

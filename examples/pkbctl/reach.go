@@ -36,8 +36,7 @@ func endpoints(env pkb.Environment) []endpoint {
 	return all
 }
 
-// lookAtPKB sends each address a GET without credentials, which changes nothing
-// wherever it arrives.
+// lookAtPKB sends each address a GET without credentials, which changes nothing.
 func (d *doctor) lookAtPKB(ctx context.Context, env pkb.Environment) {
 	client := &http.Client{
 		Timeout: 10 * time.Second,
@@ -57,24 +56,24 @@ func (d *doctor) lookAtPKB(ctx context.Context, env pkb.Environment) {
 			return
 		}
 		if err != nil {
-			found, mend := explain(err)
-			d.add("pkb", statusFail, mend, "%s: %s", e.name, found)
+			found, fix := explain(err)
+			d.add("pkb", statusFail, fix, "%s: %s", e.name, found)
 			continue
 		}
-		s, mend := judgeAnswer(e.name, a.status)
-		d.add("pkb", s, mend, "%s answers (HTTP status %d)", e.name, a.status)
+		s, fix := judgeAnswer(e.name, a.status)
+		d.add("pkb", s, fix, "%s responds (HTTP status %d)", e.name, a.status)
 		if told {
 			continue
 		}
 		told = true
 		d.judgeTLS(e.url, a.tls)
 		if date, err := http.ParseTime(a.date); err == nil {
-			d.judgeClock("PKB's", date.Add(500*time.Millisecond), before, now()) // it tells whole seconds
+			d.judgeClock("PKB's", date.Add(500*time.Millisecond), before, now()) // its precision is a second
 		}
 	}
 }
 
-// answer is what is looked at of one.
+// answer is what is checked of a response.
 type answer struct {
 	status int
 	date   string
@@ -92,16 +91,16 @@ func get(ctx context.Context, client *http.Client, address string) (answer, erro
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection serves again
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 	return answer{resp.StatusCode, resp.Header.Get("Date"), resp.TLS}, nil
 }
 
-// judgeAnswer says what an answer to a GET without credentials shows. PKB does
-// not document it: whatever answers and is not a failure will do.
+// judgeAnswer judges the response to a GET without credentials. PKB does not document
+// it: any response that is not a failure will do.
 func judgeAnswer(name string, code int) (status, string) {
 	switch {
 	case code >= 500:
-		return statusWarn, "PKB or a proxy before it is in trouble; links are kept; try later"
+		return statusWarn, "PKB or a proxy in front of it fails; links are kept; try later"
 	case code == http.StatusNotFound:
 		return statusWarn, "check the address with PKB: nothing seems to be there"
 	case code >= 300 && code < 400 && name != "authorize":
@@ -110,27 +109,27 @@ func judgeAnswer(name string, code int) (status, string) {
 	return statusOK, ""
 }
 
-// judgeTLS looks at how the answer came.
+// judgeTLS checks the connection of the response.
 func (d *doctor) judgeTLS(address string, state *tls.ConnectionState) {
 	if state == nil {
 		u, err := url.Parse(address)
 		if err == nil && loopback(u.Hostname()) {
-			d.ok("pkb", "plain http, on this machine")
+			d.ok("pkb", "plain http, on loopback")
 		}
 		return // pkb.New refuses it elsewhere
 	}
 	version := tls.VersionName(state.Version)
 	ends := state.PeerCertificates[0].NotAfter
-	const mend = "the certificate is PKB's to renew, or that of a proxy before it: tell whoever runs it"
+	const fix = "the certificate is PKB's, or that of a proxy in front of it: ask whoever runs it to renew it"
 	if left := ends.Sub(now()); left < d.expiry {
-		d.add("pkb", statusWarn, mend, "%s, and the certificate ends %s, at %s", version, distance(ends, now()), stamp(ends))
+		d.add("pkb", statusWarn, fix, "%s, and the certificate expires %s, at %s", version, distance(ends, now()), stamp(ends))
 		return
 	}
 	d.ok("pkb", "%s, with a certificate until %s", version, stamp(ends))
 }
 
-// explain says why there was no answer.
-func explain(err error) (found, mend string) {
+// explain returns why there was no response.
+func explain(err error) (found, fix string) {
 	var (
 		dns     *net.DNSError
 		invalid x509.CertificateInvalidError
@@ -145,41 +144,41 @@ func explain(err error) (found, mend string) {
 	}
 	switch {
 	case errors.As(err, &dns):
-		return fmt.Sprintf("the name %s is not found", clean(dns.Name)), "check the address of -env, and this machine's name server"
+		return fmt.Sprintf("the name %s is not found", clean(dns.Name)), "check the address of -env, and the name server"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the certificate has expired, or this machine's clock is wrong", "check the clock of this machine; else the certificate is PKB's to renew"
+		return "the certificate has expired, or the system clock is wrong", "check the system clock; otherwise ask PKB to renew the certificate"
 	case errors.As(err, &unknown):
-		return "the certificate is signed by nobody whom this machine trusts", "install the certificates of the usual authorities (ca-certificates), or those of a proxy that reads along"
+		return "the certificate is signed by an authority that this system does not trust", "install the certificates of the usual authorities (ca-certificates), or that of a proxy that inspects TLS"
 	case errors.As(err, &other), errors.As(err, &invalid):
 		return "the certificate is not for this address", "check the address of -env"
 	case errors.As(err, &alert), strings.Contains(err.Error(), "protocol version"):
-		return "no TLS 1.2 or better is spoken there", "check for a proxy in between"
+		return "the server offers no TLS 1.2 or later", "check for a proxy in between"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time", "check the firewall and the proxy settings (HTTPS_PROXY) of this machine"
+		return "no response in time", "check the firewall and the proxy settings (HTTPS_PROXY)"
 	}
-	return "there is no connection: " + clean(err.Error()), "check the address of -env, the firewall, and the proxy settings (HTTPS_PROXY) of this machine"
+	return "there is no connection: " + clean(err.Error()), "check the address of -env, the firewall, and the proxy settings (HTTPS_PROXY)"
 }
 
-// judgeRedirect looks at a redirect URI that pkb.New has let pass.
-func judgeRedirect(uri string, production bool) (s status, mend, found string) {
+// judgeRedirect checks a redirect URI that pkb.New accepts.
+func judgeRedirect(uri string, production bool) (s status, fix, found string) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return statusFail, "write it as registered with PKB", "it is no address"
+		return statusFail, "write it as registered with PKB", "it is not a URL"
 	}
 	local := loopback(u.Hostname())
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return statusOK, "", fmt.Sprintf("the scheme %s of a mobile app: register exactly %s with PKB", clean(u.Scheme), clean(uri))
 	case local && production:
-		return statusFail, "register the https address of your application with PKB, and give that", "it leads to the patient's own machine, and this is production"
+		return statusFail, "register the https address of your application with PKB, and give that", "it leads to the patient's own computer, and this is production"
 	case local:
-		return statusOK, "", "it leads to this machine: for trying out only"
+		return statusOK, "", "it leads to loopback: for trying out only"
 	case net.ParseIP(u.Hostname()) != nil:
 		return statusWarn, "give your application a name", "it leads to a bare IP address"
 	case u.Path == "" || u.Path == "/":
-		return statusWarn, "give it a path of its own, such as /pkb/callback, and register that", "it has no path: the callback would meet your front page"
+		return statusWarn, "give it a path of its own, such as /pkb/callback, and register that", "it has no path: the callback would reach your front page"
 	case strings.HasSuffix(u.Hostname(), "patientsknowbest.com"):
-		return statusFail, "name the callback route of your own application", "it leads to PKB"
+		return statusFail, "give the callback route of your own application", "it leads to PKB"
 	}
-	return statusOK, "", fmt.Sprintf("%s: it must be registered with PKB exactly so", clean(uri))
+	return statusOK, "", fmt.Sprintf("%s: it must be registered with PKB exactly like this", clean(uri))
 }

@@ -34,12 +34,12 @@ func TestRedirect(t *testing.T) {
 		{"https://192.0.2.7/pkb/callback", false, statusWarn, "bare IP"},
 		{"https://sandbox.patientsknowbest.com/pkb/callback", false, statusFail, "leads to PKB"},
 	} {
-		got, mend, found := judgeRedirect(test.uri, test.production)
+		got, fix, found := judgeRedirect(test.uri, test.production)
 		if got != test.want || !strings.Contains(found, test.says) {
 			t.Errorf("%s: %s, %q; want %s, %q", test.uri, got, found, test.want, test.says)
 		}
-		if got != statusOK && mend == "" {
-			t.Errorf("%s: it does not say how to mend it", test.uri)
+		if got != statusOK && fix == "" {
+			t.Errorf("%s: it does not say how to fix it", test.uri)
 		}
 	}
 }
@@ -88,18 +88,18 @@ func TestUnreachable(t *testing.T) {
 	defer silent.Close()
 	for _, test := range []struct{ name, address, says string }{
 		{"nobody listens", "http://127.0.0.1:1", "no connection"},
-		{"a certificate that nobody knows", untrusted.URL, "nobody whom this machine trusts"},
+		{"a certificate of an unknown authority", untrusted.URL, "does not trust"},
 		{"TLS of yesterday", old.URL, "no TLS 1.2"},
-		{"silence", "http://" + silent.Addr().String(), "no answer in time"},
+		{"silence", "http://" + silent.Addr().String(), "no response in time"},
 	} {
 		client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}}
 		a, err := get(t.Context(), client, test.address+"/apiToken.action")
 		if err == nil {
 			t.Fatalf("%s: status %d", test.name, a.status)
 		}
-		found, mend := explain(err)
-		if !strings.Contains(found, test.says) || mend == "" {
-			t.Errorf("%s: %q, mend: %q; want %q (%v)", test.name, found, mend, test.says, err)
+		found, fix := explain(err)
+		if !strings.Contains(found, test.says) || fix == "" {
+			t.Errorf("%s: %q, fix: %q; want %q (%v)", test.name, found, fix, test.says, err)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestConfigErrors(t *testing.T) {
 	var fields []string
 	for _, e := range configErrors(err) {
 		fields = append(fields, e.Field)
-		if mendOfField(e.Field) == "" {
+		if fixOfField(e.Field) == "" {
 			t.Errorf("%s: no remedy", e.Field)
 		}
 	}

@@ -11,19 +11,20 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 var refreshCommand = &command{
 	name: "refresh", args: "USER",
-	summary: "refresh a link that is due; -n says what would happen",
+	summary: "refresh a link that is due; -n prints what would happen",
 	about: `refresh does for one link what the next call for its patient would: it asks the
 library for a token, which refreshes it if that is due, once, with the lease that
 the host's replicas respect. A token that is not due is left alone: a refresh
-token works once, and nothing is won by using it early. The token is not printed.
+token works once, and using it early gains nothing. The token is not printed.
 
-With -n nothing is sent and nothing is written, and no keys are needed: it says
+With -n nothing is sent and nothing is written, and no keys are needed: it prints
 what would happen. In a pipe both print one JSON document:
 {"app_user_id", "link", "state", "cause", "action", "why", "expires_at", "due_at", "generation"}
 where action is refreshed, none, wait, relink or failed; with -n refresh, none,
@@ -33,7 +34,7 @@ wait or relink.`,
 		"pkbctl refresh app-user-1 -db webapp.db -keys webapp.keys",
 	},
 	define: func(fs *flag.FlagSet) func(context.Context, *call) error {
-		dry := fs.Bool("n", false, "only say what would happen")
+		dry := fs.Bool("n", false, "only print what would happen")
 		return func(ctx context.Context, c *call) error { return refresh(ctx, c, *dry) }
 	},
 }
@@ -90,7 +91,7 @@ func refresh(ctx context.Context, c *call, dry bool) error {
 		return err
 	}
 	if _, known := c.environment(r.Environment); !known {
-		return failed(exitUsage, "the link is for the environment %q, and where that is, is not known: say -env %[1]s=ADDRESS", clean(r.Environment))
+		return failed(exitUsage, "the address of the link's environment %q is not known: give -env %[1]s=ADDRESS", clean(r.Environment))
 	}
 	cfg := c.config(issuer{r.Environment, r.ClientID})
 	cfg.Store, cfg.Keys = db, keys
@@ -105,25 +106,25 @@ func refresh(ctx context.Context, c *call, dry bool) error {
 	}
 	switch {
 	case errors.Is(err, pkb.ErrRelinkRequired):
-		return c.tell(newOutcome(after, actionRelink, "only the patient can mend this: send them to your link route"), err)
+		return c.tell(newOutcome(after, actionRelink, "only the patient can repair this: send them to your link route"), err)
 	case errors.Is(err, pkb.ErrTryLater):
 		return c.tell(newOutcome(after, actionWait, "%s", clean(err.Error())), err)
 	case err != nil:
-		return c.tell(newOutcome(after, actionFailed, "%s", clean(err.Error())), err)
+		return c.tell(newOutcome(after, actionFailed, "%s. %s", clean(err.Error()), advice.For(err).Operator), err)
 	case after.Generation > r.Generation:
-		return c.tell(newOutcome(after, actionRefreshed, "new tokens came and were saved"), nil)
+		return c.tell(newOutcome(after, actionRefreshed, "new tokens were received and saved"), nil)
 	}
 	o := foresee(after, now())
 	if o.Action == actionRefresh {
-		o.Action, o.Why = actionWait, "a refresh was due and did not succeed; the token still serves until "+stamp(after.ExpiresAt)
+		o.Action, o.Why = actionWait, "a refresh was due and did not succeed; the access token is valid until "+stamp(after.ExpiresAt)
 		return c.tell(o, pkb.ErrTryLater)
 	}
 	return c.tell(o, nil)
 }
 
-// due asks for a token twice: the first time reads the record, and refreshes a
-// token that is over; the second time sees that one is due that still serves,
-// and Close waits for that refresh.
+// due asks for a token twice: the first call reads the record, and refreshes a token
+// that has expired; the second starts the refresh of one that is due and still valid,
+// and Close waits for it.
 func due(ctx context.Context, client *pkb.Client, appUserID string) error {
 	var err error
 	for range 2 {
@@ -131,43 +132,43 @@ func due(ctx context.Context, client *pkb.Client, appUserID string) error {
 			break
 		}
 	}
-	// A refresh that is under way is not cut off, whatever ctx says: its answer
-	// would be lost.
+	// A refresh that is under way is not cut off when ctx ends: its response would be
+	// lost.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	return errors.Join(err, client.Close(limited))
 }
 
-// margin is the life that the library wants a token to have left.
+// margin is the life that the library requires a token to have left.
 const margin = 30 * time.Second
 
-// leaseStands is for how long a lease of a process that may have died is left
-// alone. Those who refresh measure it by watching; here it is only a forecast.
+// leaseStands is how long a lease of a process that may have died is respected. A
+// process that refreshes measures it by watching; here it is only a forecast.
 const leaseStands = 75 * time.Second
 
-// foresee says what a refresh would do now.
+// foresee returns what a refresh would do now.
 func foresee(r tokenstore.Record, at time.Time) outcome {
 	good := r.ExpiresAt.Sub(at) > margin
 	switch {
 	case r.State == tokenstore.StateRelinkRequired:
-		return newOutcome(r, actionRelink, "the link has ended (%s): only the patient can mend it", clean(r.Cause))
+		return newOutcome(r, actionRelink, "the link has ended (%s): only the patient can repair it", clean(r.Cause))
 	case pkb.LinkOf(r).Unread:
-		return newOutcome(r, actionNone, "a response is kept that may hold the new tokens and cannot be read; the refresh token is not presented again (pkbctl discard gives the response up)")
+		return newOutcome(r, actionNone, "a response is kept that may hold the new tokens and cannot be read; the refresh token is not presented again (pkbctl discard removes the response)")
 	case r.Lease.Owner != "" && at.Sub(r.Lease.TakenAt) < leaseStands:
 		return newOutcome(r, actionWait, "a process took the lease at %s, and is refreshing or has just ended", stamp(r.Lease.TakenAt))
 	case r.Tried > 0 && good:
-		return newOutcome(r, actionNone, "the refresh token was presented and the response was lost; the access token serves until %s, and nothing is repeated before that", stamp(r.ExpiresAt))
+		return newOutcome(r, actionNone, "the refresh token was presented and the response was lost; the access token is valid until %s, and nothing is repeated before that", stamp(r.ExpiresAt))
 	case r.Tried > 0:
 		return newOutcome(r, actionRefresh, "the refresh token was presented and the response was lost; the access token has expired, so it would be presented again, with nothing left to lose")
 	case !good:
-		return newOutcome(r, actionRefresh, "the token ended at %s", stamp(r.ExpiresAt))
+		return newOutcome(r, actionRefresh, "the access token expired at %s", stamp(r.ExpiresAt))
 	case !r.DueAt.IsZero() && !r.DueAt.After(at):
-		return newOutcome(r, actionRefresh, "it has been due since %s; the token still serves until %s", stamp(r.DueAt), stamp(r.ExpiresAt))
+		return newOutcome(r, actionRefresh, "it has been due since %s; the access token is valid until %s", stamp(r.DueAt), stamp(r.ExpiresAt))
 	}
-	return newOutcome(r, actionNone, "the token is good until %s; a refresh is due at about %s", stamp(r.ExpiresAt), stamp(r.DueAt))
+	return newOutcome(r, actionNone, "the access token is valid until %s; a refresh is due at about %s", stamp(r.ExpiresAt), stamp(r.DueAt))
 }
 
-// tell prints an outcome, with err as its exit code.
+// tell prints an outcome; err gives the exit code.
 func (c *call) tell(o outcome, err error) error {
 	code := codeOf(err)
 	if o.Action == actionRelink {

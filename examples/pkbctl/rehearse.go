@@ -12,9 +12,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// rehearse seals every link of from anew, with a key that is made for it, on a
-// store that throws away what it is given: whatever opens, opens with the keys at
-// hand. It names five of the links that do not, as in logs.
+// rehearse seals every link of from again, with a key that is made for it, on a store
+// that throws away what it is given: this finds out which links open with the configured
+// keys. It names five of the links that do not, as in logs.
 func (d *doctor) rehearse(ctx context.Context, from issuer) (opened, failed int, names []string, err error) {
 	if from.Environment == "" || from.ClientID == "" {
 		return 0, 0, nil, nil
@@ -48,7 +48,7 @@ func (d *doctor) rehearse(ctx context.Context, from issuer) (opened, failed int,
 	return opened, failed, unopened.names, nil
 }
 
-// rehearsal is a store that says it has saved, and has not.
+// rehearsal is a store that reports success and saves nothing.
 type rehearsal struct{ *database }
 
 // Save implements tokenstore.Store.

@@ -20,14 +20,13 @@ var relinkCommand = &command{
 	summary: "print the address to send a patient to whose link has ended",
 	about: `relink-url prints where the patient goes to approve again: the link route of your
 own application (pkb.Web's Link), which you name with -link-route. It checks that
-there is something to link again, and says why the link has ended.
+there is something to link again, and prints why the link has ended.
 
-It prints no address of PKB's, on purpose. An approval counts in the browser in
-which it was started, for the user who is signed in there: an address that an
-operator made here would come back to a browser that knows nothing of it, and be
-refused. For the same reason the address is the same for every patient, names
-nobody, does not end, and can be sent by e-mail: whoever follows it signs in to
-your application first.
+It does not print an address of PKB. An authorization is valid in the browser in
+which it was started, for the user who is signed in there: the callback of one that
+an operator started here would reach another browser, and be refused. So the address
+is the same for every patient, names nobody, does not expire, and can be sent by
+e-mail: whoever follows it signs in to your application first.
 
 In a pipe it prints one JSON document: {"app_user_id", "link", "state", "cause",
 "needed", "url"}. The exit code is 0 also when the link works and nobody has to
@@ -90,20 +89,20 @@ func relinkURL(ctx context.Context, c *call, route string) error {
 	return nil
 }
 
-// checkRoute says what is wrong with an address of the host's own.
+// checkRoute returns what is wrong with an address of the host's own.
 func checkRoute(route string) string {
 	u, err := url.Parse(route)
 	switch {
 	case route == "":
-		return "is missing: name the route of your application that sends a signed-in patient to PKB"
+		return "is missing: give the route of your application that sends a signed-in patient to PKB"
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return "is no full address, like https://app.example/pkb/link"
+		return "is not a full address, such as https://app.example/pkb/link"
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		return "is plain http: patients sign in over https only"
 	case u.User != nil:
 		return "has a user name or password in it"
 	case strings.HasSuffix(u.Hostname(), "patientsknowbest.com"):
-		return "is an address of PKB's: it is a route of your own application"
+		return "is an address of PKB's: give a route of your own application"
 	}
 	return ""
 }

@@ -15,11 +15,11 @@ var resealCommand = &command{
 	name:    "reseal",
 	summary: "seal all links with the newest key",
 	about: `reseal seals every link with the first key of the keyring, while the host goes on
-using them. Every replica must have that key already. When it is interrupted,
-begin again: what is done is passed over. When it has ended without failures, the
-old key can go (Client.RetireKey).
+using them. Every replica must have that key already. If it is interrupted,
+run it again: links that are done are skipped. When it has ended without failures,
+the old key can be removed (Client.RetireKey).
 
-On a terminal it shows how far it is; in a pipe it prints JSON lines:
+On a terminal it shows its progress; in a pipe it prints JSON lines:
 {"records", "total", "resealed", "failed", "rate", "left_seconds", "done"}
 with rate in records a second, the last one with "done": true. Records that do not
 open are counted as failed and left as they were: the exit code is 1 then, and the
@@ -68,7 +68,7 @@ func reseal(ctx context.Context, c *call) error {
 				c.endBar()
 				return err
 			}
-			break // it went through, and says which do not open
+			break // it is complete, and has counted those that do not open
 		}
 		if err := c.resealed(last); err != nil {
 			return err

@@ -30,19 +30,19 @@ type settings struct {
 }
 
 func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
-	fs.StringVar(&s.db, "db", getenv("PKB_DB"), "the host's `database`: the file of a SQLite, postgres://..., mysql://... (MariaDB\ntoo), or a DSN of go-sql-driver/mysql; PKB_DB")
+	fs.StringVar(&s.db, "db", getenv("PKB_DB"), "the host's `database`: a SQLite file, postgres://..., mysql://... (MariaDB\ntoo), or a DSN of go-sql-driver/mysql; PKB_DB")
 	fs.StringVar(&s.table, "table", getenv("PKB_TABLE"), "`name` of the table, if not pkb_links; PKB_TABLE")
 	fs.StringVar(&s.schema, "schema", getenv("PKB_SCHEMA"), "`name` of the table's schema, if not the connection's own; PKB_SCHEMA")
-	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production, an address, or NAME=ADDRESS for one that\nyour program has named itself; PKB_ENV. Without it, that of the links, if it is one")
-	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Without it, that of the links")
-	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor looks at; PKB_REDIRECT_URL")
-	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for pkb.ParseKeyring; PKB_KEYS_FILE. PKB_KEYS\nholds the keys themselves; there is no flag for that")
+	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production, an address, or NAME=ADDRESS for one that\nyour program has named itself; PKB_ENV. Default: that of the links, if they have one")
+	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Default: that of the links")
+	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor checks; PKB_REDIRECT_URL")
+	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for keys.Parse; PKB_KEYS_FILE. PKB_KEYS\nholds the keys themselves; there is no flag for that")
 	fs.BoolVar(&s.json, "json", false, "print JSON on a terminal too")
 	s.keysText, s.secret = getenv("PKB_KEYS"), getenv("PKB_CLIENT_SECRET")
 }
 
 // errNoKeys: none were given.
-var errNoKeys = errors.New("no keys: name a file with -keys or PKB_KEYS_FILE, or set PKB_KEYS")
+var errNoKeys = errors.New("no keys: give a file with -keys or PKB_KEYS_FILE, or set PKB_KEYS")
 
 // keys reads the keyring.
 func (s *settings) keys() (*keys.Keyring, error) {
@@ -64,9 +64,8 @@ func (s *settings) keys() (*keys.Keyring, error) {
 	return k, nil
 }
 
-// environment returns the environment of this name, with its addresses if those
-// are known: a host may have given it a name of its own, and then -env says
-// where it is.
+// environment returns the environment of this name, with its addresses if those are
+// known: a host may have given it a name of its own, and then -env has its address.
 func (s *settings) environment(name string) (env pkb.Environment, known bool) {
 	given, address, at := strings.Cut(s.env, "=")
 	if at && given == name && !strings.Contains(given, "://") {
@@ -97,7 +96,7 @@ func (s *settings) named() string {
 	return name
 }
 
-// issuer is for whom tokens were issued.
+// issuer is the environment and client id that tokens were issued for.
 type issuer struct {
 	Environment string `json:"environment"`
 	ClientID    string `json:"client_id"`
@@ -105,14 +104,14 @@ type issuer struct {
 
 func (i issuer) String() string { return clean(i.Environment) + ", client id " + clean(i.ClientID) }
 
-// errNoIssuer: no flag and no link says for whom tokens are issued.
-var errNoIssuer = errors.New("no link says for which environment and client id it is: give -env and -client-id")
+// errNoIssuer: neither a flag nor a link has an issuer.
+var errNoIssuer = errors.New("there is no link to take environment and client id from: give -env and -client-id")
 
-// placeholderRedirect stands in a client that starts no approval.
+// placeholderRedirect is for a client that starts no authorization.
 const placeholderRedirect = "http://localhost/pkbctl"
 
-// config is a client's, without store and keys. Nothing of it is guessed: what
-// no flag says is what the records say.
+// config is the Config of a client, without store and keys. Nothing is guessed: what no
+// flag sets is taken from the records.
 func (s *settings) config(from issuer) pkb.Config {
 	env, _ := s.environment(from.Environment)
 	cfg := pkb.Config{
@@ -125,7 +124,7 @@ func (s *settings) config(from issuer) pkb.Config {
 	return cfg
 }
 
-// issuer returns the one of the flags, or of all links in the database.
+// issuer returns the one of the flags, or the one of all links in the database.
 func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) {
 	named := issuer{s.named(), s.clientID}
 	if s.env != "" && s.clientID != "" {
@@ -150,7 +149,7 @@ func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) 
 	case 1:
 		return found[0], nil
 	}
-	return issuer{}, failed(exitUsage, "the database holds links of several environments or client ids (%s; %s): say which with -env and -client-id", found[0], found[1])
+	return issuer{}, failed(exitUsage, "the database holds links of several environments or client ids (%s; %s): choose one with -env and -client-id", found[0], found[1])
 }
 
 // codeOf returns the exit code of an error of the library's.

@@ -18,17 +18,17 @@ import (
 var showCommand = &command{
 	name: "show", args: "USER",
 	summary: "show one link: its state, who refreshes it, and what happened to it",
-	about: `show prints everything that is known about one link, and its past, oldest first.
+	about: `show prints everything that is known about one link, and its timeline, oldest first.
 USER is the app_user_id, or the link=... of a log line. It needs -db only, and
 writes nothing. What it prints holds no token; the public id is the patient's.
 
 It ends with what happens next: when the refresh token is presented, or why it is
-not. "lease" says that a flight may be presenting it now, by a name that is drawn
-for each; "tried", how often it was presented with an outcome that is not known.
+not. "lease" is the random name of a refresh that may be presenting it now; "tried"
+is how often it was presented with an outcome that is not known.
 In a pipe it prints one JSON document, with "next", and with
 "timeline": [{"kind", "at", "until", "count", "cause"}]. The exit code is 1 for a
-link that has ended. With -keys it also opens the record, and says whether what is
-sealed agrees with its columns.`,
+link that has ended. With -keys it also opens the record, and checks that the
+sealed part agrees with its columns.`,
 	examples: []string{
 		"pkbctl show app-user-1 -db webapp.db",
 		"pkbctl show cc5a80a8177e",
@@ -111,7 +111,7 @@ func show(ctx context.Context, c *call) error {
 	return err
 }
 
-// damage says what is wrong with a record that does not open; "" also without keys.
+// damage returns what is wrong with a record that does not open; "" also without keys.
 func (c *call) damage(ctx context.Context, db *database, r tokenstore.Record) (string, error) {
 	keys, err := c.keys()
 	if errors.Is(err, errNoKeys) || !isLink(r) {
@@ -132,8 +132,8 @@ func (c *call) damage(ctx context.Context, db *database, r tokenstore.Record) (s
 	return "", nil
 }
 
-// onlooker returns a client of the environment in which r was made, that can
-// write nothing.
+// onlooker returns a client of the environment in which r was made, which cannot
+// write.
 func (c *call) onlooker(db *database, r tokenstore.Record) (*pkb.Client, error) {
 	cfg := c.config(issuer{r.Environment, r.ClientID})
 	cfg.Store = readOnly{db}
@@ -175,7 +175,7 @@ func (c *call) printLink(s shown) {
 		field("tried", times(s.Tried)+", with an outcome that is not known", yellow)
 	}
 	if s.Refusals > 0 {
-		field("refused", times(s.Refusals)+" in unknown words, while others were served", yellow)
+		field("refused", times(s.Refusals)+" with an unknown code, while others were served", yellow)
 	}
 	if s.Unread {
 		field("unread", "a response that may hold the next tokens", yellow)
@@ -187,7 +187,7 @@ func (c *call) printLink(s shown) {
 	field("next", s.Next, bold)
 	fmt.Fprintln(c.out)
 	if len(s.Timeline) == 0 {
-		fmt.Fprintln(c.out, "Nothing of its past is kept.")
+		fmt.Fprintln(c.out, "No events are recorded.")
 		return
 	}
 	var rows [][]cell
@@ -213,7 +213,7 @@ var kindStyles = map[observe.EventKind]style{
 	observe.EventRelinkRequired: red, observe.EventWrongPatient: red, observe.EventSharedRecord: red, observe.EventRefused: red,
 }
 
-// next says what the library does with a record when it is next asked.
+// next returns what the library does with a record at the next call.
 func next(r tokenstore.Record, damaged bool, at time.Time) string {
 	link := pkb.LinkOf(r)
 	good := r.ExpiresAt.Sub(at) > margin
@@ -223,21 +223,21 @@ func next(r tokenstore.Record, damaged bool, at time.Time) string {
 	case r.State == tokenstore.StateUnlinked:
 		return "nothing; the record is removed two days after the unlink (Client.Purge)"
 	case r.State == tokenstore.StatePending && r.Candidate == "":
-		return "the authorization is completed, or the patient begins again"
+		return "the authorization is completed, or the patient starts again"
 	case r.State == tokenstore.StateRelinkRequired && r.Candidate != "":
 		return "the next call checks the authorization that waits, and links it"
 	case r.Cause == string(observe.CauseRefusedUnclear):
 		return "the patient approves again; every six hours the refresh token is presented once more, and a success restores the link"
-	case r.Cause == string(observe.CauseAnswerUnreadable):
-		return "the patient approves again; a later version that reads the response restores the link, and pkbctl discard gives it up"
+	case r.Cause == string(observe.CauseResponseUnreadable):
+		return "the patient approves again; a later version that reads the response restores the link, and pkbctl discard removes it"
 	case r.State == tokenstore.StateRelinkRequired:
 		return "the patient approves again (pkbctl relink-url)"
 	case link.Unread:
-		return "the refresh token is not presented again; the access token serves until " + stamp(r.ExpiresAt) + ", and then the link ends (pkbctl discard gives the response up)"
+		return "the refresh token is not presented again; the access token is valid until " + stamp(r.ExpiresAt) + ", and then the link ends (pkbctl discard removes the response)"
 	case r.Lease.Owner != "":
-		return "whoever has the lease saves what it gets; if its beat stands still for 75 seconds, another process may take over"
+		return "the holder of the lease saves the response; if its beat does not change for 75 seconds, another process may take over"
 	case link.Tried > 0 && good:
-		return "the access token serves until " + stamp(r.ExpiresAt) + "; after that the next call presents the refresh token once more"
+		return "the access token is valid until " + stamp(r.ExpiresAt) + "; after that the next call presents the refresh token once more"
 	case link.Tried > 0:
 		return "the next call presents the refresh token once more: nothing is left to lose"
 	case r.Candidate != "":
@@ -248,13 +248,13 @@ func next(r tokenstore.Record, damaged bool, at time.Time) string {
 	return "a call after about " + stamp(r.DueAt) + " refreshes in the background"
 }
 
-// meaning says what a state asks of whom.
+// meaning describes a state, and what to do.
 func meaning(s tokenstore.State) string {
 	switch s {
 	case tokenstore.StateLinked:
 		return "it works, and refreshes by itself"
 	case tokenstore.StateUncertain:
-		return "the response to a refresh was lost; it works until the token expires, and is found out about then"
+		return "the response to a refresh was lost; it works until the access token expires, and is refreshed once more then"
 	case tokenstore.StateRelinkRequired:
 		return "it has ended; send the patient to your link route (pkbctl relink-url)"
 	case tokenstore.StatePending:

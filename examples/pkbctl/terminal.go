@@ -51,7 +51,7 @@ const (
 	yellow style = "33"
 )
 
-// paint returns s in a style, if out is a terminal that wants colours.
+// paint returns s in a style, if out is a terminal with colours.
 func (c *call) paint(s string, as style) string {
 	if as == plain || !c.terminal || c.getenv("NO_COLOR") != "" || c.getenv("TERM") == "dumb" {
 		return s
@@ -111,8 +111,8 @@ func cut(s string, to int) string {
 	return string([]rune(s)[:max(to-1, 0)]) + "…"
 }
 
-// clean makes what others have written fit to be printed: an app_user_id may
-// hold anything, and a terminal does what control characters say.
+// clean makes text from elsewhere safe to print: an app_user_id may hold anything, and
+// a terminal obeys control characters.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -145,8 +145,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05")
 }
 
-// distance is how far off a moment is, in words that are short enough for a
-// table: "in 5m", "2h ago".
+// distance is the time until or since a moment, short enough for a table: "in 5m", "2h ago".
 func distance(t, from time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -176,7 +175,7 @@ var stateStyles = map[tokenstore.State]style{
 	tokenstore.StatePending: dim, tokenstore.StateUnlinked: dim,
 }
 
-// progress is how far something has come that takes a while.
+// progress is the progress of a long operation.
 type progress struct {
 	Records int `json:"records"`
 	Total   int `json:"total,omitempty"`
@@ -186,7 +185,7 @@ type progress struct {
 	Done bool    `json:"done"`
 }
 
-// bar draws progress over the line it is on, with what else there is to say.
+// bar draws progress over the current line, with the rest of the text.
 func (c *call) bar(p progress, rest string) {
 	const length = 24
 	share := 1.0
@@ -206,14 +205,14 @@ func (c *call) bar(p progress, rest string) {
 	}
 }
 
-// endBar leaves a bar as it is, for what comes next.
+// endBar ends the line of a bar.
 func (c *call) endBar() {
 	if c.terminal {
 		fmt.Fprintln(c.out)
 	}
 }
 
-// ask asks a question; everything but yes is no.
+// ask asks a question; everything other than yes is no.
 func (c *call) ask(ctx context.Context, question string) bool {
 	fmt.Fprintf(c.err, "%s Type yes: ", question)
 	said := make(chan string, 1)

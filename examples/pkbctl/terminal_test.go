@@ -114,13 +114,13 @@ func TestForesee(t *testing.T) {
 		want   action
 	}{
 		{"nothing is due", func(*tokenstore.Record) {}, actionNone},
-		{"due, and the token serves", func(r *tokenstore.Record) { r.DueAt = at.Add(-time.Second) }, actionRefresh},
-		{"over", func(r *tokenstore.Record) { r.ExpiresAt = at.Add(-time.Second) }, actionRefresh},
+		{"due, and the token is valid", func(r *tokenstore.Record) { r.DueAt = at.Add(-time.Second) }, actionRefresh},
+		{"expired", func(r *tokenstore.Record) { r.ExpiresAt = at.Add(-time.Second) }, actionRefresh},
 		{"too little left", func(r *tokenstore.Record) { r.ExpiresAt = at.Add(20 * time.Second) }, actionRefresh},
 		{"somebody is at it", func(r *tokenstore.Record) { r.Lease = held; r.ExpiresAt = at }, actionWait},
-		{"a lease that is over", func(r *tokenstore.Record) { r.Lease = held; r.Lease.TakenAt = at.Add(-time.Hour); r.ExpiresAt = at }, actionRefresh},
-		{"uncertain, and the token serves", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain }, actionNone},
-		{"uncertain, and the token is over", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain; r.ExpiresAt = at }, actionRefresh},
+		{"a lease that has ended", func(r *tokenstore.Record) { r.Lease = held; r.Lease.TakenAt = at.Add(-time.Hour); r.ExpiresAt = at }, actionRefresh},
+		{"uncertain, and the token is valid", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain }, actionNone},
+		{"uncertain, and the token has expired", func(r *tokenstore.Record) { r.Tried = 1; r.State = tokenstore.StateUncertain; r.ExpiresAt = at }, actionRefresh},
 		{"a response that cannot be read", func(r *tokenstore.Record) { r.Tried, r.Details = 1, []byte(`{"unread":true}`); r.ExpiresAt = at }, actionNone},
 		{"ended", func(r *tokenstore.Record) { r.State, r.Cause = tokenstore.StateRelinkRequired, "session_expired" }, actionRelink},
 	} {

@@ -18,9 +18,9 @@ var unlinkCommand = &command{
 	name: "unlink", args: "USER",
 	summary: "end a link and delete its tokens",
 	about: `unlink ends one user's link and deletes its tokens and the public id, as
-Client.Unlink does. A refresh or an approval under way cannot bring it back; the
-patient has to approve again. It needs no keys. A process of the host's may use
-the access token it has in memory until that ends, and PKB has no way to revoke
+Client.Unlink does. A refresh or an authorization under way cannot restore it; the
+patient has to approve again. It needs no keys. A process of the host may use
+the access token that it has in memory until it expires; PKB has no call to revoke
 one.
 
 On a terminal it asks first; elsewhere it wants -yes. In a pipe it prints one JSON
@@ -35,12 +35,12 @@ document: {"app_user_id", "link", "unlinked"}.`,
 	},
 }
 
-// errRefused: whoever was asked did not say yes.
+// errRefused: the question was not answered with yes.
 var errRefused = errors.New("nothing was changed")
 
 func unlink(ctx context.Context, c *call, yes bool) error {
 	if !yes && !c.asks {
-		return failed(exitUsage, "nobody is here to ask: say -yes")
+		return failed(exitUsage, "there is no terminal to ask on: give -yes")
 	}
 	db, err := c.open()
 	if err != nil {
@@ -58,8 +58,8 @@ func unlink(ctx context.Context, c *call, yes bool) error {
 		}
 		return &failure{exitUsage, errRefused}
 	}
-	// Unlink opens and seals nothing, so that a host that has lost its keys can
-	// unlink too; the client wants some all the same.
+	// Unlink opens and seals nothing, so a host that has lost its keys can unlink too;
+	// the client requires some nevertheless.
 	spare, err := keys.Generate("pkbctl")
 	if err != nil {
 		return err

@@ -6,9 +6,8 @@
 //
 //	go run github.com/betawerk/pkb-go/examples/quickstart@latest
 //
-// Without flags it starts the PKB of package pkbtest on this machine and plays
-// the patient too: no account, no database. With PKB's sandbox it is your
-// browser in which the patient approves:
+// Without flags it starts the PKB of package pkbtest and acts as the patient too:
+// no account, no database. With PKB's sandbox you approve in your own browser:
 //
 //	go run github.com/betawerk/pkb-go/examples/quickstart@latest \
 //	    -env sandbox -client-id ID -redirect http://localhost:8080/callback
@@ -216,7 +215,7 @@ func demonstrate(ctx context.Context, s setting, out io.Writer) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	fmt.Fprintf(out, "3. Pair saved, before anything used it: link %s, access token good for %v.\n",
+	fmt.Fprintf(out, "3. Tokens saved before anything used them: link %s, access token valid for %v.\n",
 		link.State, link.ExpiresAt.Sub(link.LinkedAt))
 
 	if err := show(ctx, client, "4.", out); err != nil {
@@ -226,7 +225,7 @@ func demonstrate(ctx context.Context, s setting, out io.Writer) error {
 	forward := link.ExpiresAt.Sub(link.LinkedAt) + time.Minute
 	ahead.Store(int64(forward))
 	s.passTime(forward)
-	fmt.Fprintf(out, "5. The clock goes %v forward: the access token has expired.\n", forward)
+	fmt.Fprintf(out, "5. The clock is moved %v forward: the access token has expired.\n", forward)
 	if _, err := client.ForUser(appUserID).Self(ctx); err != nil {
 		return err
 	}
@@ -250,7 +249,7 @@ func demonstrate(ctx context.Context, s setting, out io.Writer) error {
 	if err := show(ctx, replica, "  ", out); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "   Link kept: no approval was asked for.")
+	fmt.Fprintln(out, "   Link kept: nobody had to approve again.")
 	return replica.Close(ctx)
 }
 

@@ -17,10 +17,10 @@ func TestQuickstart(t *testing.T) {
 	for _, want := range []string{
 		`authorize URL|/apiAuthorize\.action\?client_id=quickstart&`,
 		`Code received: true`,
-		`Pair saved`,
+		`Tokens saved`,
 		`Public id [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}, NHS number 999\d{7}, name Ada Example`,
 		`refreshed`,
-		`kept: no approval`,
+		`kept: nobody had to approve`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("the transcript lacks %q:\n%s", want, &out)

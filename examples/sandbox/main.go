@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Command sandbox runs the PKB of package pkbtest on this machine, with a
+// Command sandbox runs the PKB of package pkbtest on a local port, with a
 // log-in page, a consent page and named patients: one approves, one denies, one
 // is slow, and so on. Point your app at the address it prints, and log in as
 // one of them to see what your app does.
@@ -11,9 +11,9 @@
 // It is not Patients Know Best, and it is for tests only: there is no password,
 // and its patients are made up. Put no real one in.
 //
-// With -control it takes orders under /sandbox/, which package pkbtest
+// With -control it serves the control API under /sandbox/, which package pkbtest
 // describes: faults for the next requests, ends of sessions, the clock. Whoever
-// reaches it can give them.
+// reaches the server can use it.
 //
 //	curl http://127.0.0.1:8090/sandbox/requests
 //	curl -H 'Content-Type: application/json' -d '{"advance": "15m"}' \
@@ -52,7 +52,7 @@ func main() {
 	}
 }
 
-// redirects are what an app on this machine registers; any port matches.
+// redirects are what a local app registers; any port matches.
 var redirects = []string{
 	"http://localhost/pkb/callback", "http://localhost/callback",
 	"http://127.0.0.1/pkb/callback", "http://127.0.0.1/callback",
@@ -75,8 +75,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	patients := server.AddScenarios()
 	for i, p := range patients {
 		if p.Scenario == "slow" {
-			p.Delay, p.About = slow, fmt.Sprintf("approves, and every answer to the app takes %v", slow)
-			patients[i] = server.AddPatient(*p) // in the place of the other
+			p.Delay, p.About = slow, fmt.Sprintf("approves, and every response to the app takes %v", slow)
+			patients[i] = server.AddPatient(*p) // replaces the other
 		}
 	}
 	if err := introduce(server, cfg, patients, out); err != nil {
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return err
 }
 
-// read reads the flags. slow is how long the slow patient's answers take.
+// read reads the flags. slow is how long the slow patient's responses take.
 func read(args []string, out io.Writer) (cfg pkbtest.Config, slow time.Duration, err error) {
 	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -102,9 +102,9 @@ func read(args []string, out io.Writer) (cfg pkbtest.Config, slow time.Duration,
 		return nil
 	})
 	flags.DurationVar(&cfg.TokenLife, "token-life", 10*time.Minute, "the life of an access token")
-	flags.DurationVar(&cfg.SessionLife, "session-life", 24*time.Hour, "how long after the approval tokens can be had")
-	flags.DurationVar(&slow, "slow", 3*time.Second, "how long each answer about the patient \"slow\" takes")
-	flags.BoolVar(&cfg.ControlAPI, "control", false, "take orders under /sandbox/ from whoever reaches the address")
+	flags.DurationVar(&cfg.SessionLife, "session-life", 24*time.Hour, "how long after the authorization tokens are issued")
+	flags.DurationVar(&slow, "slow", 3*time.Second, "how long each response about the patient \"slow\" takes")
+	flags.BoolVar(&cfg.ControlAPI, "control", false, "serve the control API under /sandbox/, for whoever reaches the address")
 	if err := flags.Parse(args); err != nil {
 		return cfg, slow, err
 	}
@@ -114,9 +114,9 @@ func read(args []string, out io.Writer) (cfg pkbtest.Config, slow time.Duration,
 	case cfg.ClientID == "":
 		err = errors.New("-client-id must not be empty")
 	case cfg.TokenLife < time.Second:
-		err = fmt.Errorf("-token-life %v: it must be a second at least", cfg.TokenLife)
+		err = fmt.Errorf("-token-life %v: it must be at least a second", cfg.TokenLife)
 	case cfg.SessionLife < cfg.TokenLife:
-		err = fmt.Errorf("-session-life %v: it must be at least -token-life, which is %v; else there is never a refresh token", cfg.SessionLife, cfg.TokenLife)
+		err = fmt.Errorf("-session-life %v: it must be at least -token-life, which is %v; otherwise there is never a refresh token", cfg.SessionLife, cfg.TokenLife)
 	case slow < 0:
 		err = fmt.Errorf("-slow %v: it must not be negative", slow)
 	}

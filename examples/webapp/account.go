@@ -10,26 +10,26 @@ import (
 	"slices"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/identity"
-	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // accountPage is what a patient sees.
 type accountPage struct {
-	// Link is nil where there is none. Ended says that the patient has to
-	// approve again, and Why in which words.
+	// Link is nil if there is none. Ended reports that the patient has to
+	// approve again, and Why is a text about it.
 	Link  *pkb.Link
 	Ended bool
 	Why   string
-	// Record is read from PKB for this page, and kept nowhere; nil if it was
-	// not to be had, and then Trouble says why.
+	// Record is read from PKB for this page, and kept nowhere; nil if it could not be
+	// read, and then Trouble is a text about it.
 	Record  *record
 	Trouble string
 }
 
-// record is who the patient is at PKB. Self and NHSNumber print [redacted] wherever
-// they may turn up, and are revealed in the patient's page only.
+// record is who the patient is at PKB. Self and NHSNumber print [redacted]
+// everywhere, and are revealed on the patient's page only.
 type record struct {
 	PublicID  identity.PublicID
 	Self      identity.Self
@@ -44,8 +44,8 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 		a.noAccount(w, r, err)
 		return
 	}
-	// The page asks again and again whether something has changed: PKB is asked
-	// when it has, and, where it did not answer, every half minute.
+	// The page checks every two seconds whether something has changed: PKB is asked
+	// when it has, and, after a failure, every half minute.
 	later := versionOf(version, a.now().Unix()/30)
 	if unchanged(w, r, version) || unchanged(w, r, later) {
 		return
@@ -54,14 +54,14 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 		p.Record, err = a.read(r.Context(), who.ID)
 		switch {
 		case errors.Is(err, pkb.ErrRelinkRequired), errors.Is(err, pkb.ErrNotLinked):
-			// It has just turned out that the link has ended.
+			// This call has found out that the link has ended.
 			if p, version, err = a.look(r.Context(), who.ID); err != nil {
 				a.noAccount(w, r, err)
 				return
 			}
 		case err != nil:
 			a.log.Warn("webapp: a record cannot be read", "error", err)
-			p.Trouble, version = trouble(err), later
+			p.Trouble, version = advice.For(err).Patient, later
 		}
 	}
 	title := "Your account: PKB record not linked"
@@ -80,7 +80,9 @@ func (a *app) look(ctx context.Context, appUserID string) (p accountPage, versio
 	switch {
 	case err == nil:
 		p.Link = &link
-		p.Ended, p.Why = link.State == tokenstore.StateRelinkRequired, whyEnded(link.Cause)
+		if p.Ended = link.State == tokenstore.StateRelinkRequired; p.Ended {
+			p.Why = advice.For(&pkb.RelinkError{Cause: link.Cause}).Patient
+		}
 	case !errors.Is(err, pkb.ErrNotLinked):
 		return p, "", err
 	}
@@ -89,7 +91,8 @@ func (a *app) look(ctx context.Context, appUserID string) (p accountPage, versio
 
 func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
 	a.log.Error("webapp: a link cannot be read", "error", err)
-	a.sorry(w, r, http.StatusServiceUnavailable, "Sorry, there is a problem with this service", "Try again in a few minutes.")
+	told := advice.For(err)
+	a.sorry(w, r, told.Status, "Sorry, there is a problem with this service", told.Patient)
 }
 
 // read asks PKB who the patient is.
@@ -107,32 +110,7 @@ func (a *app) read(ctx context.Context, appUserID string) (*record, error) {
 	return &record{PublicID: id, Self: self, NHSNumber: number}, nil
 }
 
-// trouble says to a patient why the record is not shown.
-func trouble(err error) string {
-	if errors.Is(err, pkb.ErrFrozen) {
-		return "PKB has stopped access to your record. Contact PKB to find out why."
-	}
-	return "PKB is not answering at the moment. Your record stays linked, and this page will try again."
-}
-
-// whyEnded says to a patient why a link has ended.
-func whyEnded(cause observe.Cause) string {
-	switch cause {
-	case observe.CauseSessionExpired, observe.CauseFinalTokenExpired:
-		return "Your approval has run out. PKB gives approvals for a limited time."
-	case observe.CauseFrozen:
-		return "PKB has stopped access to your record. Contact PKB to find out why, then approve again."
-	case observe.CauseWrongPatient:
-		return "The last approval was for another person's record, so it was not used."
-	case observe.CauseShared:
-		return "This record is linked with another account of this app. Use that account, or ask for help."
-	case "":
-		return ""
-	}
-	return "PKB has ended the connection. This can happen for technical reasons, and you have done nothing wrong."
-}
-
-// askUnlink makes sure, without a script.
+// askUnlink asks for a confirmation, without a script.
 func (a *app) askUnlink(w http.ResponseWriter, r *http.Request) {
 	a.render(w, r, http.StatusOK, "unlink.html", page{Title: "Unlink your PKB record?"})
 }
@@ -141,14 +119,14 @@ func (a *app) unlink(w http.ResponseWriter, r *http.Request) {
 	who, _ := signedIn(r)
 	if err := a.client.Unlink(r.Context(), who.ID); err != nil && !errors.Is(err, pkb.ErrNotLinked) {
 		a.log.Error("webapp: a link cannot be ended", "error", err)
-		a.sorry(w, r, http.StatusServiceUnavailable, "Your record is still linked", "It could not be unlinked just now. Try again in a few minutes.")
+		a.sorry(w, r, http.StatusServiceUnavailable, "Your record is still linked", "It could not be unlinked now. Try again in a few minutes.")
 		return
 	}
 	http.Redirect(w, r, "/account", http.StatusSeeOther)
 }
 
-// notLinked answers when a patient comes back from PKB, or cannot go there, and
-// no link came of it. The library has written it to the log.
+// notLinked responds when a patient comes back from PKB, or cannot go there, and no
+// link was made. The library has logged it.
 func (a *app) notLinked(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
 	title, ways := "Your record was not linked", []way{{"/pkb/link", "Start again"}, {"/account", "Go to your account"}}
 	switch {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -64,9 +66,9 @@ func scratchPostgres(t *testing.T) string {
 	t.Cleanup(func() { _ = admin.Close() })
 	if err := admin.PingContext(t.Context()); err != nil {
 		if os.Getenv("PKB_REQUIRE_SERVICES") == "1" {
-			t.Fatalf("PKB_REQUIRE_SERVICES=1 says that there must be a PostgreSQL (PKB_POSTGRES_DSN names it): %v", err)
+			t.Fatalf("PKB_REQUIRE_SERVICES=1 requires a PostgreSQL (PKB_POSTGRES_DSN names it): %v", err)
 		}
-		t.Skip("PostgreSQL does not answer; to run this test: docker run --rm -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres (or name a server in PKB_POSTGRES_DSN)")
+		t.Skip("PostgreSQL is not reachable; to run this test: docker run --rm -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres (or name a server in PKB_POSTGRES_DSN)")
 	}
 	name := "pkb_test_" + strings.ToLower(rand.Text())
 	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
@@ -81,7 +83,7 @@ func scratchPostgres(t *testing.T) string {
 	return address.String()
 }
 
-// What Ben does is no business of Amira's, and the other way round.
+// What Ben does changes nothing for Amira, and the other way round.
 func TestUsersAreKeptApart(t *testing.T) {
 	r := newRig(t, "")
 	one := r.replicas[0]
@@ -138,7 +140,7 @@ func TestAnotherPatientsRecord(t *testing.T) {
 	mustShow(t, approve("pkb/switch"), "Bo Other")
 }
 
-// A page that finds out that the link has ended says so itself.
+// A page that finds out that the link has ended shows it.
 func TestLinkThatHasEnded(t *testing.T) {
 	r := newRig(t, "")
 	one := r.replicas[0]
@@ -152,7 +154,7 @@ func TestLinkThatHasEnded(t *testing.T) {
 	mustShow(t, amira.link(r, one, one), "Linked", "Ada Canary")
 }
 
-// PKB is down: the page says so, the link is kept, and the page tries again by
+// PKB is down: the page shows it, the link is kept, and the page tries again by
 // itself.
 func TestPKBIsDown(t *testing.T) {
 	r := newRig(t, "")
@@ -160,16 +162,16 @@ func TestPKBIsDown(t *testing.T) {
 	amira := newPerson(t)
 	amira.signIn(one, "amira")
 	amira.link(r, one, one)
-	r.pkb.Next(pkbtest.Self, pkbtest.Respond(http.StatusInternalServerError, "text/plain", "down")) // which is not repeated
+	r.pkb.Next(pkbtest.Self, pkbtest.Respond(http.StatusInternalServerError, "text/plain", "down")) // which is not retried
 	down := amira.get(one.url + "account")
-	mustShow(t, down, "Linked", "PKB is not answering")
+	mustShow(t, down, "Linked", advice.For(&pkb.APIError{Status: http.StatusInternalServerError}).Patient)
 	mustNotShow(t, down, "Canary")
 	if good := amira.get(one.url + "account"); good.header.Get("ETag") == down.header.Get("ETag") {
 		t.Error("a page without the record has the version of one with it: it would never ask again")
 	}
 }
 
-// A page that asks whether it is still right costs PKB nothing.
+// A page that checks whether it is up to date sends nothing to PKB.
 func TestUnchangedPageDoesNotAskPKB(t *testing.T) {
 	r := newRig(t, "")
 	one, two := r.replicas[0], r.replicas[1]

@@ -31,11 +31,11 @@ func readFlags(args []string, usage io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("webapp", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	flags.StringVar(&s.addr, "addr", "", "where to listen on this machine; by default the port of -redirect, or a free one")
-	flags.StringVar(&s.db, "db", "", "the database: a file for SQLite, or postgres://...; by default a SQLite file that goes with the PKB for tests, or webapp.db")
-	flags.StringVar(&s.keys, "keys", "", "the file with the keys that seal tokens, made if missing; by default beside the SQLite file, or webapp.keys; a real host keeps them with its other secrets")
+	flags.StringVar(&s.addr, "addr", "", "where to listen, on loopback; by default the port of -redirect, or a free one")
+	flags.StringVar(&s.db, "db", "", "the database: a file for SQLite, or postgres://...; by default a SQLite file that is removed with the PKB for tests, or webapp.db")
+	flags.StringVar(&s.keys, "keys", "", "the file with the keys that seal tokens, made if missing; by default next to the SQLite file, or webapp.keys; a real host keeps them with its other secrets")
 	flags.StringVar(&s.env, "env", "", "PKB's environment: sandbox or production; by default a PKB for tests is started")
-	flags.StringVar(&s.pkb, "pkb", "", "the address of a PKB for tests that runs already, instead of -env")
+	flags.StringVar(&s.pkb, "pkb", "", "the address of a PKB for tests that is already running, instead of -env")
 	flags.StringVar(&s.clientID, "client-id", "", "your User Client id at PKB")
 	flags.StringVar(&s.redirect, "redirect", "", "your redirect URI at PKB; by default /pkb/callback here")
 	flags.DurationVar(&s.approval, "approval-life", 10*time.Minute, "how long a patient has from your link to coming back from PKB; 10 minutes at most")
@@ -45,7 +45,7 @@ func readFlags(args []string, usage io.Writer) (settings, error) {
 	return s, s.check(flags.Args())
 }
 
-// check names every mistake at once.
+// check reports every mistake at once.
 func (s *settings) check(rest []string) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -56,20 +56,20 @@ func (s *settings) check(rest []string) error {
 	case "":
 	case "sandbox", "production":
 		if s.pkb != "" {
-			bad("-env and -pkb are two places: choose one")
+			bad("-env and -pkb name two environments: choose one")
 		}
 		if s.clientID == "" || s.redirect == "" {
 			bad("-env %s needs -client-id and -redirect, as registered with PKB", s.env)
 		}
 	default:
-		bad("-env %q: sandbox and production are the choices", s.env)
+		bad("-env %q: it must be sandbox or production", s.env)
 	}
 	if s.redirect != "" {
 		switch u, err := url.Parse(s.redirect); {
 		case err != nil || u.Host == "" || u.Path == "" || u.Path == "/":
-			bad("-redirect must be a full address with a path, like http://localhost:8080/pkb/callback")
+			bad("-redirect must be a full address with a path, such as http://localhost:8080/pkb/callback")
 		case s.addr == "" && (u.Scheme != "http" || !loopback(u.Hostname())):
-			bad("-redirect is served elsewhere: say with -addr where this program listens behind it")
+			bad("-redirect is served elsewhere: give -addr, where this program listens behind it")
 		case s.addr == "":
 			s.addr = u.Host
 		}
@@ -78,9 +78,9 @@ func (s *settings) check(rest []string) error {
 		s.addr = "127.0.0.1:0"
 	}
 	if host, _, err := net.SplitHostPort(s.addr); err != nil {
-		bad("-addr must be host:port, like 127.0.0.1:8080")
+		bad("-addr must be host:port, such as 127.0.0.1:8080")
 	} else if !loopback(host) {
-		bad("-addr must be on this machine: whoever reaches this program can sign in without a password")
+		bad("-addr must be a loopback address: whoever reaches this program can sign in without a password")
 	}
 	return errors.Join(errs...)
 }
@@ -90,9 +90,8 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// testPKB is the environment of a PKB for tests. It has one name wherever it
-// runs: one that has lost its memory refuses the tokens of before, and patients
-// approve again.
+// testPKB is the environment of a PKB for tests. It has the same name wherever it
+// runs: one that was restarted refuses earlier tokens, and patients approve again.
 func testPKB(address string) pkb.Environment {
 	env := pkb.BaseURL(address)
 	env.Name = "tests"

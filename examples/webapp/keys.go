@@ -15,7 +15,7 @@ import (
 
 // keyring reads the keys that seal tokens, and makes one the first time. All
 // replicas need the same; without it every patient has to approve again. A real
-// host keeps it with its other secrets, and not beside the database.
+// host keeps it with its other secrets, and not next to the database.
 func keyring(path string) (*keys.Keyring, error) {
 	if err := makeKey(path); err != nil {
 		return nil, err

@@ -6,20 +6,20 @@
 //
 //	go run ./examples/webapp
 //
-// It prints one address to open. Without flags it starts a PKB for tests beside
-// it, and forgets everything when it ends. With PKB's sandbox:
+// It prints one address to open. Without flags it also starts a PKB for tests,
+// and forgets everything when it ends. With PKB's sandbox:
 //
 //	go run ./examples/webapp -env sandbox -client-id ID -redirect http://localhost:8080/pkb/callback
 //
 // Any number of replicas on one database (-db), with one key file (-keys), one
 // redirect URI (-redirect) and one PKB (-env or -pkb) behave as one. Two of
-// them, beside examples/sandbox:
+// them, with examples/sandbox:
 //
 //	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback
 //	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback -addr 127.0.0.1:8081
 //
-// Its users are made up and have no passwords, so it listens on this machine
-// only. What it does with PKB is what a host does.
+// Its users are made up and have no passwords, so it listens on loopback only. What
+// it does with PKB is what a host does.
 package main
 
 import (
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		err = nil
 	case err = <-h.broken:
 	}
-	// A refresh that is cut off between PKB's answer and the save costs a
-	// patient a new approval: wait for it.
+	// A refresh that is cut off between PKB's response and the save costs the link:
+	// wait for it.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	return errors.Join(err, h.close(closing))

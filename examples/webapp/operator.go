@@ -23,14 +23,14 @@ type linkGroup struct {
 	Links              []pkb.Link
 }
 
-// states are the groups, those that need somebody first.
+// states are the groups; those that need somebody come first.
 var states = []struct {
 	state          tokenstore.State
 	title, meaning string
 }{
 	{tokenstore.StateRelinkRequired, "Ended", "Only the patient can repair these, by approving again."},
-	{tokenstore.StateUncertain, "Uncertain", "A refresh is under way, or its response was lost. The access token at hand serves until it expires."},
-	{tokenstore.StateLinked, "Linked", "These work. Whoever uses one after its next refresh is due, refreshes it."},
+	{tokenstore.StateUncertain, "Uncertain", "A refresh is under way, or its response was lost. The current access token is used until it expires."},
+	{tokenstore.StateLinked, "Linked", "These work. The first call after a refresh is due starts it."},
 }
 
 // links is the operators' overview.
@@ -62,7 +62,7 @@ func (a *app) noLinks(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (a *app) noSuchLink(w http.ResponseWriter, r *http.Request) {
-	a.sorry(w, r, http.StatusNotFound, "No such link", "This user has no link to PKB, and had none of late.")
+	a.sorry(w, r, http.StatusNotFound, "No such link", "This user has no link to PKB, and had none recently.")
 }
 
 // linkPage shows one link and what happened to it.
@@ -73,8 +73,7 @@ type linkPage struct {
 	Timeline []happening
 }
 
-// link is the operators' view of one link, of which nothing may be left but its
-// past.
+// link is the operators' view of one link, of which only the timeline may be left.
 func (a *app) link(w http.ResponseWriter, r *http.Request) {
 	user := r.PathValue("user")
 	p := linkPage{User: user, Title: "Not linked"}

@@ -60,7 +60,7 @@ func (a *app) render(w http.ResponseWriter, r *http.Request, status int, name st
 		w.Header().Set("ETag", p.Version)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // who left is no error of ours
+	_, _ = w.Write(body.Bytes()) // a client that left is not an error
 }
 
 // versionOf names a state of what a page shows.
@@ -69,8 +69,8 @@ func versionOf(state ...any) string {
 	return `"` + hex.EncodeToString(sum[:12]) + `"`
 }
 
-// unchanged answers a page's question whether it is still up to date; if it is,
-// that is the whole answer.
+// unchanged responds to a page that checks whether it is up to date; if it is, that is
+// the whole response.
 func unchanged(w http.ResponseWriter, r *http.Request, version string) bool {
 	if r.Header.Get("If-None-Match") != version {
 		return false
@@ -79,14 +79,14 @@ func unchanged(w http.ResponseWriter, r *http.Request, version string) bool {
 	return true
 }
 
-// sorry says that something did not work, and what to do.
+// sorry shows that something did not work, and what to do.
 func (a *app) sorry(w http.ResponseWriter, r *http.Request, status int, title, text string) {
 	a.render(w, r, status, "sorry.html", page{Title: title, Content: sorryPage{Title: title, Text: text}})
 }
 
 type sorryPage struct {
 	Title, Text string
-	// Links are the ways on; without any there is one to the start.
+	// Links are where to go from here; without any there is one to the start.
 	Links []way
 }
 

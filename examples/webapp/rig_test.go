@@ -102,13 +102,13 @@ func newPerson(t *testing.T) *person {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &person{t: t, http: &http.Client{Jar: jar, Transport: transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(r.URL.Path, "/apiAuthorize.action") {
-			return http.ErrUseLastResponse // the test plays the patient there
+			return http.ErrUseLastResponse // the test acts as the patient there
 		}
 		return nil
 	}}}
 }
 
-// answer is what a page looks like.
+// answer is a response with its page.
 type answer struct {
 	status int
 	header http.Header

@@ -17,7 +17,7 @@ type app struct {
 	client   *pkb.Client
 	sessions *sessions
 	log      *slog.Logger
-	// secure says that people come by https.
+	// secure: browsers reach the app over https.
 	secure bool
 	now    func() time.Time
 }

@@ -22,10 +22,10 @@ import (
 
 // host is the running app.
 type host struct {
-	// url is what a person opens. behind says where this replica listens, if
-	// that is somewhere else.
+	// url is what a person opens. behind is where this replica listens, if that is
+	// somewhere else.
 	url, behind string
-	// broken says that the server ended by itself.
+	// broken receives the error of a server that ended by itself.
 	broken chan error
 	// closers run backwards.
 	closers []func(context.Context) error
@@ -144,7 +144,7 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 const testClientID = "sandbox"
 
 // bundledPKB starts a PKB for tests with made-up patients. It forgets them when
-// it ends; so the links to them are kept no longer, unless -db says where.
+// it ends, so the links to them are not kept either, unless -db is given.
 func (h *host) bundledPKB(s *settings) (pkb.Environment, error) {
 	server, err := pkbtest.Start(pkbtest.Config{
 		ClientID: testClientID, ClientName: "Example Health", RedirectURIs: []string{s.redirect},

@@ -62,7 +62,7 @@ func TestOneCommand(t *testing.T) {
 }
 
 // A PKB for tests forgets its sessions when it ends. A database that outlives it
-// has a link then that the patient can mend.
+// then has a link that the patient can repair.
 func TestDatabaseOutlivesThePKBForTests(t *testing.T) {
 	s := settings{addr: "127.0.0.1:0", db: filepath.Join(t.TempDir(), "test.db")}
 	amira := newPerson(t)
@@ -92,9 +92,9 @@ func TestFlags(t *testing.T) {
 		"-env sandbox -client-id x -redirect http://localhost:8080/cb":                 "",
 		"-env sandbox -client-id x -redirect https://app.example/cb -addr 127.0.0.1:1": "",
 		"-env sandbox": "needs -client-id and -redirect",
-		"-env moon":    "sandbox and production are the choices",
+		"-env moon":    "must be sandbox or production",
 		"-env sandbox -client-id x -redirect http://localhost:1/cb -pkb http://[::1]:2": "choose one",
-		"-redirect https://app.example/cb":                                              "say with -addr",
+		"-redirect https://app.example/cb":                                              "give -addr",
 		"-redirect http://localhost:8080":                                               "with a path",
 		"-addr 0.0.0.0:8080":                                                            "without a password",
 		"-addr 8080":                                                                    "must be host:port",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
@@ -22,7 +23,7 @@ type happening struct {
 	Count     int
 }
 
-// timeline tells what happened to a link, the newest first.
+// timeline returns what happened to a link, the newest first.
 func (a *app) timeline(ctx context.Context, user string) ([]happening, error) {
 	entries, err := a.client.Timeline(ctx, user)
 	if errors.Is(err, pkb.ErrNotLinked) {
@@ -39,7 +40,7 @@ func (a *app) timeline(ctx context.Context, user string) ([]happening, error) {
 	return all, nil
 }
 
-// what says in words what happened.
+// what describes an event.
 func what(kind observe.EventKind) string {
 	switch kind {
 	case observe.EventApproved:
@@ -55,17 +56,17 @@ func what(kind observe.EventKind) string {
 	case observe.EventRecovered:
 		return "Refreshed, after an unknown outcome"
 	case observe.EventSaveRetried, observe.EventSaveFailed:
-		return "New tokens hard to save"
+		return "Saving new tokens failed at first"
 	case observe.EventRelinkRequired:
 		return "Ended"
 	case observe.EventEndsSoon:
 		return "Ends soon"
 	case observe.EventWrongPatient:
-		return "Another patient's approval refused"
+		return "Another patient's authorization refused"
 	case observe.EventSharedRecord:
 		return "Refused: another user is linked with this record"
 	case observe.EventRefused:
-		return "Approval refused"
+		return "Authorization refused"
 	case observe.EventKeyRotated:
 		return "Sealed with another key"
 	case observe.EventScopeChanged:
@@ -73,46 +74,25 @@ func what(kind observe.EventKind) string {
 	case observe.EventUnlinked:
 		return "Unlinked"
 	case observe.EventNotExchanged:
-		return "The code brought no tokens"
+		return "The code was not exchanged for tokens"
 	case observe.EventAbandoned:
-		return "An approval that waited to be checked has ended"
+		return "An authorization that waited to be checked has ended"
 	case observe.EventUnclear:
-		return "Refresh refused, in words that are not known"
+		return "Refresh refused, with an unknown code"
 	case observe.EventUnreadable:
-		return "Response to a refresh kept, as it cannot be read"
+		return "Response to a refresh kept, because it cannot be read"
 	case observe.EventDiscarded:
-		return "That response given up"
+		return "That response discarded"
 	case observe.EventRestored:
-		return "Written again, after the store had lost it"
+		return "Written again after the store had lost it"
 	}
 	return string(kind)
 }
 
-// why says in words why a link has ended.
+// why returns the reason why a link has ended, "" for none.
 func why(cause observe.Cause) string {
-	switch cause {
-	case "":
+	if cause == "" {
 		return ""
-	case observe.CauseSessionExpired:
-		return "PKB's session is over (API_SESSION_EXPIRED)"
-	case observe.CauseSessionInvalid:
-		return "PKB ended the session (API_SESSION_INVALID): was a refresh token presented twice?"
-	case observe.CauseGrantRejected:
-		return "PKB rejected the refresh token (invalid_grant)"
-	case observe.CauseFinalTokenExpired:
-		return "The session's last access token has expired"
-	case observe.CauseOutcomeUnknown:
-		return "A refresh was sent, its response was lost, and the one repetition was rejected"
-	case observe.CauseFrozen:
-		return "PKB has frozen the patient's access"
-	case observe.CauseWrongPatient:
-		return "The account that approved was not the right person's"
-	case observe.CauseShared:
-		return "Another user is linked with this record"
-	case observe.CauseRefusedUnclear:
-		return "PKB refused the refresh token in words that are not known, while it served others"
-	case observe.CauseAnswerUnreadable:
-		return "The response to a refresh cannot be read; it is kept"
 	}
-	return string(cause)
+	return advice.For(&pkb.RelinkError{Cause: cause}).Cause
 }

@@ -1,9 +1,9 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package apicall sends one request to an API of PKB's and reads the response, within
-// bounds: of time, of size, of repetitions, and of requests at once for one user. It
-// knows neither links nor tokens, and reports facts: package pkb makes errors of them.
+// Package apicall sends one request to an API of PKB and reads the response. It
+// bounds the time, the size, the retries, and the concurrent requests for one user.
+// It does not know links or tokens; package pkb makes errors of what it reports.
 package apicall
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/retryafter"
 )
 
-// What is read of a response at most: of data, and of an error.
+// The maximum size of a response: of data, and of an error.
 const (
 	maxData    = 4 << 20
 	MaxProblem = 64 << 10
@@ -33,12 +33,11 @@ const (
 
 // Policy is how requests are sent.
 type Policy struct {
-	// Timeout bounds one request with all its repetitions.
+	// Timeout bounds one request with all its retries.
 	Timeout time.Duration
-	// Retries is how often a request that may be repeated is; not positive is never.
+	// Retries is the maximum number of retries; if it is not positive, none.
 	Retries int
-	// Final reports whether an error of the client is one of its own, which no
-	// repetition changes.
+	// Final reports whether an error is one that no retry changes.
 	Final  func(error) bool
 	Logger *slog.Logger
 }
@@ -48,15 +47,15 @@ type Request struct {
 	// Operation names it in logs.
 	Operation, Method, URL, MediaType string
 	Body                              []byte
-	// Repeatable says that it changes nothing, so that it may be sent again.
+	// Repeatable reports that the request changes nothing, so it may be retried.
 	Repeatable bool
 }
 
-// Failure is a response that is not a success, or the lack of one.
+// Failure is a response that is not a success, or the absence of one.
 type Failure struct {
 	// Status is the HTTP status; 0 without a response.
 	Status int
-	// Body is the beginning of the response, for a status other than 200.
+	// Body is the beginning of the response, if the status is not 200.
 	Body       []byte
 	RequestID  string
 	RetryAfter time.Duration
@@ -75,8 +74,8 @@ func (e *ContentError) Error() string { return e.What }
 // Unwrap returns the error behind it.
 func (e *ContentError) Unwrap() error { return e.Err }
 
-// Do sends r with hc and returns the body of a response 200. A request that failed
-// for a reason that passes is repeated.
+// Do sends r with hc and returns the body of a response 200. It retries a temporary
+// failure.
 func (p Policy) Do(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -87,7 +86,7 @@ func (p Policy) Do(ctx context.Context, hc *http.Client, r Request) ([]byte, *Fa
 		}
 		wait := backOff(n, failed.RetryAfter)
 		if !pause(ctx, wait) {
-			if ctx.Err() != nil { // cancelled meanwhile; what PKB said stays
+			if ctx.Err() != nil { // canceled meanwhile; PKB's status stays
 				failed.Err = ctx.Err()
 			}
 			return nil, failed
@@ -98,9 +97,8 @@ func (p Policy) Do(ctx context.Context, hc *http.Client, r Request) ([]byte, *Fa
 	return data, failed
 }
 
-// Passes reports whether the same request may well succeed in a moment: PKB or
-// something in front of it is busy, restarting or out of reach. A 500 is not among
-// these: it is a bug, and comes again.
+// Passes reports whether the same request may succeed in a moment: PKB or a proxy
+// is busy, restarting or out of reach. A 500 is a bug, and recurs.
 func (f *Failure) Passes() bool {
 	switch f.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -115,9 +113,8 @@ func (f *Failure) Passes() bool {
 	return false
 }
 
-// backOff is how long to wait before repetition n: what PKB asked for, and else
-// twice as long each time; with jitter, so that all who were turned away do not
-// come back in the same moment.
+// backOff returns the wait before retry n: what PKB asked for, or an exponential
+// step; with jitter, so that clients do not return all at once.
 func backOff(n int, asked time.Duration) time.Duration {
 	step := min(500*time.Millisecond<<n, 8*time.Second)
 	jitter := rand.N(step / 2)
@@ -127,8 +124,8 @@ func backOff(n int, asked time.Duration) time.Duration {
 	return step/2 + jitter
 }
 
-// pause waits for d. It returns false at once if ctx ends before that, and as
-// soon as ctx is cancelled.
+// pause waits for d. It returns false at once if ctx would end first, and when ctx
+// is canceled.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -141,7 +138,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// once sends one request.
 func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 	var body io.Reader
 	if r.Body != nil {
@@ -158,14 +154,13 @@ func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 	resp, err := hc.Do(req)
 	if err != nil {
 		if sent, ok := errors.AsType[*url.Error](err); ok {
-			err = sent.Err // without the address, which can name somebody
+			err = sent.Err // without the address, which can identify a patient
 		}
 		return nil, &Failure{Err: err}
 	}
 	defer resp.Body.Close()
 	failed := &Failure{Status: resp.StatusCode, RequestID: requestID(resp.Header)}
 	if resp.StatusCode != http.StatusOK {
-		// Status first: the body only adds to it.
 		failed.RetryAfter = retryafter.In(resp.Header)
 		failed.Body, _ = readUpTo(MaxProblem, resp)
 		return nil, failed
@@ -177,7 +172,7 @@ func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 	case len(data) > maxData:
 		failed.Err = &ContentError{What: fmt.Sprintf("the response is larger than %d MiB", maxData>>20)}
 	case isPage(data):
-		failed.Err = &ContentError{What: "the response is a page and no data"}
+		failed.Err = &ContentError{What: "the response is a page, not data"}
 	default:
 		return data, nil
 	}
@@ -186,30 +181,30 @@ func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 
 // readUpTo reads a body up to one byte more than most.
 func readUpTo(most int64, resp *http.Response) ([]byte, error) {
-	// The length is a hint only: it is what the server says.
+	// The length is only a hint from the server.
 	buf := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(resp.ContentLength, 0), MaxProblem)))
 	_, err := buf.ReadFrom(io.LimitReader(resp.Body, most+1))
 	return buf.Bytes(), unpackError(err)
 }
 
-// unpackError tells a response that was packed wrongly from one that was cut.
+// unpackError returns a *ContentError for a corrupt compressed response, and err
+// for one that was cut off.
 func unpackError(err error) error {
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
-		return &ContentError{What: "the response cannot be unpacked", Err: err}
+		return &ContentError{What: "the response cannot be decompressed", Err: err}
 	}
 	return err
 }
 
-// isPage reports whether a response is HTML or XML, whatever its header says.
+// isPage reports whether a response is HTML or XML, whatever its media type.
 func isPage(data []byte) bool {
 	trimmed := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	return len(trimmed) > 0 && trimmed[0] == '<'
 }
 
-// requestID returns the id that a server gave the request, for its support to
-// look up, if it is safe to print. PKB documents none; the header is the usual
-// one.
+// requestID returns the server's id of the request, for its support, if it is safe
+// to print. PKB documents none; X-Request-Id is the usual header.
 func requestID(h http.Header) string {
 	id := h.Get("X-Request-Id")
 	if len(id) < 8 || len(id) > 64 || strings.Trim(id, "0123456789abcdefABCDEF-") != "" || strings.Trim(id, "0123456789-") == "" {

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Origin is where a bearer may go: scheme, and host with its port.
+// Origin is the scheme and host, with port, that a bearer may be sent to.
 type Origin struct{ Scheme, Host string }
 
-// OriginOf returns the origin of an address as it is written.
+// OriginOf returns the origin of an address as written.
 func OriginOf(address string) Origin {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -20,8 +20,8 @@ func OriginOf(address string) Origin {
 	return Origin{u.Scheme, u.Host}
 }
 
-// SameOrigin reports whether two addresses have the same origin, however it is
-// written: case of the host and a default port are ignored.
+// SameOrigin reports whether two addresses have the same origin, ignoring the case
+// of the host and a default port.
 func SameOrigin(a, b string) bool {
 	u, err := url.Parse(a)
 	if err != nil {

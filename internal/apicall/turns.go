@@ -10,8 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// Turns lets at most Most requests for one user go at once. A user for whom none is
-// under way or waiting costs nothing.
+// Turns limits the concurrent requests of each user to Most.
 type Turns struct {
 	Most int
 
@@ -19,16 +18,15 @@ type Turns struct {
 	lines map[string]*line
 }
 
-// line is one user's requests.
 type line struct {
 	places chan struct{}
-	here   int // under way and waiting
+	here   int // requests under way or waiting
 }
 
-// busy: there was no turn in time.
-const busy = "as many requests for this patient as Config.MaxCallsPerPatient allows were under way until the time was up"
+// busy is the error text of a request that got no turn in time.
+const busy = "no turn in time: as many requests for this patient were under way as Config.MaxCallsPerPatient allows"
 
-// Enter waits for a turn, which the caller has to leave.
+// Enter waits for a turn. The caller must call Leave.
 func (q *Turns) Enter(ctx context.Context, appUserID string) (*Turn, error) {
 	q.mu.Lock()
 	l := q.lines[appUserID]
@@ -67,7 +65,7 @@ type Turn struct {
 	left      atomic.Bool
 }
 
-// Leave ends the turn; more than once is once.
+// Leave ends the turn. It may be called several times.
 func (t *Turn) Leave() {
 	if t.left.CompareAndSwap(false, true) {
 		<-t.line.places
@@ -75,7 +73,7 @@ func (t *Turn) Leave() {
 	}
 }
 
-// Read leaves at the end of the body.
+// Read ends the turn at the end of the body.
 func (t *Turn) Read(p []byte) (int, error) {
 	n, err := t.ReadCloser.Read(p)
 	if err != nil {
@@ -84,7 +82,7 @@ func (t *Turn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close leaves.
+// Close ends the turn.
 func (t *Turn) Close() error {
 	defer t.Leave()
 	return t.ReadCloser.Close()

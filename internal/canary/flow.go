@@ -197,7 +197,7 @@ func (h *host) open() error {
 	h.faulty = &faultyStore{Store: h.store, says: func() string { return h.canaries }}
 	h.config = pkb.Config{
 		Environment: pkb.BaseURL(h.server.URL()), ClientID: clientID, ClientSecret: pkb.NewSecret(clientSecret), RedirectURL: redirectURL, PKCE: true,
-		Store: h.faulty, Keys: ring, HTTPClient: &http.Client{Transport: tap{h}}, Now: h.server.Now, InsecureDebugAnswers: true,
+		Store: h.faulty, Keys: ring, HTTPClient: &http.Client{Transport: tap{h}}, Now: h.server.Now, InsecureDebugResponses: true,
 		SessionLife: 20 * time.Hour, Retries: -1,
 		Logger: slog.New(&both{printed: h.Printed, where: "log"}),
 		OnEvent: func(e observe.Event) {
@@ -400,7 +400,7 @@ func (h *host) record(ctx context.Context, patient *pkb.Patient) error {
 }
 
 // get calls users/self through the client for one user, and returns the header
-// of the answer's request.
+// of the response's request.
 func (h *host) get(ctx context.Context, user string) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.server.URL()+"/json/users/self", nil)
 	if err != nil {
@@ -414,7 +414,7 @@ func (h *host) get(ctx context.Context, user string) (http.Header, error) {
 	return resp.Request.Header, errors.Join(err, resp.Body.Close())
 }
 
-// faults are answers that speak of the patient, in every shape, and none.
+// faults are responses that name the patient, in every shape, and missing ones.
 func (h *host) faults() (faults []pkbtest.Fault) {
 	quoted, _ := json.Marshal(h.canaries) // a string always marshals
 	said := string(quoted)
@@ -613,7 +613,7 @@ func (h *host) pages(ctx context.Context) error {
 			routes.Link().ServeHTTP(begun, httptest.NewRequestWithContext(ctx, http.MethodGet, "https://app.example/pkb/link", nil))
 			address := begun.Header().Get("Location") // to PKB, with the state: that is what it is for
 			if address == "" {
-				return fmt.Errorf("the link route answered %d", begun.Code)
+				return fmt.Errorf("the link route returned %d", begun.Code)
 			}
 			started, err := url.Parse(address)
 			if err != nil {
@@ -716,7 +716,7 @@ func (h *host) waiting(ctx context.Context) error {
 	for range 2 {
 		_, err = h.client.Token(ctx, user)
 		if err == nil {
-			return errors.New("a token came out of a response that cannot be read")
+			return errors.New("a token was read from a response that cannot be read")
 		}
 		h.failed(err)
 	}

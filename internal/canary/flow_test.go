@@ -11,7 +11,7 @@ import (
 )
 
 // S54: a host links patients and loses links, everything that can go wrong does,
-// and everybody who says so speaks of the patient: nothing of it gets out.
+// and every error text names the patient: nothing of it gets out.
 func TestCanariesDoNotGetOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		printed, err := canary.Flow{}.Run(t.Context())

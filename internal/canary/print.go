@@ -83,7 +83,7 @@ func PrintError(err error) string {
 // printer collects what is printed. All of it is in one buffer: there is much.
 type printer struct {
 	bytes.Buffer
-	once map[any]bool // pointers to what was printed; nil means that they do not count
+	once map[any]bool // pointers to what was printed; nil means that they are ignored
 }
 
 func (p *printer) print(v any) {

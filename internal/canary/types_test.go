@@ -10,6 +10,9 @@ import "github.com/betawerk/pkb-go/pkb/identity"
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +22,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +31,7 @@ import (
 
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/canary"
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/pkb"
@@ -142,7 +147,7 @@ func types(t *testing.T) map[string][]looks {
 	same := func(v any, s string) looks { return looks{value: v, fmt: s} }
 	return map[string][]looks{
 		"pkb.Secret":         {refuses(pkb.NewSecret("canary-7f3a")), refuses(pkb.Secret{})},
-		"pkb.Answer":         {refuses(answered), refuses(pkb.Answer{})},
+		"pkb.Response":       {refuses(answered), refuses(pkb.Response{})},
 		"pkb.Pending":        {refuses(pending), refuses(&pending), refuses(pkb.Pending{})},
 		"pkb.Candidate":      {refuses(pkb.Candidate{AppUserID: user, PublicID: publicID, Self: self})},
 		"identity.Self":      {refuses(self), refuses(&self), refuses(identity.Self{})},
@@ -165,7 +170,7 @@ func types(t *testing.T) map[string][]looks {
 		}},
 		"pkb.Config":            {same(pkb.Config{ClientID: "c", ClientSecret: pkb.NewSecret("canary")}, `pkb.Config{Environment: "", ClientID: "c", RedirectURL: ""}`)},
 		"pkb.Client":            {same(client, fmt.Sprintf(`pkb.Client{Environment: %q, ClientID: "c"}`, server.URL()))},
-		"keys.Keyring":          {same(withKeys.Keys, "keys.Keyring[redacted]")},
+		"keys.Keyring":          {refuses(withKeys.Keys), refuses(&keys.Keyring{})},
 		"pkb.Web":               {same(client.Web(pkb.WebConfig{User: func(*http.Request) string { return user }, Done: "/account"}), `pkb.Web{Done: "/account"}`)},
 		"pkb.Patient":           {same(client.ForUser(user), "pkb.Patient{"+link+"}")},
 		"pkb.tokenSource":       {same(client.TokenSource(user), "pkb.TokenSource{"+link+"}")},
@@ -197,7 +202,7 @@ func types(t *testing.T) map[string][]looks {
 		"tokenwire.Grant":    {same(tokenwire.Grant{AccessToken: "canary"}, redacted)},
 		"tokenwire.Outcome":  {same(tokenwire.Outcome{Class: tokenwire.OK, Body: []byte("canary")}, "ok")},
 		"tokenwire.Reading":  {same(tokenwire.Reading{Body: "canary"}, redacted)},
-		"tokenwire.Endpoint": {same(&tokenwire.Endpoint{ClientSecret: "canary"}, "tokenwire.Endpoint")},
+		"tokenwire.Endpoint": {same(&tokenwire.Endpoint{ClientSecret: func() string { return "canary" }}, "tokenwire.Endpoint")},
 		"tokenwire.Failure":  {says(&tokenwire.Failure{What: "it failed", Cause: errors.New("canary")})},
 
 		"custody.Token":     {same(custody.Token{Value: "canary"}, redacted)},
@@ -257,6 +262,9 @@ func TestTypesPrintWhatTheyAreMeantTo(t *testing.T) {
 				if !l.plain {
 					checkFmt(t, l)
 				}
+				if l.refuses != "" {
+					checkHooks(t, l.value)
+				}
 				if l.log != "" {
 					checkLog(t, l)
 				}
@@ -275,6 +283,64 @@ func TestTypesPrintWhatTheyAreMeantTo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkHooks calls each method that a kind of sink calls: a wrapper that answers one of
+// them hands its content, or a text in its place, to whatever asks. An NHS number has a
+// column.
+func checkHooks(t *testing.T, v any) {
+	t.Helper()
+	pointer := reflect.New(reflect.TypeOf(v))
+	pointer.Elem().Set(reflect.ValueOf(v))
+	if reflect.TypeOf(v).Kind() != reflect.Pointer {
+		v = pointer.Interface()
+	}
+	prints := v.(interface {
+		fmt.Formatter
+		fmt.Stringer
+		fmt.GoStringer
+		slog.LogValuer
+	})
+	for name, got := range map[string]string{"String": prints.String(), "GoString": prints.GoString(), "LogValue": prints.LogValue().String()} {
+		if got != redacted {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	hooks := v.(interface {
+		json.Marshaler
+		json.Unmarshaler
+		encoding.TextMarshaler
+		encoding.TextUnmarshaler
+		encoding.BinaryMarshaler
+		encoding.BinaryUnmarshaler
+		driver.Valuer
+		sql.Scanner
+		MarshalYAML() (any, error)
+		MarshalCBOR() ([]byte, error)
+		MarshalBSONValue() (byte, []byte, error)
+		MarshalBSON() ([]byte, error)
+	})
+	says := map[string]func() error{
+		"MarshalJSON":      func() error { _, err := hooks.MarshalJSON(); return err },
+		"MarshalText":      func() error { _, err := hooks.MarshalText(); return err },
+		"MarshalBinary":    func() error { _, err := hooks.MarshalBinary(); return err },
+		"MarshalYAML":      func() error { _, err := hooks.MarshalYAML(); return err },
+		"MarshalCBOR":      func() error { _, err := hooks.MarshalCBOR(); return err },
+		"MarshalBSONValue": func() error { _, _, err := hooks.MarshalBSONValue(); return err },
+		"MarshalBSON":      func() error { _, err := hooks.MarshalBSON(); return err },
+		"UnmarshalJSON":    func() error { return hooks.UnmarshalJSON([]byte(`"x"`)) },
+		"UnmarshalText":    func() error { return hooks.UnmarshalText([]byte("x")) },
+		"UnmarshalBinary":  func() error { return hooks.UnmarshalBinary([]byte("x")) },
+	}
+	if _, ok := v.(*identity.NHSNumber); !ok {
+		says["Value"] = func() error { _, err := hooks.Value(); return err }
+		says["Scan"] = func() error { return hooks.Scan("x") }
+	}
+	for name, call := range says {
+		if err := call(); !errors.Is(err, conceal.ErrEncoding) {
+			t.Errorf("%s: %v, want an error that names Reveal", name, err)
+		}
 	}
 }
 

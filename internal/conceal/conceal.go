@@ -1,14 +1,13 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conceal keeps what is secret, or about a patient, out of everything that
-// prints or encodes.
+// Package conceal keeps secrets and personal data out of everything that prints or
+// encodes.
 //
-// A wrapper embeds a [Hidden] through an alias in lower case, which adds no exported
-// field, and declares the methods that return the content. Printing the wrapper writes
-// [redacted], under every verb, in slog and in templates. Encoding it is an error that
-// names what to use instead: an encoder that wrote "[redacted]" would destroy data
-// silently.
+// A wrapper embeds a [Hidden] through a lower-case alias, which adds no exported
+// field, and declares methods that return the content. It prints as [redacted] under
+// every verb, in slog and in templates. Encoding it is an error: an encoder that wrote
+// "[redacted]" would silently destroy data.
 package conceal
 
 import (
@@ -22,14 +21,11 @@ import (
 // Text is what a concealed value prints as.
 const Text = "[redacted]"
 
-// ErrEncoding is the error that every encoder and decoder gets from a concealed
-// value.
+// ErrEncoding is the error of every encoder and decoder.
 var ErrEncoding = errors.New("a value that is secret or about a patient is not encoded or decoded: encode what Reveal or Raw returns")
 
-// Hidden holds content behind a closure. A printer that walks unexported fields by
-// reflection, and follows pointers, finds the address of a function.
-//
-// The zero Hidden is absent.
+// Hidden holds content behind a closure, where reflection finds only the address of
+// a function. The zero Hidden is absent.
 type Hidden[T any] struct {
 	printing
 	open func() T
@@ -49,8 +45,8 @@ func OfText(text string) Hidden[string] {
 	return Of(text)
 }
 
-// Open returns the content, or the zero T. It is a function because a method would
-// be promoted to each wrapper.
+// Open returns the content, or the zero T. A method would be promoted to each
+// wrapper.
 func Open[T any](h Hidden[T]) (content T) {
 	if h.open != nil {
 		content = h.open()
@@ -61,51 +57,29 @@ func Open[T any](h Hidden[T]) (content T) {
 // Absent reports whether nothing is hidden.
 func Absent[T any](h Hidden[T]) bool { return h.open == nil }
 
-// Printing is embedded in a type that prints as [redacted] and refuses to be encoded
-// or decoded.
+// Printing is embedded in a type that prints as [redacted] and refuses to be
+// encoded or decoded.
 type Printing struct{}
 
-// String implements fmt.Stringer.
-func (Printing) String() string { return Text }
+// It prints with fmt, slog and templates.
 
-// GoString implements fmt.GoStringer.
-func (Printing) GoString() string { return Text }
-
-// Format implements fmt.Formatter.
+func (Printing) String() string             { return Text }
+func (Printing) GoString() string           { return Text }
 func (Printing) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Text) }
+func (Printing) LogValue() slog.Value       { return slog.StringValue(Text) }
 
-// LogValue implements slog.LogValuer.
-func (Printing) LogValue() slog.Value { return slog.StringValue(Text) }
+// It refuses encoding/json, other encoders that use these methods or their own (yaml,
+// fxamacker/cbor, MongoDB's bson), and database/sql.
 
-// MarshalJSON implements json.Marshaler.
-func (Printing) MarshalJSON() ([]byte, error) { return nil, ErrEncoding }
-
-// MarshalText implements encoding.TextMarshaler.
-func (Printing) MarshalText() ([]byte, error) { return nil, ErrEncoding }
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (Printing) MarshalBinary() ([]byte, error) { return nil, ErrEncoding }
-
-// MarshalYAML implements the Marshaler of gopkg.in/yaml and its successors.
-func (Printing) MarshalYAML() (any, error) { return nil, ErrEncoding }
-
-// MarshalCBOR implements the Marshaler of github.com/fxamacker/cbor.
-func (Printing) MarshalCBOR() ([]byte, error) { return nil, ErrEncoding }
-
-// MarshalBSONValue implements the ValueMarshaler of MongoDB's driver.
+func (Printing) MarshalJSON() ([]byte, error)                          { return nil, ErrEncoding }
+func (Printing) MarshalText() ([]byte, error)                          { return nil, ErrEncoding }
+func (Printing) MarshalBinary() ([]byte, error)                        { return nil, ErrEncoding }
+func (Printing) MarshalYAML() (any, error)                             { return nil, ErrEncoding }
+func (Printing) MarshalCBOR() ([]byte, error)                          { return nil, ErrEncoding }
 func (Printing) MarshalBSONValue() (kind byte, data []byte, err error) { return 0, nil, ErrEncoding }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (*Printing) UnmarshalJSON([]byte) error { return ErrEncoding }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (*Printing) UnmarshalText([]byte) error { return ErrEncoding }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (*Printing) UnmarshalBinary([]byte) error { return ErrEncoding }
-
-// Value implements driver.Valuer: a column gets an error, and no text.
-func (Printing) Value() (driver.Value, error) { return nil, ErrEncoding }
-
-// Scan implements sql.Scanner.
-func (*Printing) Scan(any) error { return ErrEncoding }
+func (Printing) MarshalBSON() ([]byte, error)                          { return nil, ErrEncoding }
+func (Printing) Value() (driver.Value, error)                          { return nil, ErrEncoding }
+func (*Printing) UnmarshalJSON([]byte) error                           { return ErrEncoding }
+func (*Printing) UnmarshalText([]byte) error                           { return ErrEncoding }
+func (*Printing) UnmarshalBinary([]byte) error                         { return ErrEncoding }
+func (*Printing) Scan(any) error                                       { return ErrEncoding }

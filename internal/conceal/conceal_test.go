@@ -5,6 +5,7 @@ package conceal_test
 
 import (
 	"bytes"
+	"database/sql"
 	"database/sql/driver"
 	"encoding"
 	"encoding/gob"
@@ -33,7 +34,7 @@ func TestOpen(t *testing.T) {
 	if got := conceal.Open(hide().hidden); got.Name != "canary" {
 		t.Errorf("Open returns %+v", got)
 	}
-	if (wrapper{}).String() != conceal.Text || conceal.Open(wrapper{}.hidden).Name != "" || !conceal.Absent(wrapper{}.hidden) || conceal.Absent(hide().hidden) {
+	if fmt.Sprint(wrapper{}) != conceal.Text || conceal.Open(wrapper{}.hidden).Name != "" || !conceal.Absent(wrapper{}.hidden) || conceal.Absent(hide().hidden) {
 		t.Error("the zero Hidden is not absent")
 	}
 	if text := conceal.OfText("x"); conceal.Open(text) != "x" || conceal.Absent(text) || !conceal.Absent(conceal.OfText("")) {
@@ -85,15 +86,17 @@ func TestEverySink(t *testing.T) {
 			err := gob.NewEncoder(&b).Encode(v)
 			return b.Bytes(), err
 		},
-		"text":   func(v any) ([]byte, error) { return v.(encoding.TextMarshaler).MarshalText() },
-		"binary": func(v any) ([]byte, error) { return v.(encoding.BinaryMarshaler).MarshalBinary() },
-		"cbor":   func(v any) ([]byte, error) { return v.(interface{ MarshalCBOR() ([]byte, error) }).MarshalCBOR() },
+		"JSON itself": func(v any) ([]byte, error) { return v.(json.Marshaler).MarshalJSON() }, // else json takes MarshalText
+		"text":        func(v any) ([]byte, error) { return v.(encoding.TextMarshaler).MarshalText() },
+		"binary":      func(v any) ([]byte, error) { return v.(encoding.BinaryMarshaler).MarshalBinary() },
+		"cbor":        func(v any) ([]byte, error) { return v.(interface{ MarshalCBOR() ([]byte, error) }).MarshalCBOR() },
 		"bson": func(v any) ([]byte, error) {
 			_, data, err := v.(interface {
 				MarshalBSONValue() (byte, []byte, error)
 			}).MarshalBSONValue()
 			return data, err
 		},
+		"bson document": func(v any) ([]byte, error) { return v.(interface{ MarshalBSON() ([]byte, error) }).MarshalBSON() },
 		"yaml": func(v any) ([]byte, error) {
 			data, err := v.(interface{ MarshalYAML() (any, error) }).MarshalYAML()
 			return fmt.Append(nil, data), err
@@ -115,12 +118,23 @@ func TestEverySink(t *testing.T) {
 		t.Errorf("printed:\n%s", out)
 	}
 
-	for name, err := range map[string]error{
-		"json": json.Unmarshal([]byte(`{"Name":"x"}`), &w), "text": w.UnmarshalText([]byte("x")), "binary": w.UnmarshalBinary([]byte("x")), "column": w.Scan("x"),
+	for name, decode := range map[string]func(v any) error{
+		"json":   func(v any) error { return json.Unmarshal([]byte(`{"Name":"x"}`), v) },
+		"text":   func(v any) error { return v.(encoding.TextUnmarshaler).UnmarshalText([]byte("x")) },
+		"binary": func(v any) error { return v.(encoding.BinaryUnmarshaler).UnmarshalBinary([]byte("x")) },
+		"column": func(v any) error { return v.(sql.Scanner).Scan("x") },
 	} {
-		if !errors.Is(err, conceal.ErrEncoding) {
+		if err := decode(&w); !errors.Is(err, conceal.ErrEncoding) {
 			t.Errorf("decoding %s: %v, want ErrEncoding", name, err)
 		}
+	}
+	// Called by itself, each says so, too: fmt takes the first that it finds.
+	var v any = w
+	if v.(fmt.Stringer).String() != conceal.Text || v.(fmt.GoStringer).GoString() != conceal.Text || v.(slog.LogValuer).LogValue().String() != conceal.Text {
+		t.Error("String, GoString or LogValue")
+	}
+	if _, ok := v.(fmt.Formatter); !ok {
+		t.Error("there is no Format: under verbs for numbers, fmt would print fields")
 	}
 	if conceal.Open(w.hidden).Name != "canary" {
 		t.Error("a decoder changed the content")

@@ -8,8 +8,8 @@ import (
 	"encoding/hex"
 )
 
-// LinkName is a short name for a user in logs: enough to find the link again,
-// and not the host's own id, which may be an e-mail address.
+// LinkName returns a short name for a user's link in logs: the app_user_id may be
+// an e-mail address.
 func LinkName(user string) string {
 	sum := sha256.Sum256([]byte(user))
 	return hex.EncodeToString(sum[:6])

@@ -26,7 +26,7 @@ type Approval struct {
 	Unlinks uint64
 	// Exchange sends one POST with the code. The context is not the caller's.
 	Exchange func(context.Context) tokenwire.Outcome
-	// Fits says why the pair is of no use, as a *RefusedError; nil for one that is.
+	// Fits returns a *RefusedError if the pair is of no use, and nil otherwise.
 	Fits func(tokenwire.Grant) error
 
 	done   chan struct{}
@@ -42,14 +42,14 @@ func (a *Approval) tell(r tokenstore.Record, err error) {
 	}
 }
 
-// Approve completes an authorization: it spends the code once, saves the pair
-// beside the one in use, finds out whose it is, and lets it in or refuses it. A
-// second visit of the same callback, in any process, waits for the first and is
-// told the same. It returns the record as it was just written.
+// Approve completes an authorization: it spends the code once, saves the pair next
+// to the one in use, checks whose it is, and admits or refuses it. A second visit of
+// the same callback, in any process, waits for the first and returns the same.
+// Approve returns the record as it was last written.
 //
-// nil means that the session is the link's, or waits to be checked where there is
-// no other link. *UncheckedError comes with the record of the link that goes on.
-// When ctx ends the work goes on.
+// nil means that the session is the link's, or waits to be checked where there is no
+// other link. *UncheckedError is returned with the record of the link that stays in
+// use. When ctx ends the work continues.
 func (k *Keeper) Approve(ctx context.Context, a Approval) (tokenstore.Record, error) {
 	if err := k.overrun(); err != nil {
 		return tokenstore.Record{}, err
@@ -80,7 +80,7 @@ func (k *Keeper) Approve(ctx context.Context, a Approval) (tokenstore.Record, er
 	}
 }
 
-// approved is what the caller of Approve is told.
+// approved is the error that Approve returns.
 func (t *trip) approved(e core.Effect) error {
 	switch e.Result {
 	case core.LinkMade:
@@ -117,7 +117,6 @@ func (t *trip) approved(e core.Effect) error {
 	return ErrOvertaken
 }
 
-// exchange presents the code.
 func (t *trip) exchange() core.Input {
 	k, a := t.k, t.approval
 	if k.work.closing() { // nothing was sent: another process can still complete it

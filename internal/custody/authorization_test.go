@@ -21,7 +21,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// after is an answer of Verify that takes a while.
+// after is Verify with a delay.
 func after(d time.Duration, whose any) func(context.Context, custody.Candidate) (string, error) {
 	return func(ctx context.Context, _ custody.Candidate) (string, error) {
 		select {
@@ -71,9 +71,9 @@ func (p pace) race(t *testing.T, a, b *custody.Keeper, who string, handed func(s
 	call("the second process, later", a)
 }
 
-// A wrong account approves while it cannot be checked whose it is: whatever then
-// runs beside the check, the other patient's tokens are not handed out under the
-// id of the first, and the link is as it was.
+// A wrong account approves while it cannot be checked whose it is: whatever runs
+// during the check, the other patient's tokens are not handed out under the id of
+// the first, and the link is unchanged.
 func TestAnotherPatientNeverComesInUnderTheOldID(t *testing.T) {
 	for _, p := range paces() {
 		t.Run(p.String(), func(t *testing.T) {
@@ -141,9 +141,9 @@ func TestRefusedSessionStaysRefused(t *testing.T) {
 	}
 }
 
-// A link whose patient was not known yet turns out to be somebody who must not be
-// linked, or another user's patient: what the server says afterwards, and a
-// refresh that was under way, change nothing about it.
+// A link whose patient was unknown turns out to be somebody who must not be linked,
+// or another user's patient: neither later responses of the server nor a refresh
+// under way change anything about it.
 func TestDecisionIsNotUndoneByTheServer(t *testing.T) {
 	for name, c := range map[string]struct {
 		whose any
@@ -168,8 +168,8 @@ func TestDecisionIsNotUndoneByTheServer(t *testing.T) {
 					w.belongs("first", after(p.check, c.whose))
 					w.disturb(slowly(true, p.refresh))
 					p.race(t, a, b, user, func(who string, token custody.Token) {
-						// Nobody knows it at first; who gets a token after it was written is shown what
-						// must not be shown.
+						// Nobody knows it at first; a token handed out after it was
+						// written opens what must not be shown.
 						if time.Now().After(decided(t, a)) {
 							t.Errorf("%s is handed a token of %q, of a link that was decided against", who, sessionOf(token))
 						}
@@ -205,8 +205,8 @@ func decided(t *testing.T, k *custody.Keeper) time.Time {
 }
 
 // A switch to another patient that could not be checked at once is checked at a
-// later call, by whichever process, refreshed for that if need be. Until then the
-// link is the old patient's, and the caller is told so.
+// later call, by any process, refreshed for that if need be. Until then the link is
+// the old patient's, and the caller gets an *UncheckedError.
 func TestSwitchIsCheckedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		wait time.Duration // until Verify works
@@ -277,8 +277,8 @@ func TestCheckOfASwitchHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// A session that waits for its check and ends meanwhile costs nobody their link,
-// and is reported.
+// If a session ends while it waits for its check, no link is lost, and the end is
+// reported.
 func TestWaitingSessionThatEnds(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
@@ -372,7 +372,7 @@ var uses = []struct {
 	{"a code that is refused", false, nil, exchange(reply{status: 400, body: `{"error":"invalid_grant"}`}), isExchange(false)},
 	{"a code that is lost", false, nil, exchange(reply{status: 502}), isExchange(false)},
 	{"a code in a response that cannot be read", false, nil, exchange(jsonBody(200, `{"data":{"access_token":"x"}}`)), isExchange(false)},
-	{"a code that is refused in unknown words", false, nil, exchange(reply{status: 403}), isExchange(false)},
+	{"a code that is refused with an unrecognized error", false, nil, exchange(reply{status: 403}), isExchange(false)},
 	{"the application is refused", false, nil, exchange(refusal401()), isExchange(true)},
 	{"a code that never left", false, nil, func(w *town, a *custody.Approval) {
 		e := w.endpoint()
@@ -388,7 +388,7 @@ var uses = []struct {
 
 func refusal401() reply { return refusal(401, "invalid_client") }
 
-// refusing is a network without the other end.
+// refusing is a network in which nothing listens.
 type refusing struct{}
 
 func (refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errDown }
@@ -428,8 +428,7 @@ func essence(r tokenstore.Record) map[string]any {
 	}
 }
 
-// After an authorization of no use the link is as it was, in every state that a
-// link can be in.
+// An authorization of no use leaves the link unchanged, in every state of a link.
 func TestAuthorizationOfNoUseLeavesTheLinkAsItWas(t *testing.T) {
 	for _, p := range phases {
 		for _, u := range uses {
@@ -454,7 +453,7 @@ func TestAuthorizationOfNoUseLeavesTheLinkAsItWas(t *testing.T) {
 						u.visit(w, &a)
 					}
 					if _, err := k.Approve(t.Context(), a); !u.want(err) {
-						t.Errorf("its caller was told %v", err)
+						t.Errorf("its caller got %v", err)
 					}
 					w.disturb(nil)
 					synctest.Wait()
@@ -493,7 +492,7 @@ func TestRefusedSwitchLeavesALineOnly(t *testing.T) {
 		}
 		for _, m := range []map[string]json.RawMessage{was, is} {
 			delete(m, "past")
-			delete(m, "marks") // by which the same callback is known if it comes again
+			delete(m, "marks") // by which a repeated callback is recognized
 		}
 		if diff := cmp.Diff(was, is); diff != "" {
 			t.Errorf("the details have changed:\n%s", diff)
@@ -509,8 +508,8 @@ func TestRefusedSwitchLeavesALineOnly(t *testing.T) {
 	})
 }
 
-// Of two authorizations at once, nobody is told that theirs is the link unless the
-// record held it.
+// Of two authorizations at the same time, Approve returns nil only for one that the
+// record held.
 func TestTwoAuthorizationsAtOnce(t *testing.T) {
 	delays := []time.Duration{0, 2 * time.Second, 5 * time.Second}
 	for _, same := range []bool{false, true} {
@@ -565,13 +564,13 @@ func twoAtOnce(t *testing.T, w *town, s *tokenstore.Memory, same, linked bool, e
 	for i, name := range names {
 		switch {
 		case errs[i] == nil && sessionOfPair(rows[i].Pair) != name:
-			t.Errorf("%s was told nil with the record of %q", name, rows[i].Pair)
+			t.Errorf("%s got nil with the record of %q", name, rows[i].Pair)
 		case errs[i] == nil && rows[i].PublicID != ids[i]:
-			t.Errorf("%s is %s's, and was told nil with the record of %q", name, ids[i], rows[i].PublicID)
+			t.Errorf("%s is %s's, and got nil with the record of %q", name, ids[i], rows[i].PublicID)
 		case errs[i] == nil:
 			told++
 		case !errors.Is(errs[i], custody.ErrOvertaken) && !errors.Is(errs[i], custody.ErrOtherPatient):
-			t.Errorf("%s was told %v", name, errs[i])
+			t.Errorf("%s got %v", name, errs[i])
 		}
 	}
 	if told == 0 {
@@ -596,9 +595,9 @@ func sessionOfPair(pair string) string {
 	return ""
 }
 
-// Two users of the host who approve with one patient's account at once do not both
-// get the link, unless sharing was asked for; and a refusal leaves both able to try
-// again.
+// Two users of the host who approve with one patient's account at the same time do
+// not both get the link, unless sharing was asked for; and a refusal leaves both
+// able to try again.
 func TestTwoUsersOfOnePatientAtOnce(t *testing.T) {
 	for _, lead := range []time.Duration{0, 50 * time.Millisecond, time.Second, 3 * time.Second} {
 		for _, share := range []bool{false, true} {
@@ -618,7 +617,7 @@ func TestTwoUsersOfOnePatientAtOnce(t *testing.T) {
 						})
 					}
 					wg.Wait()
-					for range 24 { // what was left open is settled by later calls
+					for range 24 { // later calls settle what was left open
 						for i, u := range users {
 							_, _ = ks[i].Present(t.Context(), u)
 						}

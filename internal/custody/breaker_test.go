@@ -42,8 +42,7 @@ func trouble(i *issuer, out *tokenwire.Outcome) {
 	}
 }
 
-// atOnce asks for the tokens of all users at the same time, and returns what they
-// are told.
+// atOnce asks for the tokens of all users at the same time, and returns the results.
 func atOnce(t *testing.T, k *custody.Keeper, users []string) map[string]error {
 	t.Helper()
 	told := map[string]error{}
@@ -61,8 +60,8 @@ func atOnce(t *testing.T, k *custody.Keeper, users []string) map[string]error {
 	return told
 }
 
-// wantHeldBack checks that nobody gets a token, for trouble of the application, and
-// returns how long the last one is told to wait.
+// wantHeldBack checks that nobody gets a token, because the application is refused,
+// and returns the last RetryAfter.
 func wantHeldBack(t *testing.T, k *custody.Keeper, users []string, status int) time.Duration {
 	t.Helper()
 	var wait *custody.WaitError
@@ -74,10 +73,10 @@ func wantHeldBack(t *testing.T, k *custody.Keeper, users []string, status int) t
 	return wait.RetryAfter
 }
 
-// S37, S48: two links are told that it is about the application: the requests of
-// all links stop, for as long as the server asks. One alone only stops its own for
-// so long, and the others for a moment: the next one finds out. Then one at a time
-// finds out whether it is over.
+// S37, S48: two links are refused for the application: the requests of all links
+// stop, for as long as the server asks. One alone stops only its own for so long,
+// and the others for a moment, until the next one finds out. Then one at a time
+// finds out whether the trouble has ended.
 func TestBreakerKeepsEverybodyAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -86,12 +85,12 @@ func TestBreakerKeepsEverybodyAway(t *testing.T) {
 		trouble(i, &tokenwire.Outcome{Class: tokenwire.AppWide, Status: 429, RetryAfter: 20 * time.Second})
 
 		if wait := wantHeldBack(t, k, users, 429); wait > 2*time.Second {
-			t.Errorf("callers are told to wait %v, for what one link has heard", wait)
+			t.Errorf("RetryAfter is %v after the refusal of one link", wait)
 		}
 		wantPosts(t, i, 1)
 		time.Sleep(2 * time.Second)
 		wantHeldBack(t, k, users, 429)
-		wantPosts(t, i, 2) // another one has heard it too
+		wantPosts(t, i, 2) // a second link was refused too
 		var wait time.Duration
 		for range 15 {
 			time.Sleep(time.Second)
@@ -99,14 +98,14 @@ func TestBreakerKeepsEverybodyAway(t *testing.T) {
 		}
 		wantPosts(t, i, 2)
 		if wait < time.Second || wait > 6*time.Second {
-			t.Errorf("callers are told to wait %v, five seconds before the end", wait)
+			t.Errorf("RetryAfter is %v, five seconds before the end", wait)
 		}
 		if held := k.Health().HeldBack; held == nil || held.Status != 429 {
-			t.Errorf("Health says %v", held)
+			t.Errorf("Health is %v", held)
 		}
 
-		// It goes on: one probe after each back-off. One of a link that was refused
-		// before holds no other back: then there are two.
+		// The trouble continues: one probe after each back-off. A probe of a link
+		// that was refused before holds no other back: then there are two.
 		trouble(i, &tokenwire.Outcome{Class: tokenwire.AppWide, Status: 401, Code: "invalid_client"})
 		time.Sleep(6 * time.Second)
 		i.slow(time.Second)
@@ -115,7 +114,7 @@ func TestBreakerKeepsEverybodyAway(t *testing.T) {
 			t.Errorf("%d POSTs and %d reused tokens, want one probe more", posts, reuses)
 		}
 
-		// And over: the first success lets everybody in.
+		// The trouble ends: the first success lets everybody in.
 		trouble(i, nil)
 		time.Sleep(2 * time.Minute)
 		if _, err := k.Token(t.Context(), users[0]); err != nil {
@@ -127,7 +126,7 @@ func TestBreakerKeepsEverybodyAway(t *testing.T) {
 			}
 		}
 		if held := k.Health().HeldBack; held != nil {
-			t.Errorf("Health says %v", held)
+			t.Errorf("Health is %v", held)
 		}
 	})
 }
@@ -279,7 +278,7 @@ func (b *breaker) leave(link string, l core.Left) (suspicious bool) {
 	return suspicious
 }
 
-// ask presents a token of link, which comes to outcome.
+// ask presents a token of link, with an outcome.
 func (b *breaker) ask(link string, o core.Outcome) {
 	b.t.Helper()
 	if wait, ok := b.enter(link); !ok {
@@ -337,8 +336,8 @@ func TestBreakerCountsLinks(t *testing.T) {
 }
 
 // S48: while it is open, one link at a time asks; each failed probe doubles the
-// wait, from a second to a minute. What was sent before it opened is no more
-// trouble.
+// wait, from a second to a minute. A request that was sent before it opened is no
+// more trouble.
 func TestBreakerProbes(t *testing.T) {
 	b := &breaker{t: t}
 	for _, link := range []string{"a", "b", "c", "late"} {
@@ -356,23 +355,23 @@ func TestBreakerProbes(t *testing.T) {
 		if _, ok := b.enter("d"); !ok {
 			t.Fatalf("after %v there is no probe", off)
 		}
-		b.waits("e", time.Second) // somebody asks already
+		b.waits("e", time.Second) // a probe is under way
 		b.leave("d", core.Left{Outcome: core.Lost})
 	}
 	b.now += time.Minute
 	if _, ok := b.enter("d"); !ok {
 		t.Fatal("there is no probe")
 	}
-	b.Breaker = b.Withdraw("d") // it presented nothing after all
+	b.Breaker = b.Withdraw("d") // it presented nothing
 	b.ask("e", core.OK)
 	if b.Open() {
 		t.Error("a success leaves it open")
 	}
 }
 
-// S37: a refusal of the application stops everybody at once: for a moment, until
-// another link has heard it too; then for as long as the server asks. The link
-// that heard it first waits for that long in any case.
+// S37: a refusal of the application stops everybody at once: for a moment, until a
+// second link is refused too; then for as long as the server asks. The link that was
+// refused first waits for that long in any case.
 func TestBreakerOfARefusedApplication(t *testing.T) {
 	b := &breaker{t: t}
 	b.enter("a")
@@ -390,7 +389,7 @@ func TestBreakerOfARefusedApplication(t *testing.T) {
 		t.Error("it is open")
 	}
 
-	// The other one is served: it was about the one link.
+	// The other one is served: only the one link was refused.
 	b.enter("a")
 	b.leave("a", core.Left{Outcome: core.AppWide, RetryAfter: time.Hour})
 	b.now += time.Second
@@ -400,9 +399,9 @@ func TestBreakerOfARefusedApplication(t *testing.T) {
 	}
 }
 
-// S49: five different links whose tokens were never presented before are rejected
-// in a row: the store may hold the tokens of yesterday, and one token a minute
-// finds out, for half an hour.
+// S49: five different links whose tokens were never presented before are rejected in
+// a row: the store may hold old tokens, and one token a minute finds out, for half
+// an hour.
 func TestBreakerSuspectsTheStore(t *testing.T) {
 	b := &breaker{t: t}
 	reject := func(link string, untried bool) bool {
@@ -429,7 +428,7 @@ func TestBreakerSuspectsTheStore(t *testing.T) {
 		b.waits("next", time.Minute)
 		b.now += time.Minute
 		if reject(fmt.Sprint("next ", n), true) {
-			t.Fatal("told a second time")
+			t.Fatal("suspicious a second time")
 		}
 	}
 	b.now += time.Minute
@@ -443,12 +442,12 @@ func TestBreakerSuspectsTheStore(t *testing.T) {
 	b.now += time.Minute
 	b.ask("well", core.OK)
 	if b.Open() {
-		t.Error("a token that was taken leaves it open")
+		t.Error("an accepted token leaves it open")
 	}
 }
 
-// A refusal in unknown words ends a link only while the server serves nearly
-// everybody else; one of the application, while the application is served, is
+// A refusal with an unrecognized error ends a link only while the server serves
+// nearly everybody else; one of the application, while the application is served, is
 // about the link.
 func TestEvidence(t *testing.T) {
 	for _, tc := range []struct {

@@ -16,29 +16,29 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// faulty is one process's way to a store that others share. Its faults are that
-// process's only.
+// faulty is one process's connection to a store that others share. Its faults are
+// that process's only.
 type faulty struct {
 	*tokenstore.Memory
 
 	mu    sync.Mutex
 	saves int
-	// fault says what becomes of the save with this number, counted from 1.
+	// fault decides the outcome of the nth save, counted from 1.
 	fault func(n int, r tokenstore.Record) fault
-	// blind says that the next so many loads find nothing.
+	// blind is how many of the next loads find nothing.
 	blind int
 	// away: every call fails.
 	away bool
 	// slow is how long a save takes.
 	slow time.Duration
-	// crashed is closed when the process has crashed: what it does from then on
-	// reaches nobody. over is closed when the test is.
+	// crashed is closed when the process has crashed: from then on it reaches
+	// nobody. over is closed when the test ends.
 	crashed, over chan struct{}
-	// calls counts what was asked of the store.
+	// loads and finds count the calls of the store.
 	loads, finds int
 }
 
-// fault is what becomes of a save.
+// fault is the outcome of a save.
 type fault int
 
 const (
@@ -46,8 +46,8 @@ const (
 	silent       // done, and reported as failed
 	undone       // not done, and reported as failed
 	late         // reported as failed, and done a second later
-	crash        // done, and the process does not live to hear of it
-	before       // the process does not live to do it
+	crash        // done, and the process crashes before it learns of it
+	before       // the process crashes before it is done
 )
 
 var errBroken = errors.New("the connection broke")
@@ -56,7 +56,7 @@ func newFaulty(s *tokenstore.Memory) *faulty {
 	return &faulty{Memory: s, crashed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// end lets the process go whose calls hang.
+// end releases the calls that hang.
 func (f *faulty) end() { close(f.over) }
 
 // set changes the faults.
@@ -66,7 +66,7 @@ func (f *faulty) set(change func(*faulty)) {
 	change(f)
 }
 
-// dies ends the process, as far as anybody else can tell.
+// dies ends the process, as far as others can tell.
 func (f *faulty) dies() error {
 	f.kill()
 	return f.hang()
@@ -172,7 +172,7 @@ func (f *faulty) FindPublicID(ctx context.Context, id string, n int) ([]tokensto
 	return f.Memory.FindPublicID(ctx, id, n)
 }
 
-// nth makes the faults of some saves, counted from the one that comes next.
+// nth sets the faults of some saves, counted from the next one.
 func (f *faulty) nth(what fault, saves ...int) {
 	f.set(func(f *faulty) {
 		from := f.saves
@@ -187,8 +187,8 @@ func (f *faulty) nth(what fault, saves ...int) {
 	})
 }
 
-// A callback that comes twice at once, to one process or to two, is one
-// authorization: its code is presented once, and both get the link.
+// A callback that is received twice at the same time, by one process or by two, is
+// one authorization: its code is presented once, and both get the link.
 func TestCallbackTwiceAtOnceIsOneAuthorization(t *testing.T) {
 	for _, processes := range []int{1, 2} {
 		for _, exchange := range []time.Duration{0, 2 * time.Second, 40 * time.Second, 170 * time.Second} {
@@ -233,7 +233,8 @@ func TestCallbackTwiceAtOnceIsOneAuthorization(t *testing.T) {
 	}
 }
 
-// A process that looked at the record long ago waits for the other visit all the same.
+// A process that looked at the record long ago waits for the other visit all the
+// same.
 func TestSecondVisitWaitsHoweverLongAgoTheLastLookWas(t *testing.T) {
 	for _, ago := range []time.Duration{4 * time.Minute, time.Hour} {
 		t.Run(ago.String(), func(t *testing.T) {
@@ -265,7 +266,7 @@ func TestSecondVisitWaitsHoweverLongAgoTheLastLookWas(t *testing.T) {
 	}
 }
 
-// The same callback comes again later, as with the browser's Back.
+// The same callback is received again later, as with the browser's Back.
 func TestCallbackAgainLater(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a, b := w.replica(t, s), w.replica(t, s)
@@ -314,7 +315,7 @@ func TestCallbackAgainLater(t *testing.T) {
 	})
 }
 
-// A visitor who leaves changes nothing for the one who comes back.
+// A visitor who leaves changes nothing for one who returns.
 func TestCallbackGoesOnWithoutItsVisitor(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a, b := w.replica(t, s), w.replica(t, s)
@@ -336,8 +337,8 @@ func TestCallbackGoesOnWithoutItsVisitor(t *testing.T) {
 }
 
 // The process of the first visit crashes, at each of its saves: the second visit
-// gets the link, or is told to begin again, in bounded time; nobody presents the
-// code again; and a new authorization works.
+// gets the link, or an error that the patient must start again, in bounded time;
+// nobody presents the code again; and a new authorization works.
 func TestFirstVisitCrashes(t *testing.T) {
 	for n, step := range []string{"reserve", "settle", "claim", "admit"} {
 		for _, what := range []fault{before, crash} {
@@ -350,7 +351,7 @@ func TestFirstVisitCrashes(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
 					if r, err := a.Approve(ctx, w.visit(user, "once")); err == nil {
-						t.Fatalf("the process that crashed has said %q", r.Pair)
+						t.Fatalf("the process that crashed returned %q", r.Pair)
 					}
 					began := time.Now()
 					r, err := b.Approve(t.Context(), w.visit(user, "once"))
@@ -363,7 +364,7 @@ func TestFirstVisitCrashes(t *testing.T) {
 						t.Errorf("the code was presented %d times", spent)
 					}
 					if err == nil && sessionOfPair(r.Pair+r.Candidate) != "once" {
-						t.Errorf("it was told nil, with %q", r.Pair)
+						t.Errorf("it got nil, with %q", r.Pair)
 					}
 					if want := n == 0 && what == crash || n == 1 && what == before; stalled != want {
 						t.Errorf("stalled: %v, want %v", stalled, want)
@@ -383,9 +384,9 @@ func TestFirstVisitCrashes(t *testing.T) {
 // visitLimit is how long a visit may wait for another one.
 const visitLimit = 3*time.Minute + 10*time.Second
 
-// A save of an authorization is done, or not, and reported as failed: the caller
-// is told soon, the code is presented once, and the link comes about, at the latest
-// when the same callback comes again.
+// A save of an authorization is done, or not, and reported as failed: Approve
+// returns soon, the code is presented once, and the link is made, at the latest when
+// the same callback is repeated.
 func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		for _, what := range []fault{silent, undone, late} {
@@ -407,7 +408,7 @@ func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
 							t.Errorf("its caller waited %v", took)
 						}
 						if _, store := errors.AsType[*custody.StoreError](err); err != nil && !store {
-							t.Errorf("its caller was told %v", err)
+							t.Errorf("its caller got %v", err)
 						}
 						time.Sleep(time.Minute)
 						for _, k := range []*custody.Keeper{a, b} {
@@ -425,7 +426,7 @@ func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
 							want = 2
 						}
 						if n := said.count(custody.Linked); n > want {
-							t.Errorf("told %d times that it is linked", n)
+							t.Errorf("%d events that it is linked", n)
 						}
 						synctest.Wait()
 						if h := a.Health(); h.Unsaved != 0 || h.Busy != 0 {
@@ -438,8 +439,8 @@ func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
 	}
 }
 
-// The same for a refresh: no token is presented twice, callers are told soon, and
-// what the server gave is in the record in the end.
+// The same for a refresh: no token is presented twice, callers get a result soon,
+// and the response is in the record in the end.
 func TestRefreshWhoseSavesAreNotAcknowledged(t *testing.T) {
 	for _, what := range []fault{silent, undone, late} {
 		for _, saves := range [][]int{{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 3}, {1, 2, 3}, {2, 3, 4, 5, 6}} {
@@ -459,7 +460,7 @@ func TestRefreshWhoseSavesAreNotAcknowledged(t *testing.T) {
 							t.Errorf("its caller waited %v", took)
 						}
 						if _, store := errors.AsType[*custody.StoreError](err); err != nil && !store {
-							t.Errorf("its caller was told %v", err)
+							t.Errorf("its caller got %v", err)
 						}
 						wantServed(t, b, user, "once") // another process is not shut out for long
 						if took := time.Since(began); took > post+30*time.Second {
@@ -485,9 +486,8 @@ func TestRefreshWhoseSavesAreNotAcknowledged(t *testing.T) {
 	}
 }
 
-// An unlink ends what was authorized before it, at whatever point of the way it
-// comes in, and in whatever process. An authorization that was begun after it
-// works.
+// An unlink ends what was authorized before it, at any point of the authorization,
+// and in any process. An authorization that was begun after it works.
 func TestUnlinkEndsWhatWasAuthorizedBefore(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		for _, at := range []time.Duration{0, time.Second, 5 * time.Second, 9 * time.Second, 20 * time.Second} {
@@ -516,7 +516,7 @@ func TestUnlinkEndsWhatWasAuthorizedBefore(t *testing.T) {
 					}
 					_, err := a.Approve(t.Context(), visit)
 					if at < 9*time.Second && !errors.Is(err, custody.ErrNoLink) {
-						t.Errorf("its caller was told %v", err)
+						t.Errorf("its caller got %v", err)
 					}
 					wg.Wait()
 					time.Sleep(2 * time.Second)

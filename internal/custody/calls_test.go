@@ -17,7 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// counted is a store that writes down what is asked of it.
+// counted is a store that records its calls.
 type counted struct {
 	store interface {
 		tokenstore.Store
@@ -65,7 +65,7 @@ func (f finding) FindPublicID(ctx context.Context, id string, limit int) ([]toke
 	return f.store.FindPublicID(ctx, id, limit)
 }
 
-// What each operation asks of the store, when nothing goes wrong.
+// The calls of the store in each operation, when nothing goes wrong.
 func TestStoreCalls(t *testing.T) {
 	for name, finds := range map[string]bool{"with a finder": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -133,9 +133,8 @@ func TestStoreCalls(t *testing.T) {
 	}
 }
 
-// What is asked of the key: one opening for each look, and one sealing for each
-// time that what is secret changes. A lease is taken, kept and given back without
-// it.
+// The uses of the key: one opening for each look, and one sealing each time that
+// what is secret changes. A lease is taken, kept and given back without it.
 func TestKeyCalls(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		key := &aead{}
@@ -162,7 +161,7 @@ func TestKeyCalls(t *testing.T) {
 			return tokenwire.Outcome{Class: tokenwire.Unclear, Status: 400}
 		}
 		before := record(t, s)
-		step("a refresh that is refused in unknown words", 1, 0, func() { wantWait(t, k, custody.WaitUnclear) })
+		step("a refresh that is refused with an unrecognized error", 1, 0, func() { wantWait(t, k, custody.WaitUnclear) })
 		i.disturb = nil
 		if after := record(t, s); after.Version == before.Version || string(after.Sealed) != string(before.Sealed) {
 			t.Error("what is sealed was sealed anew")

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// A duration is measured on one machine, and what matters is asked twice: of the
-// wall clock, which can be set, and of the monotonic one, which may stand still
-// while the machine is suspended.
+// A duration is measured by one system clock, and twice where it matters: by the
+// wall clock, which can be set, and by the monotonic one, which may stand still
+// while the system is suspended.
 
-// most is the time from a to b, by whichever of the two clocks says more.
+// most is the time from a to b, by whichever of the two clocks reports more.
 func most(a, b time.Time) time.Duration { return max(b.Sub(a), b.Round(0).Sub(a.Round(0)), 0) }
 
-// least is the same by whichever says less.
+// least is the same by whichever reports less.
 func least(a, b time.Time) time.Duration {
 	return max(min(b.Sub(a), b.Round(0).Sub(a.Round(0))), 0)
 }
 
-// clock tells the time, never backwards: it goes with the wall clock, and where
-// that steps back, with the monotonic one. For reading tokens it tells the time
-// to within a tick, for a fraction of what that costs.
+// clock never goes backwards: it follows the wall clock, and where that steps back,
+// the monotonic one. For reading tokens it returns the time to within a tick, at a
+// fraction of the cost.
 type clock struct {
 	now func() time.Time
 
@@ -42,11 +42,10 @@ const (
 	// tick is how far behind a reading may be; the margin of a token is a thousand
 	// times that.
 	tick = 20 * time.Millisecond
-	// idleTicks is after how many ticks without a look the clock stops.
+	// idleTicks is after how many unread ticks the clock stops.
 	idleTicks = 50
 )
 
-// exact returns the Unix time in nanoseconds.
 func (c *clock) exact() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,9 +64,9 @@ func (c *clock) step() int64 {
 	return c.e
 }
 
-// read returns the time of the last tick. It ticks while somebody looks, and
-// stops soon after: with timers and no goroutine, so that a process, or a test in
-// a bubble of its own time, may end while it does.
+// read returns the time of the last tick. The clock ticks while it is read, and
+// stops soon after: with timers and no goroutine, so that a process, or a test in a
+// bubble, may end while it ticks.
 func (c *clock) read() int64 {
 	if n := c.ticked.Load(); n != 0 {
 		if !c.looked.Load() { // most of the time it is set: no cache line moves
@@ -102,7 +101,6 @@ func (c *clock) beat() {
 	c.timer.Reset(tick)
 }
 
-// stop ends the ticking.
 func (c *clock) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

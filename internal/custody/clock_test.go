@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The clock in ticks is never more than a tick behind while it is looked at,
-// and does not tick when nobody looks: a bubble would not end otherwise.
+// The clock in ticks is never more than a tick behind while it is read, and stops
+// when it is not: a bubble would not end otherwise.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &clock{now: time.Now}

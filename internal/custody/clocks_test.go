@@ -21,9 +21,9 @@ var offsets = []time.Duration{
 	3 * time.Minute, -3 * time.Minute, time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 400 * 24 * time.Hour, -400 * 24 * time.Hour,
 }
 
-// The process that holds a lease has crashed, and another one has a clock that is
-// wrong: it takes over when it has watched for long enough, neither at once nor
-// hours later, and the outcome that nobody knows is found out.
+// The process that holds a lease has crashed, and another one has a wrong clock: it
+// takes over when it has watched for long enough, neither at once nor hours later,
+// and resolves the unknown outcome.
 func TestTakeoverByAnyClock(t *testing.T) {
 	for _, holder := range offsets {
 		for _, ahead := range offsets {
@@ -72,8 +72,8 @@ func TestTakeoverByAnyClock(t *testing.T) {
 	}
 }
 
-// While the holder lives, no clock lets another process present the same token: not
-// in a slow request, nor with a store that is slow.
+// While the holder lives, no clock lets another process present the same token:
+// neither during a slow request, nor with a slow store.
 func TestLivingHolderIsLeftAloneByAnyClock(t *testing.T) {
 	for _, ahead := range offsets {
 		for _, slow := range []time.Duration{0, 500 * time.Millisecond, 3 * time.Second} {
@@ -111,8 +111,8 @@ func wantServedSoon(t *testing.T, k *custody.Keeper, session string) {
 }
 
 // Three processes whose clocks are off in every way work on one link for hours, with
-// responses that get lost before the town looks: all get tokens, and none presents a
-// spent one.
+// responses that get lost before the server looks: all get tokens, and none presents
+// a spent one.
 func TestThreeClocksOneLink(t *testing.T) {
 	t.Parallel()
 	for _, one := range offsets {
@@ -167,8 +167,8 @@ func TestThreeClocksOneLink(t *testing.T) {
 	}
 }
 
-// Presentations whose outcome is not known, made by a process whose clock is wrong,
-// are waited for by each process's own clock: a quarter of an hour at most.
+// Presentations with an unknown outcome, made by a process whose clock is wrong, are
+// waited for by each process's own clock: a quarter of an hour at most.
 func TestUnknownOutcomeOfAWrongClock(t *testing.T) {
 	for _, ahead := range offsets {
 		t.Run(ahead.String(), func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestUnknownOutcomeOfAWrongClock(t *testing.T) {
 	}
 }
 
-// The wall clock of a machine is set, forwards or back, while it runs: an unlink in
+// The wall clock is set, forwards or back, while a process runs: an unlink in
 // another process is seen within two seconds, a rejected token is replaced, no token
 // is shown that has expired, and none is presented twice.
 func TestWallClockIsSet(t *testing.T) {
@@ -245,12 +245,12 @@ func TestWallClockIsSet(t *testing.T) {
 	}
 }
 
-// A machine is suspended, for minutes or for days, at any moment of its work: what
-// expired meanwhile is not shown when it wakes up, and a lease of before is no licence
-// to present.
+// A process is suspended, for minutes or for days, at any moment of its work: what
+// expired meanwhile is not shown when it wakes up, and an earlier lease is no
+// licence to present.
 func TestSuspendAtAnyMoment(t *testing.T) {
 	for _, asleep := range []time.Duration{20 * time.Second, 2 * time.Minute, 10 * time.Minute, 3 * 24 * time.Hour} {
-		for save := 1; save <= 3; save++ { // before the lease, before the POST, after the answer
+		for save := 1; save <= 3; save++ { // before the lease, before the POST, after the response
 			t.Run(fmt.Sprintf("%v, save %d", asleep, save), func(t *testing.T) {
 				stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 					f := newFaulty(s)
@@ -276,7 +276,7 @@ func TestSuspendAtAnyMoment(t *testing.T) {
 					})
 					_, err := a.Token(t.Context(), user)
 					if _, store := errors.AsType[*custody.StoreError](err); err != nil && !store {
-						t.Errorf("its caller is told %v", err)
+						t.Errorf("its caller gets %v", err)
 					}
 					for range 5 {
 						token, err := a.Present(t.Context(), user)
@@ -293,8 +293,8 @@ func TestSuspendAtAnyMoment(t *testing.T) {
 	}
 }
 
-// However long a token lives, it is refreshed early, and nobody who calls often waits
-// for it.
+// However long a token lives, it is refreshed early, and nobody who calls often
+// waits for it.
 func TestEveryLifeIsRefreshedEarly(t *testing.T) {
 	for _, lasts := range []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 24 * time.Hour} {
 		t.Run(lasts.String(), func(t *testing.T) {

@@ -12,70 +12,66 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Why there is no token. None of these texts holds a user id or anything that
-// a server or store said.
+// Why there is no token. No text contains a user id or anything from a response or a
+// store.
 var (
-	// ErrReplaced: the server rejects a token that has just taken the place of
-	// another rejected one.
+	// ErrReplaced: the server rejects a token that has just replaced another
+	// rejected one.
 	ErrReplaced = errors.New("custody: the token was replaced a moment ago")
-	// ErrNoLink: the user has no link.
-	ErrNoLink = errors.New("no link")
+	ErrNoLink   = errors.New("no link")
 	// ErrForeign: the record is another environment's or client id's.
 	ErrForeign = errors.New("the link was made for another environment or client id")
 	// ErrUsed: this authorization was completed before, and is not the link.
 	ErrUsed = errors.New("this authorization was used before")
 	// ErrStalled: another visit began to complete it, and did not end.
 	ErrStalled = errors.New("this authorization was begun elsewhere and not completed")
-	// ErrOvertaken: a later authorization has taken its place.
-	ErrOvertaken = errors.New("a later authorization has taken the place of this one")
+	// ErrOvertaken: a later authorization has replaced it.
+	ErrOvertaken = errors.New("a later authorization has replaced this one")
 	// ErrDamaged: the sealed and the clear parts of a record differ, or one is
 	// missing.
-	ErrDamaged = errors.New("the record is damaged: its sealed part is missing, or does not say what its columns say")
-	// ErrNewer: the record was written by a later version of this library.
-	ErrNewer = errors.New("the record was written by a later version of this library")
+	ErrDamaged = errors.New("the record is damaged: its sealed part is missing, or differs from its columns")
+	ErrNewer   = errors.New("the record was written by a later version of this library")
 	// ErrClosed: the keeper is closing.
 	ErrClosed = errors.New("closed")
-	// ErrOtherPatient: the new approval is another patient's.
+	// ErrOtherPatient: the new authorization is another patient's.
 	ErrOtherPatient = errors.New("another patient approved")
 )
 
-// SharedError says that other users are linked to the patient who approved.
+// SharedError reports that other users are linked to the patient who approved.
 type SharedError struct{ Users []string }
 
 func (e *SharedError) Error() string { return "another user is linked to the same patient" }
 
-// RefusedError is how Config.Verify says that an approval must not be used.
+// RefusedError is what Config.Verify returns for an authorization that must not be
+// used.
 type RefusedError struct{ Err error }
 
-func (e *RefusedError) Error() string { return "the approval was refused" }
+func (e *RefusedError) Error() string { return "the authorization was refused" }
 
-// Unwrap returns why.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// UncheckedError says that it could not be found out whose session it is. It is
-// kept, and checked again at the next call; a link that works goes on as it is.
+// UncheckedError reports that it is not known yet whose session it is. The session
+// is kept, and checked again at the next call; a link that works stays in use.
 type UncheckedError struct{ Err error }
 
-func (e *UncheckedError) Error() string { return "the approval could not be checked" }
+func (e *UncheckedError) Error() string { return "the authorization could not be checked" }
 
-// Unwrap returns what failed.
 func (e *UncheckedError) Unwrap() error { return e.Err }
 
-// Cause says why a link is lost. Those that the server gives come from outside.
+// Cause is why a link is lost. Those that the server gives come from outside.
 type Cause = core.Cause
 
-// The causes that custody itself gives.
 const (
-	FinalTokenExpired = core.FinalTokenExpired
-	OutcomeUnknown    = core.OutcomeUnknown
-	RefusedUnclear    = core.RefusedUnclear
-	AnswerUnreadable  = core.AnswerUnreadable
-	WrongPatient      = core.WrongPatient
-	SharedRecord      = core.Shared
+	FinalTokenExpired  = core.FinalTokenExpired
+	OutcomeUnknown     = core.OutcomeUnknown
+	RefusedUnclear     = core.RefusedUnclear
+	ResponseUnreadable = core.ResponseUnreadable
+	WrongPatient       = core.WrongPatient
+	SharedRecord       = core.Shared
 )
 
-// ExchangeError says that a code brought no tokens. Repeatable: it was not spent,
-// and the same callback may come again.
+// ExchangeError reports that a code brought no tokens. Repeatable means that it was
+// not spent, and the same callback may be repeated.
 type ExchangeError struct {
 	Outcome    tokenwire.Outcome
 	Repeatable bool
@@ -83,32 +79,31 @@ type ExchangeError struct {
 
 func (e *ExchangeError) Error() string { return "the code was not exchanged: " + e.Outcome.String() }
 
-// Unwrap returns what went wrong with the transport.
+// Unwrap returns the transport's error.
 func (e *ExchangeError) Unwrap() error { return e.Outcome.Err }
 
 // errOverrun: too many calls of the store hang.
 var errOverrun = errors.New("too many calls of the host's code hang")
 
-// LostError says that only the patient can repair the link.
+// LostError reports that only the patient can repair the link.
 type LostError struct{ Cause Cause }
 
 func (e *LostError) Error() string { return "relink required: " + string(e.Cause) }
 
-// StoreError says that the store failed; the link is as it was.
+// StoreError reports that the store failed; the link is unchanged.
 type StoreError struct {
 	Op  string // "load" or "save"
 	Err error
-	// Unsaved: what the store does not take are tokens that were just issued. They
-	// are in memory, and saving them goes on.
+	// Unsaved means that the store does not accept tokens that were just issued.
+	// They are in memory, and saving them is retried.
 	Unsaved bool
 }
 
 func (e *StoreError) Error() string { return "the token store failed to " + e.Op + " a record" }
 
-// Unwrap returns the store's error.
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// storeError turns a store's answer into ours.
+// storeError wraps a store's error.
 func storeError(op string, err error) error {
 	if err == nil {
 		return nil
@@ -121,25 +116,25 @@ func storeError(op string, err error) error {
 
 func isConflict(err error) bool { return errors.Is(err, tokenstore.ErrConflict) }
 
-// SealError says that the tokens of a record do not open. The record is as it
-// was, and nothing was sent.
+// SealError reports that the tokens of a record do not open. The record is
+// unchanged, and nothing was sent.
 type SealError struct{ Cause error }
 
 func (e *SealError) Error() string { return e.Cause.Error() }
 
-// Unwrap returns the cause.
 func (e *SealError) Unwrap() error { return e.Cause }
 
-// WaitError says that there is no token now, that the link is kept, and that
-// trying later is right.
+// WaitError reports that there is no token now, that the link is kept, and that a
+// later call may succeed.
 type WaitError struct {
 	// Reason is one of the Wait constants.
 	Reason string
-	// Status, Code and RetryAfter are the token endpoint's, if it answered.
+	// Status, Code and RetryAfter are from the token endpoint's response, if there
+	// was one.
 	Status     int
 	Code       string
 	RetryAfter time.Duration
-	// Cause is tokenwire.Outcome.Cause: that of the rule which decided.
+	// Cause is tokenwire.Outcome.Cause: that of the rule that applied.
 	Cause string
 	Err   error
 }
@@ -154,19 +149,19 @@ const (
 	WaitAppWide = "the token endpoint refuses this application or is not taking requests"
 	// WaitUncertain: a refresh was sent and its outcome is unknown.
 	WaitUncertain = "a refresh was sent and its outcome is not known"
-	// WaitUnclear: a refresh was refused in words that nobody knows.
-	WaitUnclear = "the token endpoint refused this link in unknown words"
+	// WaitUnclear: a refresh was refused with an unrecognized error.
+	WaitUnclear = "the token endpoint refused this link with an unrecognized error"
 	// WaitUnread: the response that may hold the new tokens cannot be read.
 	WaitUnread = "a response that may hold the new tokens is kept and cannot be read"
-	// WaitRejected: the session's last token was rejected before its time.
+	// WaitRejected: an API rejected the session's last token before it expired.
 	WaitRejected = "the session's last access token was rejected, and there is no other"
 	// WaitSuspect: so many refresh tokens were refused in a row that the store
 	// may be a restored backup.
-	WaitSuspect = "refresh tokens are refused one after the other: the store may have been restored from a backup"
+	WaitSuspect = "many refresh tokens in a row are refused: the store may have been restored from a backup"
 	// WaitRolledBack: the store has an older pair than this process has seen.
 	WaitRolledBack = "the store has older tokens than this process has seen: it may have been restored from a backup"
 	// WaitWary: the store has just come back, and may have lost writes.
-	WaitWary = "the token store has just come back, and other processes may know more than it does"
+	WaitWary = "the token store has just come back, and may lack writes that other processes know of"
 	// WaitVerify: it could not be checked whose tokens these are.
 	WaitVerify = "the new authorization could not be checked yet"
 )
@@ -178,5 +173,4 @@ func (e *WaitError) Error() string {
 	return e.Reason
 }
 
-// Unwrap returns the error behind it.
 func (e *WaitError) Unwrap() error { return e.Err }

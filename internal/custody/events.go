@@ -13,68 +13,69 @@ import (
 	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
-// Kind says what happened to a link.
+// Kind is what happened to a link.
 type Kind string
 
 // The kinds of events.
 const (
 	// Approved: the patient came back with a code.
 	Approved Kind = "approved"
-	// Exchanged: the pair of a new approval was saved.
+	// Exchanged: the pair of a new authorization was saved.
 	Exchanged Kind = "exchanged"
-	// Linked: an approval was completed and its pair is in use.
+	// Linked: an authorization was completed and its pair is in use.
 	Linked Kind = "linked"
 	// Refreshed: a new pair was saved.
 	Refreshed Kind = "refreshed"
-	// Adopted: another process refreshed, and this one uses what it got.
+	// Adopted: this process uses a pair that another process got.
 	Adopted Kind = "adopted"
-	// Uncertain: a refresh was sent, and its outcome is not known.
+	// Uncertain: a refresh was sent, and its outcome is unknown.
 	Uncertain Kind = "uncertain"
 	// Recovered: a refresh succeeded after an uncertain one.
 	Recovered Kind = "recovered"
-	// SaveRetried: saving a new pair failed, and is tried again.
+	// SaveRetried: saving a new pair failed, and is retried.
 	SaveRetried Kind = "save_retried"
-	// SaveFailed: the store has not taken a new pair for a minute, or until the
-	// process was to end. It is in this process's memory, and tried on until the
-	// process ends.
+	// SaveFailed: the store has not accepted a new pair for a minute, or by the time
+	// the process was to end. The pair is in this process's memory, and saving is
+	// retried until the process ends.
 	SaveFailed Kind = "save_failed"
-	// RelinkRequired: the link was lost; Event.Cause says why.
+	// RelinkRequired: the link was lost, for Event.Cause.
 	RelinkRequired Kind = "relink_required"
 	// EndsSoon: the session ends at Event.EndsAt.
 	EndsSoon Kind = "ends_soon"
-	// OtherPatient: another patient's approval was refused.
+	// OtherPatient: another patient's authorization was refused.
 	OtherPatient Kind = "wrong_patient"
-	// Shared: an approval was refused because another user is linked to the same
-	// patient.
+	// Shared: an authorization was refused because another user is linked to the
+	// same patient.
 	Shared Kind = "record_shared"
-	// Refused: Config.Verify refused an approval.
+	// Refused: Config.Verify refused an authorization.
 	Refused Kind = "refused"
 	// KeyRotated: the tokens were sealed with another key.
 	KeyRotated Kind = "key_rotated"
-	// ScopeChanged: a refresh came back with another scope than Config.Scope.
+	// ScopeChanged: a refresh returned another scope than Config.Scope.
 	ScopeChanged Kind = "scope_changed"
 	// Unlinked: the host ended the link.
 	Unlinked Kind = "unlinked"
 	// StoreRolledBack: the store has an older pair than this process has seen.
 	StoreRolledBack Kind = "store_rolled_back"
-	// MassRejection: refresh tokens are refused one after the other.
+	// MassRejection: many refresh tokens in a row are refused.
 	MassRejection Kind = "mass_rejection"
-	// AppTrouble: the token endpoint refuses the application or everybody, or it
-	// refuses in unknown words and nothing shows that it is about one link; no link
-	// is affected.
+	// AppTrouble: the token endpoint refuses the application or everybody, or
+	// refuses with an unrecognized error and nothing shows that it is about one
+	// link. No link is affected.
 	AppTrouble Kind = "app_trouble"
-	// Unclear: a refresh was refused in unknown words, while others succeeded.
+	// Unclear: a refresh was refused with an unrecognized error, while others
+	// succeeded.
 	Unclear Kind = "refused_unclear"
-	// Unreadable: the whole response to a refresh is kept, and cannot be read.
-	Unreadable Kind = "answer_unreadable"
-	// Unchecked: it could not be found out whose a new session is; it waits.
+	// Unreadable: the complete response to a refresh is kept, and cannot be read.
+	Unreadable Kind = "response_unreadable"
+	// Unchecked: it could not be checked whose a new session is; it waits.
 	Unchecked Kind = "unchecked"
 	// Abandoned: a session that waited to be checked has ended, or was replaced.
 	Abandoned Kind = "abandoned"
 	// NotExchanged: the code of an authorization brought no tokens.
 	NotExchanged Kind = "not_exchanged"
-	// Restored: the store had gone back, and was brought forward from what this
-	// process knew.
+	// Restored: the store had gone back, and was restored from what this process
+	// knew.
 	Restored Kind = "restored"
 	// Discarded: an operator gave up a response that cannot be read.
 	Discarded Kind = "discarded"
@@ -83,7 +84,7 @@ const (
 	TransportRepeats Kind = "transport_repeats"
 )
 
-// levels are those of the log; what has none is for debugging.
+// levels are the log levels; the default is for debugging.
 var levels = map[Kind]slog.Level{
 	Linked: slog.LevelInfo, Unlinked: slog.LevelInfo, Recovered: slog.LevelInfo, EndsSoon: slog.LevelInfo,
 	Unclear: slog.LevelWarn, Unreadable: slog.LevelError, Unchecked: slog.LevelWarn, Abandoned: slog.LevelWarn, NotExchanged: slog.LevelDebug,
@@ -98,18 +99,17 @@ var levels = map[Kind]slog.Level{
 type Event struct {
 	Kind Kind
 	User string
-	// Cause is that of RelinkRequired.
+	// Cause is set for RelinkRequired.
 	Cause Cause
-	// EndsAt is that of EndsSoon.
+	// EndsAt is set for EndsSoon.
 	EndsAt time.Time
-	// Status and Code are those of a token endpoint that answered.
+	// Status and Code are from the token endpoint's response.
 	Status int
 	Code   string
-	// Err is what went wrong.
-	Err error
+	Err    error
 }
 
-// emit counts, logs and tells.
+// emit counts and logs an event and passes it to the host.
 func (k *Keeper) emit(e Event) {
 	k.counts.add(e)
 	attrs := []slog.Attr{slog.String("event", string(e.Kind)), slog.String("link", conceal.LinkName(e.User))}
@@ -134,17 +134,17 @@ func (k *Keeper) emit(e Event) {
 	}
 }
 
-// eventQueue hands events to the host in order, on one goroutine at a time, so
-// that no flight waits for the host.
+// eventQueue hands events to the host in order, one at a time, so that no flight
+// waits for the host.
 type eventQueue struct {
 	mu      sync.Mutex
 	waiting []Event
 	running bool
 	dropped int
-	idle    chan struct{} // closed when nothing waits any more; nil unless somebody asks
+	idle    chan struct{} // closed when the queue is empty; nil unless drain waits
 }
 
-// maxWaiting bounds the events that a slow host has not taken yet.
+// maxWaiting bounds the events that a slow host has not accepted yet.
 const maxWaiting = 4096
 
 func (q *eventQueue) add(k *Keeper, e Event) {
@@ -163,8 +163,8 @@ func (q *eventQueue) add(k *Keeper, e Event) {
 	}
 }
 
-// deliver hands over what waits. An OnEvent that panics, or ends its goroutine,
-// costs that event only.
+// deliver hands over the queue. If OnEvent panics, or ends its goroutine, only that
+// event is lost.
 func (q *eventQueue) deliver(k *Keeper) {
 	for {
 		q.mu.Lock()
@@ -184,7 +184,7 @@ func (q *eventQueue) deliver(k *Keeper) {
 	}
 }
 
-// drain waits until the host has taken the events so far, for a while.
+// drain waits up to patience until the host has accepted the events so far.
 func (q *eventQueue) drain(patience time.Duration) {
 	q.mu.Lock()
 	if !q.running {

@@ -17,9 +17,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// What happens to a link is told in the order in which it happens, one event at a
-// time, and is what its record remembers. Whoever did it does not wait for the host,
-// and Close delivers what is still to be told.
+// The events of a link are delivered in the order in which they happen, one at a
+// time, and match what its record remembers. No flight waits for the host, and Close
+// delivers what is left.
 func TestEventsInOrder(t *testing.T) {
 	for name, slow := range map[string]time.Duration{"a quick host": 0, "a slow one": 40 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestEventsInOrder(t *testing.T) {
 					custody.Recovered, custody.Refreshed, custody.RelinkRequired, custody.Approved, custody.NotExchanged,
 					custody.Approved, custody.Exchanged, custody.Linked, custody.Unlinked,
 				}, heard); diff != "" {
-					t.Errorf("heard (-want +got):\n%s", diff)
+					t.Errorf("received (-want +got):\n%s", diff)
 				}
 				past, err := k.Past(t.Context(), user)
 				must(t, err)
@@ -72,7 +72,7 @@ func TestEventsInOrder(t *testing.T) {
 					kept = append(kept, h.Kind)
 				}
 				if diff := cmp.Diff(heard, kept); diff != "" {
-					t.Errorf("the record remembers (-heard +kept):\n%s", diff)
+					t.Errorf("the record remembers (-received +kept):\n%s", diff)
 				}
 			})
 		})

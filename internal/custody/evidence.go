@@ -14,7 +14,7 @@ import (
 )
 
 // endpoint is what this process has seen of the token endpoint: the breaker, and
-// which links are refused in words that nobody knows while others are served. The
+// which links are refused with an unrecognized error while others are served. The
 // core judges; this remembers.
 type endpoint struct {
 	mu      sync.Mutex
@@ -28,22 +28,21 @@ type endpoint struct {
 
 // refusal is a link's latest one.
 type refusal struct {
-	served  int // how many successes there were then
-	first   int // and at the first one in a row
+	served  int // how many successes there were by then
+	first   int // and by the first of the refusals in a row
 	appWide bool
 	over    bool // the link was served since
 	flaps   bool // it was served between two refusals
 	at      time.Time
-	since   time.Time // the first one in a row
+	since   time.Time // the first of the refusals in a row
 }
 
 // refusalsLast is how long a link counts as refused that is not asked about any
 // more, or that is served again.
 const refusalsLast = time.Hour
 
-// watchFirst is how long this process has to have watched a link being refused,
-// before it may say that the link is at fault: until then, what else is refused
-// has come to it a few times, and to the other processes.
+// watchFirst is how long this process must have watched a link being refused before
+// it may call the link at fault: until then it has seen few of the other refusals.
 const watchFirst = time.Hour
 
 func (e *endpoint) elapsed(now time.Time) time.Duration {
@@ -53,8 +52,8 @@ func (e *endpoint) elapsed(now time.Time) time.Duration {
 	return most(e.since, now)
 }
 
-// enter asks to present a token of a user's link; again says that the outcome of
-// presenting it before is not known.
+// enter asks to present a token of a user's link. again means that the outcome of an
+// earlier presentation is unknown.
 func (e *endpoint) enter(user string, now time.Time, again bool) (wait time.Duration, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,21 +65,20 @@ func (e *endpoint) enter(user string, now time.Time, again bool) (wait time.Dura
 	return wait, ok
 }
 
-// ill reports whether a link was refused the last time, in unknown words or for the
-// application; e.mu is held.
+// ill reports whether a link's last request was refused, with an unrecognized error
+// or for the application; e.mu is held.
 func (e *endpoint) ill(user string) bool {
 	r, before := e.refused[user]
 	return before && !r.over
 }
 
-// withdraw says that nothing was presented after all.
+// withdraw reports that nothing was presented.
 func (e *endpoint) withdraw(user string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.breaker = e.breaker.Withdraw(user)
 }
 
-// evidence is what is known when a user's link is refused.
 func (e *endpoint) evidence(user string, now time.Time) core.Evidence {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -94,7 +92,7 @@ func (e *endpoint) evidence(user string, now time.Time) core.Evidence {
 	}
 	for u, r := range e.refused {
 		switch {
-		case now.Sub(r.at) > refusalsLast: // by the monotonic clock: no step of the other makes links forgotten
+		case now.Sub(r.at) > refusalsLast: // by the monotonic clock: a step of the wall clock must not make links forgotten
 			delete(e.refused, u)
 		case u != user:
 			ev.Sick++
@@ -105,9 +103,9 @@ func (e *endpoint) evidence(user string, now time.Time) core.Evidence {
 	return ev
 }
 
-// leave takes in what a presentation came to; untried says that nothing was known
-// that could explain a rejection, and again is what it was for enter. suspicious
-// says that it looks as if the store held the tokens of yesterday.
+// leave records the outcome of a presentation. untried means that nothing known
+// explains a rejection; again is as for enter. suspicious is true when the tokens in
+// the store look old.
 func (e *endpoint) leave(user string, now time.Time, out tokenwire.Outcome, means core.Outcome, untried, again bool) (suspicious bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -140,7 +138,7 @@ func (e *endpoint) leave(user string, now time.Time, out tokenwire.Outcome, mean
 	return suspicious
 }
 
-// exchanged takes in what a code exchange came to: a success is a witness.
+// exchanged records the outcome of a code exchange: a success is a witness.
 func (e *endpoint) exchanged(o core.Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -149,8 +147,8 @@ func (e *endpoint) exchanged(o core.Outcome) {
 	}
 }
 
-// longestSpread is by how much a wait of the breaker may be longer, so that
-// processes do not come back at once.
+// longestSpread bounds the random part of the breaker's waits, so that processes do
+// not return at the same time.
 const longestSpread = 15 * time.Second
 
 // settle forgets a link that was given up.
@@ -160,7 +158,7 @@ func (e *endpoint) settle(user string) {
 	delete(e.refused, user)
 }
 
-// heldBack says why tokens are not presented; nil while they are.
+// heldBack returns why tokens are not presented, or nil.
 func (e *endpoint) heldBack(now time.Time) *WaitError {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -174,7 +172,6 @@ func (e *endpoint) heldBack(now time.Time) *WaitError {
 	return &WaitError{Reason: WaitAppWide, Status: e.last.Status, Code: e.last.Code, RetryAfter: wait, Cause: e.last.Cause, Err: e.last.Err}
 }
 
-// outcomeOf is what a response proves.
 func outcomeOf(out tokenwire.Outcome) core.Outcome {
 	switch out.Class {
 	case tokenwire.OK:
@@ -193,14 +190,13 @@ func outcomeOf(out tokenwire.Outcome) core.Outcome {
 	return core.Lost
 }
 
-// lately are the links that were served, the latest first; no more than it takes to
-// outweigh a hundred that are refused.
+// lately holds the links that were served, the latest first; no more than it takes
+// to outweigh a hundred that are refused.
 type lately struct {
 	order list.List
 	at    map[string]*list.Element
 }
 
-// success is a link's latest one.
 type success struct {
 	user string
 	n    int // of all successes

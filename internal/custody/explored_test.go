@@ -11,8 +11,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/explore"
 )
 
-// The beginning of every history of the protocol, for five seconds. CI goes on for
-// a minute, and wants a million worlds and every row of the table: see
+// The beginning of every history of the protocol, for five seconds. CI continues for
+// a minute, and requires a million worlds and every row of the table: see
 // internal/integration/explore.
 func TestProtocolIsExplored(t *testing.T) {
 	r := explore.Run(t.Context(), explore.Options{For: 5 * time.Second})

@@ -19,7 +19,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// later makes of a record what a later version of the same format would have
+// later turns a record into what a later version of the same format would have
 // written: with members that this one does not know.
 func later(t testing.TB, s tokenstore.Store) {
 	t.Helper()
@@ -43,7 +43,7 @@ func later(t testing.TB, s tokenstore.Store) {
 
 const tomorrow = `{"deep":[1,2.50,"ü",null]}`
 
-// wantTomorrow checks that the members of tomorrow are still there.
+// wantTomorrow checks that the members of the later version are still there.
 func wantTomorrow(t testing.TB, s tokenstore.Store, sealed bool) {
 	t.Helper()
 	r := record(t, s)
@@ -129,8 +129,8 @@ func TestMembersOfALaterVersionSurvive(t *testing.T) {
 	}
 }
 
-// S20: a record that a later version has written in a form of its own is left alone
-// in every way, also by an unlink, and said to be what it is.
+// S20: a record that a later version has written in a format of its own is left
+// alone in every way, also by an unlink, and reported as what it is.
 func TestRecordOfALaterFormat(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -138,7 +138,7 @@ func TestRecordOfALaterFormat(t *testing.T) {
 		was := token(t, k)
 		r := record(t, s)
 		r.Details = bytes.Replace(r.Details, []byte(`"v":1`), []byte(`"v":2`), 1)
-		r.Sealed = []byte("of a form that nobody here knows")
+		r.Sealed = []byte("of an unknown format")
 		r, err := s.Save(t.Context(), r)
 		must(t, err)
 		time.Sleep(life) // what was in memory has expired
@@ -164,7 +164,7 @@ func TestRecordOfALaterFormat(t *testing.T) {
 	})
 }
 
-// The link goes on when a damaged record is as it was again: whatever was asked
+// The link works on when a damaged record is restored: whatever was called
 // meanwhile, nothing was written and nothing was sent.
 func TestDamageThatIsRepaired(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -182,7 +182,7 @@ func TestDamageThatIsRepaired(t *testing.T) {
 		_, err = s.Save(t.Context(), good)
 		must(t, err)
 		wantToken(t, k, "access-2")
-		// A damaged link can be ended by its host all the same.
+		// A damaged link can be unlinked all the same.
 		bad = record(t, s)
 		bad.Sealed[len(bad.Sealed)-1] ^= 1
 		_, err = s.Save(t.Context(), bad)

@@ -8,34 +8,32 @@ import (
 	"time"
 )
 
-// maxAbandoned is how many calls of host code may hang, deaf to their contexts,
+// maxAbandoned is how many calls of host code may hang, ignoring their contexts,
 // before nothing new begins.
 const maxAbandoned = 64
 
-// deafAfter is how long a call may go on after its context has ended, before it
+// deafAfter is how long a call may continue after its context has ended, before it
 // is abandoned.
 const deafAfter = time.Second
 
-// PanicError says that host code panicked, or ended its goroutine. What it
-// panicked with is not repeated: it may hold anything.
+// PanicError reports that host code panicked, or ended its goroutine. The panic
+// value is not repeated: it may hold anything.
 type PanicError struct{ Of string }
 
 func (e *PanicError) Error() string { return e.Of + " panicked" }
 
-// TimeoutError says that host code did not come back in time.
+// TimeoutError reports that host code did not return in time.
 type TimeoutError struct{ Of string }
 
 func (e *TimeoutError) Error() string { return e.Of + " did not return in time" }
 
-// Timeout marks it for those who ask an error.
 func (*TimeoutError) Timeout() bool { return true }
 
-// Unwrap returns context.DeadlineExceeded.
 func (*TimeoutError) Unwrap() error { return context.DeadlineExceeded }
 
-// guard runs host code: on a goroutine of its own, within limit, and whatever it
-// does, its caller gets a result: at once when the caller's context ends. A call
-// that ignores its context is abandoned, and counted while it runs.
+// guard runs host code on a goroutine of its own, within limit. The caller always
+// gets a result, and gets it at once when its context ends. A call that ignores its
+// context is abandoned, and counted while it runs.
 func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of string, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -80,7 +78,8 @@ func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of str
 	return r.value, r.err
 }
 
-// overrun says that so many calls of host code hang that no new one may begin.
+// overrun returns an error if so many calls of host code hang that no new one may
+// begin.
 func (k *Keeper) overrun() error {
 	if k.hanging() >= maxAbandoned {
 		return &StoreError{Op: "load", Err: errOverrun}

@@ -19,8 +19,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// host is code of a host's that fails in the ways that no error says: it panics,
-// ends its goroutine, or is deaf to its context until it is let go.
+// host is host code that fails without an error: it panics, ends its goroutine, or
+// ignores its context until it is let go.
 type host struct {
 	how  string
 	left atomic.Int64 // so many calls fail
@@ -41,7 +41,7 @@ func newHost(t testing.TB, how string, calls int64) *host {
 // letGo ends the calls that hang.
 func (h *host) letGo() { h.once.Do(func() { close(h.let) }) }
 
-// fail is called where the host's code begins.
+// fail is called where the host code begins.
 func (h *host) fail() {
 	if h.left.Add(-1) < 0 {
 		return
@@ -102,8 +102,8 @@ func within(t *testing.T, what string, most time.Duration, f func()) {
 	}
 }
 
-// A look that panics, ends its goroutine or does not come back is an error for
-// those who wait for it. The next call asks again.
+// A look that panics, ends its goroutine or does not return is an error for those
+// who wait for it. The next call looks again.
 func TestStoreThatFailsToLoad(t *testing.T) {
 	for _, how := range hows {
 		t.Run(how, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestStoreThatFailsToLoad(t *testing.T) {
 	}
 }
 
-// wantHostError checks that an error is about how host code failed, and repeats
-// nothing that it said.
+// wantHostError checks that an error is about how host code failed, and repeats none
+// of its words.
 func wantHostError(t testing.TB, err error, how string) {
 	t.Helper()
 	var panicked *custody.PanicError
@@ -140,7 +140,7 @@ func wantHostError(t testing.TB, err error, how string) {
 	}
 }
 
-// wantAbandoned checks that the one call that is deaf is counted.
+// wantAbandoned checks that the one call that ignores its context is counted.
 func wantAbandoned(t testing.TB, k *custody.Keeper, how string) {
 	t.Helper()
 	want := 0
@@ -153,8 +153,8 @@ func wantAbandoned(t testing.TB, k *custody.Keeper, how string) {
 }
 
 // A save that fails so, before or after it was done, has an unknown outcome: it is
-// looked for. Nothing is lost by it, and nothing is sent twice. A save that is
-// late meets what was saved meanwhile.
+// looked for. Nothing is lost by it, and nothing is sent twice. A late save meets
+// what was saved meanwhile.
 func TestStoreThatFailsToSave(t *testing.T) {
 	for _, how := range hows {
 		for name, tc := range map[string]struct {
@@ -213,7 +213,7 @@ func TestStoreThatFailsOtherwise(t *testing.T) {
 					if op != "find" {
 						wantStoreError(t, err, op)
 						wantHostError(t, err, how)
-					} else if err != nil { // it waits until somebody can look
+					} else if err != nil { // it waits until a look succeeds
 						t.Errorf("Approve: %v", err)
 					}
 					time.Sleep(30 * time.Second)
@@ -245,7 +245,7 @@ func TestStoreThatFailsOtherwise(t *testing.T) {
 }
 
 // A check that fails so has not found out whose the session is: it waits, and is
-// checked again. Without a link beside it, that is no error of the authorization.
+// checked again. Without another link, that is no error of the authorization.
 func TestVerifyThatFails(t *testing.T) {
 	for _, how := range hows {
 		t.Run(how, func(t *testing.T) {
@@ -305,7 +305,7 @@ func TestRefreshThatFails(t *testing.T) {
 	}
 }
 
-// A code that was exchanged so may be spent: the patient begins again.
+// A code that was exchanged so may be spent: the patient must start again.
 func TestExchangeThatFails(t *testing.T) {
 	for _, how := range hows {
 		t.Run(how, func(t *testing.T) {
@@ -325,9 +325,8 @@ func TestExchangeThatFails(t *testing.T) {
 	}
 }
 
-// An OnEvent that fails so costs what it was told, and nothing else; one that does
-// not come back holds up other events, and nobody else. Events in excess are
-// dropped.
+// If OnEvent fails so, only that event is lost. One that does not return holds up
+// other events, and nobody else. Events in excess are dropped.
 func TestOnEventThatFails(t *testing.T) {
 	for _, how := range hows {
 		t.Run(how, func(t *testing.T) {
@@ -357,7 +356,7 @@ func TestOnEventThatFails(t *testing.T) {
 					want = append([]custody.Kind{custody.Approved}, want...)
 				}
 				if fmt.Sprint(heard) != fmt.Sprint(want) {
-					t.Errorf("heard %v, want %v", heard, want)
+					t.Errorf("received %v, want %v", heard, want)
 				}
 			})
 		})
@@ -365,7 +364,7 @@ func TestOnEventThatFails(t *testing.T) {
 }
 
 // A key that fails so opens and seals nothing: an error for those who wait, and a
-// response that came is sealed and saved when the key is well.
+// response is sealed and saved when the key is well.
 func TestKeyThatFails(t *testing.T) {
 	for _, how := range hows {
 		for _, op := range []string{"decrypt", "encrypt"} {
@@ -400,9 +399,9 @@ func TestKeyThatFails(t *testing.T) {
 	}
 }
 
-// 64 calls hang that nobody waits for any more: nothing new begins that could
-// hang too, and those who ask are told of the store. A token in memory serves on,
-// and a response that came is saved all the same.
+// 64 abandoned calls hang: nothing new begins that could hang too, and callers get
+// the store's error. A token in memory serves on, and a response is saved all the
+// same.
 func TestTooManyCallsHang(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		h := newHost(t, "is deaf", 1<<30)

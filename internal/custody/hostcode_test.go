@@ -22,14 +22,14 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// mood is how code of the host's behaves in one call.
+// mood is how host code behaves in one call.
 type mood int
 
 const (
 	kind   mood = iota
 	fails       // it returns an error
 	hangs       // it returns when its context ends
-	deaf        // it returns when the test lets it, whatever its context says
+	deaf        // it returns when the test lets it, whatever its context
 	panics      //
 	exits       // it ends its goroutine
 )
@@ -58,7 +58,7 @@ func (r *rude) feels(mood func(op string, n int) mood) {
 	r.mood, r.calls = mood, map[string]int{}
 }
 
-// relents lets deaf calls go, and is kind from now on.
+// relents releases deaf calls, and is kind from now on.
 func (r *rude) relents() {
 	r.feels(nil)
 	r.mu.Lock()
@@ -126,7 +126,7 @@ func (r *rude) FindPublicID(ctx context.Context, id string, n int) ([]tokenstore
 
 var allMoods = []mood{fails, hangs, deaf, panics, exits}
 
-// always feels the same about some ops.
+// always has the same mood for some ops.
 func always(m mood, ops ...string) func(string, int) mood {
 	return func(op string, _ int) mood {
 		if slices.Contains(ops, op) {
@@ -136,7 +136,7 @@ func always(m mood, ops ...string) func(string, int) mood {
 	}
 }
 
-// operations are what hosts ask of a keeper, each with whom it asks for.
+// operations are what hosts call, each with its user.
 var operations = []struct {
 	name string
 	do   func(ctx context.Context, w *town, k *custody.Keeper, token custody.Token) error
@@ -190,7 +190,7 @@ var operations = []struct {
 }
 
 // Nobody waits beyond their own context, whatever the store does; and when it is
-// well again, so is the link, unless it was asked to end.
+// well again, so is the link, unless it was unlinked.
 func TestNobodyWaitsBeyondTheirContext(t *testing.T) {
 	for _, op := range operations {
 		for _, m := range allMoods {
@@ -211,7 +211,7 @@ func TestNobodyWaitsBeyondTheirContext(t *testing.T) {
 							defer leave()
 							began := time.Now()
 							err := op.do(ctx, w, k, token)
-							if took := time.Since(began); took > 2100*time.Millisecond { // one more, for who does not listen
+							if took := time.Since(began); took > 2100*time.Millisecond { // one more for code that ignores its context
 								t.Errorf("with one second it took %v: %v", took, err)
 							}
 							time.Sleep(2 * time.Minute)
@@ -243,8 +243,8 @@ func isLost(err error) bool {
 	return ok
 }
 
-// A store that takes no writes, and one that answers nothing, is told soon also to
-// callers who would wait.
+// A store that accepts no writes, and one that never responds, is reported soon,
+// also to callers who would wait.
 func TestFailingStoreIsToldSoon(t *testing.T) {
 	for _, m := range []mood{fails, panics, exits} {
 		for _, calls := range [][]string{{"load"}, {"save"}, {"load", "save", "find", "delete"}} {
@@ -272,7 +272,7 @@ func TestFailingStoreIsToldSoon(t *testing.T) {
 						time.Sleep(10 * time.Second)
 					}
 					if said < 8 { // in between, it seems to have come back
-						t.Errorf("only %d of 18 callers were told of the store", said)
+						t.Errorf("only %d of 18 callers got the store's error", said)
 					}
 					if n := w.posts("once"); n != 0 {
 						t.Errorf("presented %d times without a store", n)
@@ -289,7 +289,7 @@ func TestFailingStoreIsToldSoon(t *testing.T) {
 	}
 }
 
-// A response that the store does not take for hours is saved on, ever less often,
+// A response that the store does not accept for hours is retried, ever less often,
 // and operators are told.
 func TestResponseThatTheStoreDoesNotTakeForHours(t *testing.T) {
 	for _, calls := range [][]string{{"save"}, {"load", "save"}} {
@@ -309,7 +309,7 @@ func TestResponseThatTheStoreDoesNotTakeForHours(t *testing.T) {
 				began := time.Now()
 				_, err := a.Token(t.Context(), user)
 				if _, ok := errors.AsType[*custody.StoreError](err); !ok || time.Since(began) > time.Second {
-					t.Errorf("its caller: %v after %v", err, time.Since(began))
+					t.Errorf("its caller got %v after %v", err, time.Since(began))
 				}
 				for range 3 * 60 {
 					time.Sleep(time.Minute)
@@ -395,8 +395,8 @@ func TestHangingStoreHoldsUpOneCaller(t *testing.T) {
 	}
 }
 
-// Calls that never come back are counted, and bounded: the process keeps serving
-// what it has, and is well when they do come back.
+// Calls that never return are counted, and bounded: the process keeps serving what
+// it has, and is well when they do return.
 func TestCallsThatNeverReturnAreBounded(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRude(s)
@@ -437,8 +437,7 @@ func TestCallsThatNeverReturnAreBounded(t *testing.T) {
 	})
 }
 
-// The store does not listen while a lease is renewed: the response is saved all the
-// same.
+// The store hangs while a lease is renewed: the response is saved all the same.
 func TestRenewalThatHangsHoldsUpNoResponse(t *testing.T) {
 	for _, m := range allMoods {
 		for _, nth := range []int{2, 3, 4} { // the first save is the lease
@@ -473,8 +472,8 @@ func TestRenewalThatHangsHoldsUpNoResponse(t *testing.T) {
 	}
 }
 
-// Code of the host's that panics, or ends its goroutine, costs the operation in
-// which it did, and nothing else: not the process, and no later caller.
+// If host code panics, or ends its goroutine, only the operation in which it did
+// fails: not the process, and no later caller.
 func TestHostCodeThatPanics(t *testing.T) {
 	for _, m := range []mood{panics, exits, fails} {
 		for _, part := range []string{"check", "transport", "transport after the form", "key", "events"} {
@@ -526,7 +525,7 @@ func TestHostCodeThatPanics(t *testing.T) {
 								t.Errorf("%s took %v: %v", op.name, took, err)
 							}
 							if err != nil && strings.Contains(err.Error(), "secret") {
-								t.Errorf("what it panicked with is told: %v", err)
+								t.Errorf("the panic value is repeated: %v", err)
 							}
 						}
 						time.Sleep(life / 2)
@@ -535,7 +534,8 @@ func TestHostCodeThatPanics(t *testing.T) {
 					time.Sleep(16 * time.Minute)
 					token, err := k.Present(t.Context(), user)
 					if part == "transport after the form" {
-						// What the server had given is gone: that is a response lost.
+						// What the server had issued is gone: that is a lost
+						// response.
 						if !isLost(err) {
 							t.Errorf("%q, %v", token.Value, err)
 						}
@@ -558,7 +558,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// touchy is somebody else's key.
+// touchy is a key of the host's.
 type touchy struct {
 	act func() error
 }
@@ -586,7 +586,7 @@ func (k *touchy) Decrypt(sealed, _ []byte) ([]byte, error) {
 	return sealed[len("sealed:"):], nil
 }
 
-// An OnEvent that hangs holds up no flight, and one that is slow gets every event in
+// An OnEvent that hangs holds up no flight, and a slow one gets every event in
 // order.
 func TestSlowEventsHoldNobodyUp(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {

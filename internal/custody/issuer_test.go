@@ -28,7 +28,7 @@ const (
 	patient = "patient-1"
 )
 
-// The causes of the server's that the tests use.
+// The causes of a rejection that the tests use.
 const (
 	sessionExpired = custody.Cause("session_expired")
 	sessionInvalid = custody.Cause("session_invalid")
@@ -36,7 +36,7 @@ const (
 	frozen         = custody.Cause("frozen")
 )
 
-// causes are those of rejections, as package pkb gives them.
+// causes are those of rejections, as package pkb defines them.
 var causes = map[string]custody.Cause{
 	"invalid_grant": grantRejected, "API_SESSION_EXPIRED": sessionExpired, "API_SESSION_INVALID": sessionInvalid, "ACCESS_FROZEN_OUTWARD": frozen,
 }
@@ -46,8 +46,8 @@ func rejected(code string) tokenwire.Outcome {
 	return tokenwire.Outcome{Class: tokenwire.Rejected, Status: 400, Code: code, Cause: string(causes[code])}
 }
 
-// issuer is the strictest token endpoint there is: a refresh token works once,
-// and its session dies when one comes twice. Each code begins a session; what it
+// issuer is the strictest token endpoint there is: a refresh token works once, and
+// its session dies when one is presented twice. Each code begins a session; what it
 // issues is numbered, whoever's it is.
 type issuer struct {
 	mu      sync.Mutex
@@ -141,7 +141,7 @@ func (i *issuer) count() (posts, reuses int) {
 	return i.posts, i.reuses
 }
 
-// slow makes each later POST take so long.
+// slow delays each later POST.
 func (i *issuer) slow(delay time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -149,7 +149,7 @@ func (i *issuer) slow(delay time.Duration) {
 }
 
 // keeper returns a replica on store. When the test ends, it is closed, and has an
-// hour to end what it still does.
+// hour to finish.
 func keeper(t testing.TB, store tokenstore.Store, i *issuer, change ...func(*custody.Config)) *custody.Keeper {
 	t.Helper()
 	ring := &seal.Ring{}
@@ -285,7 +285,7 @@ func wantNoLink(t testing.TB, k *custody.Keeper) {
 	}
 }
 
-// wantStoreError checks that callers are told of the store.
+// wantStoreError checks that err is the store's.
 func wantStoreError(t testing.TB, err error, op string) {
 	t.Helper()
 	var failed *custody.StoreError
@@ -304,15 +304,14 @@ func wantPosts(t testing.TB, i *issuer, want int) {
 	}
 }
 
-// bubble runs f with a server and a store of its own, on a clock that costs
-// nothing.
+// bubble runs f with a server and a store of its own, in a bubble.
 func bubble(t *testing.T, f func(t *testing.T, i *issuer, s *tokenstore.Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { f(t, newIssuer(), tokenstore.NewMemory()) })
 }
 
-// whose is what Purview and the host say of each access token: the patient's
-// id, or an error. What it says is changed with set.
+// whose is what Purview and the host return for each access token: the patient's id,
+// or an error. set changes it.
 type whose map[string]any
 
 var whoseMu sync.Mutex
@@ -359,8 +358,7 @@ func (f *flaky) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Recor
 	return saved, err
 }
 
-// hooked is a store that tells of what is asked of it, and may fail or delay
-// that.
+// hooked is a store that passes its calls to hooks, which may fail or delay them.
 type hooked struct {
 	*tokenstore.Memory
 	before func(ctx context.Context, op, user string) error

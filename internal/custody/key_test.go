@@ -17,7 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// aead is a key that somebody else holds: no secret at all, and as picky about the
+// aead is a key outside this process: no secret at all, and as strict about the
 // place as a good one.
 type aead struct {
 	opened, sealed atomic.Int64
@@ -60,7 +60,7 @@ func (a *aead) Decrypt(sealed, place []byte) ([]byte, error) {
 }
 
 // S58: the key is out of reach: tokens in memory serve on, nothing is sent that
-// could not be saved, and a response that came is saved when the key is back.
+// could not be saved, and a response is saved when the key is back.
 func TestKeyThatIsOutOfReach(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var down atomic.Bool
@@ -91,7 +91,7 @@ func TestKeyThatIsOutOfReach(t *testing.T) {
 		down.Store(false)
 		wantToken(t, k, "access-2")
 
-		// And it goes while a token is presented.
+		// The key goes away while a token is presented.
 		time.Sleep(life)
 		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
 			down.Store(true)

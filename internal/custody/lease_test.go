@@ -18,7 +18,7 @@ import (
 
 // S11: a POST of three minutes keeps its lease by beats, one at a time and at a
 // quarter of its life: others wait, and none presents the token. The lease's other
-// columns stay as they are.
+// columns stay unchanged.
 func TestLongPostKeepsItsLease(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var under, most atomic.Int64
@@ -62,7 +62,7 @@ func TestLongPostKeepsItsLease(t *testing.T) {
 
 // S26: saves that take as long as the time between two beats, or longer, do not
 // starve the response: no beat begins while it is saved, and one that is under way
-// costs it one conflict.
+// causes one conflict.
 func TestSlowSavesDoNotStarveTheResponse(t *testing.T) {
 	for _, slow := range []time.Duration{time.Second, 3750 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second} {
 		t.Run(slow.String(), func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestSlowSavesDoNotStarveTheResponse(t *testing.T) {
 }
 
 // S12: nothing is sent under a lease whose write began more than half its life ago:
-// others may be about to take it. The lease is given back and written anew; when
-// that is as slow again, callers are told of the store, and nothing was sent.
+// others may be about to take it. The lease is given back and written again; when
+// that is as slow again, callers get the store's error, and nothing was sent.
 func TestLapsedLeaseSendsNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		slow  time.Duration
@@ -144,9 +144,9 @@ func TestLapsedLeaseSendsNothing(t *testing.T) {
 	}
 }
 
-// S20, S35: a successor is accepted from whoever holds it: the one whose lease was
-// taken over comes back with the response, and it is the only pair there is. The
-// beats of the one who took over do not keep it from being saved.
+// S20, S35: a successor is accepted from any process: the one whose lease was taken
+// over returns with the response, and it is the only pair there is. The beats of the
+// new holder do not keep it from being saved.
 func TestSuccessorOfALostLeaseIsSaved(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		cut := &flaky{Memory: s}

@@ -24,11 +24,11 @@ import (
 
 var errNoAnswer = errors.New("no answer")
 
-// wantUnchecked checks that an authorization waits beside a link that works.
+// wantUnchecked checks that an authorization waits next to a link that works.
 func wantUnchecked(t testing.TB, err error) {
 	t.Helper()
 	if _, ok := errors.AsType[*custody.UncheckedError](err); !ok {
-		t.Fatalf("Approve: %v, want that it could not be found out", err)
+		t.Fatalf("Approve: %v, want that it could not be checked", err)
 	}
 }
 
@@ -74,8 +74,8 @@ func TestCallbackThatComesManyTimes(t *testing.T) {
 	})
 }
 
-// S43: the code was not sent, or the application was refused: the same callback
-// may come again.
+// S43: the code was not sent, or the application was refused: the same callback may
+// be repeated.
 func TestCodeThatWasNotSpentCanBeSentAgain(t *testing.T) {
 	for name, out := range map[string]tokenwire.Outcome{
 		"not sent": {Class: tokenwire.NotSent},
@@ -89,7 +89,7 @@ func TestCodeThatWasNotSpentCanBeSentAgain(t *testing.T) {
 				for range 2 {
 					var failed *custody.ExchangeError
 					if _, err := k.Approve(t.Context(), a); !errors.As(err, &failed) || !failed.Repeatable {
-						t.Fatalf("Approve: %v, want that it may come again", err)
+						t.Fatalf("Approve: %v, want that it may be repeated", err)
 					}
 				}
 				must(t, approve(t, k, i, "mark"))
@@ -139,7 +139,7 @@ func TestApprovalOfAnotherPatientIsRefused(t *testing.T) {
 		}
 		wantToken(t, k, first)
 		if r := record(t, s); r.PublicID != patient || r.Generation != 1 || r.State != tokenstore.StateLinked || r.Candidate != "" {
-			t.Errorf("the link became %q, generation %d, %s, beside %q", r.PublicID, r.Generation, r.State, r.Candidate)
+			t.Errorf("the link became %q, generation %d, %s, next to %q", r.PublicID, r.Generation, r.State, r.Candidate)
 		}
 		// And the pair of the other patient is gone from the record.
 		lose(t, k, sessionExpired)
@@ -159,9 +159,9 @@ func TestNewApprovalOfTheSamePatientReplacesThePair(t *testing.T) {
 	})
 }
 
-// It could not be found out whose the new authorization is. The old link works on,
-// and the new pair steps in when the old one dies: not before it is checked. What
-// the check refuses is dropped, and the link is lost for its own cause.
+// It could not be checked whose the new authorization is. The old link works on, and
+// the new pair replaces it when it dies: not before it is checked. What the check
+// refuses is dropped, and the link is lost for its own cause.
 func TestUncheckedApprovalWaits(t *testing.T) {
 	for name, tc := range map[string]struct {
 		whose any
@@ -170,7 +170,7 @@ func TestUncheckedApprovalWaits(t *testing.T) {
 		"same patient":    {patient, func(t *testing.T, k *custody.Keeper) { wantToken(t, k, "access-2") }},
 		"another patient": {"patient-2", func(t *testing.T, k *custody.Keeper) { wantLost(t, k, sessionInvalid) }},
 		"refused":         {&custody.RefusedError{}, func(t *testing.T, k *custody.Keeper) { wantLost(t, k, sessionInvalid) }},
-		"not to be found out": {errNoAnswer, func(t *testing.T, k *custody.Keeper) {
+		"not to be checked": {errNoAnswer, func(t *testing.T, k *custody.Keeper) {
 			wantWait(t, k, custody.WaitVerify)
 			wantWait(t, k, custody.WaitVerify)
 		}},
@@ -193,8 +193,8 @@ func TestUncheckedApprovalWaits(t *testing.T) {
 	}
 }
 
-// S44: the new authorization is asked about again while the old link works on, by
-// calls that do not wait for it.
+// S44: the new authorization is checked again while the old link works on, by calls
+// that do not wait for it.
 func TestUncheckedApprovalIsCheckedInTheBackground(t *testing.T) {
 	for name, tc := range map[string]struct {
 		whose any
@@ -228,7 +228,7 @@ func TestUncheckedApprovalIsCheckedInTheBackground(t *testing.T) {
 				}
 				wantToken(t, k, tc.want)
 				if r := record(t, s); r.PublicID != tc.of || r.Candidate != "" {
-					t.Errorf("the link is %q's, beside %q", r.PublicID, r.Candidate)
+					t.Errorf("the link is %q's, next to %q", r.PublicID, r.Candidate)
 				}
 				wantPosts(t, i, 0)
 			})
@@ -244,7 +244,7 @@ func TestUncheckedApprovalOfAnEndedLink(t *testing.T) {
 		k := keeper(t, s, i, w.config)
 		link(t, k, i)
 		lose(t, k, sessionExpired)
-		must(t, approve(t, k, i, "second")) // it waits, and there is nothing beside it
+		must(t, approve(t, k, i, "second")) // it waits, and there is no other link
 		wantWait(t, k, custody.WaitVerify)
 		w.set("access-2", "patient-2")
 		time.Sleep(time.Second)
@@ -301,7 +301,7 @@ func TestFirstApprovalIsVerified(t *testing.T) {
 	run("passes", whose{}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
 		wantToken(t, k, link(t, k, i))
 		if !custody.Verified(record(t, s)) {
-			t.Error("the record does not say that it was verified")
+			t.Error("the record is not marked as verified")
 		}
 	})
 	run("refused", whose{"access-1": refused}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
@@ -313,7 +313,7 @@ func TestFirstApprovalIsVerified(t *testing.T) {
 		}
 		wantNoLink(t, k)
 	})
-	run("refused beside a link that works", whose{"access-2": refused}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
+	run("refused next to a link that works", whose{"access-2": refused}, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
 		works := link(t, k, i)
 		if err := approve(t, k, i, "second"); !errors.Is(err, error(refused)) {
 			t.Fatalf("Approve: %v", err)
@@ -321,7 +321,7 @@ func TestFirstApprovalIsVerified(t *testing.T) {
 		wantToken(t, k, works)
 	})
 	w := whose{"access-1": errNoAnswer}
-	run("asked again until there is an answer", w, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
+	run("asked again until there is a result", w, func(t *testing.T, k *custody.Keeper, i *issuer, s *tokenstore.Memory) {
 		must(t, approve(t, k, i, "first"))
 		wantWait(t, k, custody.WaitVerify)
 		if r := record(t, s); custody.Verified(r) || r.PublicID != "" {
@@ -340,7 +340,7 @@ func TestFirstApprovalIsVerified(t *testing.T) {
 	})
 }
 
-// S44: a host may let a link move to another patient, and says so for each
+// S44: a host may let a link move to another patient, separately for each
 // authorization.
 func TestSwitchOfPatients(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -422,7 +422,7 @@ func TestSharedRecord(t *testing.T) {
 	})
 }
 
-// S46: when the store cannot tell who is linked to a patient, the authorization
+// S46: when the store cannot find who is linked to a patient, the authorization
 // waits until it can.
 func TestStoreThatCannotFind(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, m *tokenstore.Memory) {
@@ -452,9 +452,9 @@ func (b *blind) FindPublicID(ctx context.Context, publicID string, limit int) ([
 	return b.Memory.FindPublicID(ctx, publicID, limit)
 }
 
-// Many users approve with one patient's account at the same time: never two of
-// them are linked. Those who wait because of the others find out with the next
-// calls who it is.
+// Many users approve with one patient's account at the same time: never two of them
+// are linked. Those who wait because of the others learn with the next calls who it
+// is.
 func TestSharedRecordAtTheSameTime(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -490,9 +490,8 @@ func TestSharedRecordAtTheSameTime(t *testing.T) {
 	}
 }
 
-// A call looks at the record first, once a second at most; it holds nobody up
-// when the store is down, and forgets nothing when the store has gone back in
-// time.
+// A call looks at the record first, once a second at most; it holds nobody up when
+// the store is down, and forgets nothing when the store has gone back in time.
 func TestPresentLooksAtTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, i := &counting{Memory: tokenstore.NewMemory()}, newIssuer()
@@ -521,8 +520,8 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 		store.fail.Store(false)
 		present(first, 1)
 
-		// A caller who has left before the look spares nobody else the look: it goes
-		// on without the caller.
+		// A caller who leaves before the look spares nobody else the look: it
+		// continues without the caller.
 		time.Sleep(time.Second)
 		left, leave := context.WithCancel(t.Context())
 		leave()
@@ -534,7 +533,7 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 		}
 		present(first, 0)
 
-		// The store goes back to before a refresh: what is in memory goes on.
+		// The store goes back to before a refresh: what is in memory serves on.
 		old := record(t, store)
 		time.Sleep(life)
 		present("access-2", 2) // a look, and a refresh
@@ -554,8 +553,7 @@ func TestPresentLooksAtTheRecord(t *testing.T) {
 	})
 }
 
-// counting is a store that counts how often it is looked into, and fails on
-// request.
+// counting is a store that counts its loads, and fails on request.
 type counting struct {
 	*tokenstore.Memory
 	loads atomic.Int64
@@ -570,8 +568,8 @@ func (c *counting) Load(ctx context.Context, user string) (tokenstore.Record, er
 	return c.Memory.Load(ctx, user)
 }
 
-// The link's past, as operators see it: bounded, counted, and kept through a
-// relink and an unlink.
+// The link's past, for operators: bounded, counted, and kept through a relink and an
+// unlink.
 func TestPast(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -636,8 +634,8 @@ func TestLoseMindsOnlyTheCurrentToken(t *testing.T) {
 	})
 }
 
-// Checking a link of which all is known changes nothing: no write that others
-// would run into, and the token stays in memory.
+// Checking a link of which all is known changes nothing: no write that others would
+// run into, and the token stays in memory.
 func TestCheckOfTheKnownPatientWritesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -666,8 +664,8 @@ func TestRefusedApprovalLeavesNothing(t *testing.T) {
 	})
 }
 
-// S55, S56: what does not open, belongs elsewhere, or is not what its columns say,
-// is an error; the record stays, and nothing is sent.
+// S55, S56: a record that does not open, belongs elsewhere, or differs from its
+// columns is an error; the record stays, and nothing is sent.
 func TestRecordsThatAreNotOurs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*custody.Config)
@@ -715,7 +713,7 @@ func TestRecordsThatAreNotOurs(t *testing.T) {
 						tc.change(c)
 					}
 				})
-				time.Sleep(life) // it would be time for a refresh
+				time.Sleep(life) // a refresh would be due
 				wantNotOurs(t, k, i, tc.is)
 				after := record(t, s)
 				if after.Version != r.Version || !bytes.Equal(after.Sealed, r.Sealed) {

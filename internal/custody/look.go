@@ -12,7 +12,6 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// load looks at the record.
 func (t *trip) load() (core.Input, error) {
 	t.pace()
 	k := t.k
@@ -28,20 +27,20 @@ func (t *trip) load() (core.Input, error) {
 	case t.version != 0 && err != nil:
 		return core.Input{}, err
 	case t.version != 0 && stored.Version != t.version:
-		return core.Input{}, ErrOvertaken // it is wanted again
+		return core.Input{}, ErrOvertaken // Reseal or Purge wanted the other version
 	case errors.Is(err, ErrNoLink):
 	case err != nil:
 		return t.notLoaded(err)
 	}
 	if !t.program.Failing {
-		t.fails = 0 // or the waits between saves that fail would never grow
+		t.fails = 0 // or the waits between failing saves would never grow
 	}
 	t.row = r
 	t.vault.add(r.vault)
 	return core.Input{Kind: core.Loaded, Rec: r.Record, Facts: t.facts()}, nil
 }
 
-// notLoaded is load for a record that cannot be had, or does not open.
+// notLoaded is load for a record that cannot be read, or does not open.
 func (t *trip) notLoaded(err error) (core.Input, error) {
 	t.err = err
 	t.fails++
@@ -56,7 +55,7 @@ func (t *trip) notLoaded(err error) (core.Input, error) {
 	return core.Input{Kind: core.StoreFailed}, nil
 }
 
-// open opens a record. What is blind sees the columns of a record that does not.
+// open opens a record. A blind trip gets the columns of a record that does not open.
 func (t *trip) open(stored tokenstore.Record) (row, error) {
 	r, err := t.k.open(t.ctx, stored)
 	if err == nil || !t.blind || errors.Is(err, ErrNewer) {
@@ -77,7 +76,7 @@ func (t *trip) open(stored tokenstore.Record) (row, error) {
 	return r, nil
 }
 
-// giveUp ends a trip whose store was closed: what it has can no longer be saved.
+// giveUp ends a trip whose store was closed: nothing can be saved any more.
 func (t *trip) giveUp(err error) error {
 	if t.saving {
 		t.k.emit(Event{Kind: SaveFailed, User: t.e.user, Err: err})
@@ -85,7 +84,7 @@ func (t *trip) giveUp(err error) error {
 	return err
 }
 
-// facts measures what the core needs to know of one look at the record.
+// facts measures what the core needs to know for one look at the record.
 func (t *trip) facts() core.Facts {
 	k, r := t.k, &t.row
 	now, e := k.now(), k.clock.exact()
@@ -122,10 +121,10 @@ func (t *trip) facts() core.Facts {
 }
 
 // replaceEvery is how often a rejected token is worth a refresh: a server that
-// rejects every token would get one with each call.
+// rejects every token would otherwise issue one with each call.
 const replaceEvery = time.Minute
 
-// over reports whether a pair's access token is past use.
+// over reports whether a pair's access token has expired.
 func (t *trip) over(id core.PairID, now int64) bool {
 	p := t.k.read(t.vault.answers[id])
 	return p.grant.AccessToken == "" || now >= t.k.serveUntil(p, t.seenAt(id))
@@ -139,7 +138,7 @@ func (t *trip) seenAt(id core.PairID) int64 {
 	return t.k.clock.exact()
 }
 
-// parsed returns the successor in a response that could not be read when it came.
+// parsed returns the successor in a kept response that could not be read before.
 func (t *trip) parsed() (from core.PairID, next core.Pair) {
 	for id, body := range t.row.vault.unread {
 		g, err := tokenwire.Parse(body)

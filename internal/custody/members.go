@@ -13,8 +13,8 @@ import (
 // unknown are members that another version has written, and that are kept.
 type unknown map[string]json.RawMessage
 
-// decode reads a JSON object into a struct, and returns the members that the
-// struct does not know.
+// decode reads a JSON object into a struct, and returns the members that the struct
+// lacks.
 func decode(data []byte, into any) (unknown, error) {
 	if len(data) == 0 {
 		return nil, nil
@@ -22,7 +22,7 @@ func decode(data []byte, into any) (unknown, error) {
 	strict := json.NewDecoder(bytes.NewReader(data))
 	strict.DisallowUnknownFields()
 	if strict.Decode(into) == nil && !strict.More() {
-		return nil, nil // no version but this one has written it
+		return nil, nil // only this version has written it
 	}
 	reflect.ValueOf(into).Elem().SetZero()
 	if err := json.Unmarshal(data, into); err != nil {
@@ -42,7 +42,7 @@ func decode(data []byte, into any) (unknown, error) {
 	return all, nil
 }
 
-// encode writes a struct as a JSON object, with the members that it does not know.
+// encode writes a struct as a JSON object, with the members that it lacks.
 func encode(of any, rest unknown) ([]byte, error) {
 	b, err := json.Marshal(of)
 	if err != nil || len(rest) == 0 {

@@ -14,37 +14,37 @@ import (
 // memory is what a process remembers of a user between flights.
 type memory struct {
 	sight core.Sight
-	// lookedAt is when the record was last looked at.
+	// lookedAt is when the record was last loaded.
 	lookedAt time.Time
-	// kept is the row that was last seen acknowledged, for keptFor from keptAt on.
+	// kept is the row that was last acknowledged, for keptFor from keptAt on.
 	kept   row
 	keptAt time.Time
 	// newest is the furthest pair whose token this process had.
 	newest core.PairID
 	// leases are those that this process's flights wanted, and that may be in the
-	// record though the flight has ended; true for those under which a token was
-	// presented.
+	// record though the flight has ended. The value is true if a token may have
+	// been presented under it.
 	leases map[string]bool
-	// seeking: somebody looks for them from time to time.
+	// seeking means that a goroutine looks for them from time to time.
 	seeking bool
 	// failures counts the checks that failed in a row, up to tiredUntil.
 	failures   int
 	tiredUntil int64
-	// replacedAt is when a token was last replaced for being rejected.
+	// replacedAt is when a rejected token was last replaced.
 	replacedAt time.Time
-	// usedAt is when somebody last wrote here.
+	// usedAt is when remember was last called.
 	usedAt int64
 }
 
-// remembersFor is how long an entry without a token is kept for what it knows.
+// remembersFor is how long an entry without a token is kept for its memory.
 const remembersFor = 12 * time.Hour
 
-// forgettable reports whether nobody would miss it.
+// forgettable reports whether nothing in m is needed.
 func (m *memory) forgettable(now int64) bool {
 	return m == nil || now-m.usedAt > int64(remembersFor)
 }
 
-// remember returns what is remembered of an entry; e.mu is held.
+// remember returns the memory of an entry; e.mu is held.
 func (k *Keeper) remember(e *entry) *memory {
 	if e.memory == nil {
 		e.memory = &memory{leases: map[string]bool{}}
@@ -53,8 +53,8 @@ func (k *Keeper) remember(e *entry) *memory {
 	return e.memory
 }
 
-// unsent reports whether there may be a lease in the record under which nothing
-// was presented.
+// unsent reports whether there may be a lease in the record under which nothing was
+// presented.
 func (m *memory) unsent() bool {
 	for _, posted := range m.leases {
 		if !posted {
@@ -64,9 +64,9 @@ func (m *memory) unsent() bool {
 	return false
 }
 
-// seek looks for a lease whose save was reported as failed, until others may take
-// it anyway: it may land late, and nobody else knows that nothing is sent under it.
-// A look gives it back.
+// seek looks for a lease whose save was reported as failed, until others may take it
+// anyway: it may land late, and only this process knows that nothing is sent under
+// it. A look gives it back.
 func (k *Keeper) seek(e *entry, after time.Duration) {
 	time.AfterFunc(after, func() {
 		e.mu.Lock()
@@ -85,7 +85,7 @@ func (k *Keeper) seek(e *entry, after time.Duration) {
 	})
 }
 
-// keep notes a row that the store has acknowledged.
+// keep records a row that the store has acknowledged.
 func (k *Keeper) keep(e *entry, r row) {
 	now := k.now()
 	e.mu.Lock()
@@ -95,8 +95,7 @@ func (k *Keeper) keep(e *entry, r row) {
 	k.kept.add(k, e, now)
 }
 
-// kept returns the row that was last seen acknowledged, if that was lately; e.mu
-// is held.
+// row returns the row that was last acknowledged, if that was lately; e.mu is held.
 func (m *memory) row(now time.Time) row {
 	if m.kept.Version == 0 || most(m.keptAt, now) > keptFor {
 		return row{}
@@ -104,7 +103,7 @@ func (m *memory) row(now time.Time) row {
 	return m.kept
 }
 
-// keptRows lets go of rows whose time is over.
+// keptRows forgets rows after keptFor.
 type keptRows struct {
 	mu    sync.Mutex
 	queue []keptRow
@@ -130,7 +129,6 @@ func (q *keptRows) add(k *Keeper, e *entry, now time.Time) {
 	}
 }
 
-// recent yields the entries whose rows are still kept.
 func (q *keptRows) recent(now time.Time) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -143,8 +141,7 @@ func (q *keptRows) recent(now time.Time) []*entry {
 	return all
 }
 
-// release lets go of an entry's kept row, and of what is left of its memory if
-// that says nothing.
+// release forgets an entry's kept row, and its memory if nothing else is in it.
 func (k *Keeper) release(e *entry, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -156,8 +153,7 @@ func (k *Keeper) release(e *entry, now time.Time) {
 	k.settle(e)
 }
 
-// settle lets go of a memory that says nothing, and of an entry that holds
-// nothing; e.mu is held.
+// settle drops a memory and an entry that hold nothing; e.mu is held.
 func (k *Keeper) settle(e *entry) {
 	if m := e.memory; m != nil && e.idle() && m.kept.Version == 0 && m.sight.Quiet() && m.failures == 0 && len(m.leases) == 0 && m.replacedAt.IsZero() {
 		if l := e.live.Load(); l == nil || m.newest == l.Pair {

@@ -13,14 +13,13 @@ import (
 )
 
 // keepRemains is how long a record without tokens stays: longer than any
-// authorization that was begun before it lost them, with clocks that differ.
+// authorization that began before it lost them, with clocks that differ.
 const keepRemains = 48 * time.Hour
 
-// putFor bounds how long a single event is tried on, when nobody waits for it any
-// more.
+// putFor bounds how long a single event is retried after its caller has left.
 const putFor = time.Minute
 
-// put records one event, and goes on for a minute when ctx ends.
+// put records one event, and continues for a minute when ctx ends.
 func (k *Keeper) put(ctx context.Context, user string, ev core.Event, change ...func(*trip)) (core.Result, error) {
 	if err := k.overrun(); err != nil {
 		return 0, err
@@ -46,7 +45,7 @@ func (k *Keeper) put(ctx context.Context, user string, ev core.Event, change ...
 			err = t.storeTrouble()
 		}
 		k.left(t.e)
-		done <- result{end.Result, err} // the second one is read by nobody
+		done <- result{end.Result, err} // the second one is never read
 	}()
 	select {
 	case r := <-done:
@@ -56,9 +55,9 @@ func (k *Keeper) put(ctx context.Context, user string, ev core.Event, change ...
 	}
 }
 
-// Lose records that the session of a token has ended, if it is still the link's:
-// what an API call learned. It waits for the store no longer than ctx, and not for
-// one that fails; the work goes on.
+// Lose records that an API call found the session of a token ended, if it is still
+// the link's. It waits for the store no longer than ctx, and not for one that fails;
+// the work continues.
 func (k *Keeper) Lose(ctx context.Context, user string, token Token, cause Cause) error {
 	r, err := k.put(ctx, user, core.Event{Kind: core.Lose, Pair: token.Pair, Cause: cause})
 	if err == nil && r != 0 {
@@ -67,10 +66,10 @@ func (k *Keeper) Lose(ctx context.Context, user string, token Token, cause Cause
 	return err
 }
 
-// Unlink deletes a user's tokens and leaves a tombstone, which keeps a refresh or
-// an authorization that is under way from bringing the link back. ErrNoLink says
-// that there was nothing to end; the tombstone is there all the same, since a
-// store that lags must not make an unlink do nothing.
+// Unlink deletes a user's tokens and leaves a tombstone, which keeps a refresh or an
+// authorization under way from bringing the link back. ErrNoLink means that there
+// was no link. The tombstone is written all the same, since an unlink must not be
+// lost on a store that lags.
 func (k *Keeper) Unlink(ctx context.Context, user string) error {
 	was, err := k.peek(ctx, user)
 	if err != nil && !errors.Is(err, ErrNoLink) {
@@ -87,8 +86,8 @@ func (k *Keeper) Unlink(ctx context.Context, user string) error {
 	return nil
 }
 
-// Discard gives up a response that may hold the successor of a user's pair and
-// cannot be read: an operator's act. ErrNoLink where there is none.
+// Discard gives up a kept response that may hold the successor of a user's pair and
+// cannot be read: an operator's act. ErrNoLink means that there is none.
 func (k *Keeper) Discard(ctx context.Context, user string) error {
 	r, err := k.view(ctx, user)
 	if err != nil {
@@ -104,8 +103,8 @@ func (k *Keeper) Discard(ctx context.Context, user string) error {
 	return ErrNoLink
 }
 
-// Answers returns why the store cannot load a record, or nil. Whether the user has
-// one does not matter.
+// Answers returns why the store cannot load a record, or nil. Whether the user has a
+// record does not matter.
 func (k *Keeper) Answers(ctx context.Context, user string) error {
 	if _, err := k.storeLoad(ctx, user); !errors.Is(err, ErrNoLink) {
 		return err
@@ -113,8 +112,8 @@ func (k *Keeper) Answers(ctx context.Context, user string) error {
 	return nil
 }
 
-// Look returns a user's record as operators may see it; ErrNoLink for one without
-// a link. A record whose parts differ is not shown.
+// Look returns a user's record for operators, or ErrNoLink. A record whose parts
+// differ is not returned.
 func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, error) {
 	r, err := k.view(ctx, user)
 	switch {
@@ -134,18 +133,18 @@ func Of(r tokenstore.Record, session string) bool {
 	return ok && session != "" && id.Session == session
 }
 
-// Unlinks returns how often a user was unlinked, for an authorization that is
-// about to begin.
+// Unlinks returns how often a user was unlinked, for an authorization that is about
+// to begin.
 func Unlinks(r tokenstore.Record) uint64 { return remembered(r).Unlinks }
 
 // Unread reports whether a response is kept that cannot be read.
 func Unread(r tokenstore.Record) bool { d := remembered(r); return d.Unread || d.Held }
 
-// Refusals returns how often a link was refused in unknown words.
+// Refusals returns how often a link was refused with an unrecognized error.
 func Refusals(r tokenstore.Record) int { return remembered(r).Unclear }
 
-// Past returns what is kept of the past of a user's link, oldest first, be it
-// one that was unlinked or refused a while ago; ErrNoLink without any.
+// Past returns the kept past of a user's link, oldest first, even of one that was
+// unlinked or refused a while ago, or ErrNoLink.
 func (k *Keeper) Past(ctx context.Context, user string) ([]Happened, error) {
 	r, err := k.peek(ctx, user)
 	switch {
@@ -157,8 +156,8 @@ func (k *Keeper) Past(ctx context.Context, user string) ([]Happened, error) {
 	return remembered(r).Past, nil
 }
 
-// IsLink reports whether a record is a link, working or not, or a session that
-// waits to be checked where there is no link.
+// IsLink reports whether a record is a link, working or not, or a session that waits
+// to be checked where there is no link.
 func IsLink(r tokenstore.Record) bool {
 	switch r.State {
 	case tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired:
@@ -167,13 +166,12 @@ func IsLink(r tokenstore.Record) bool {
 	return r.State == tokenstore.StatePending && r.Candidate != ""
 }
 
-// Reseal seals the tokens of a user's record with the key that seals now, and
-// reports whether that was due. Whatever happens to the record meanwhile, in any
-// process, goes on.
+// Reseal seals the tokens of a user's record with the current key, and reports
+// whether that was due. It disturbs nothing else that happens to the record.
 func (k *Keeper) Reseal(ctx context.Context, user string) (done bool, err error) {
 	r, err := k.view(ctx, user)
 	if errors.Is(err, ErrNoLink) {
-		return false, nil // it has gone meanwhile
+		return false, nil // it was deleted meanwhile
 	}
 	if err != nil || len(r.stored.Sealed) == 0 || r.stored.KeyID == k.Ring.KeyID() {
 		return false, err
@@ -183,7 +181,7 @@ func (k *Keeper) Reseal(ctx context.Context, user string) (done bool, err error)
 }
 
 // Purge removes a record that has no tokens and will get none: a tombstone, or an
-// authorization that was never finished, whose time is over.
+// authorization that was never finished and has expired.
 func (k *Keeper) Purge(ctx context.Context, r tokenstore.Record) (done bool, err error) {
 	old := !r.DueAt.IsZero() && !k.now().Before(r.DueAt)
 	if r.State != tokenstore.StateUnlinked && r.State != tokenstore.StatePending || len(r.Sealed) > 0 || !old {

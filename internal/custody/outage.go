@@ -11,26 +11,25 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// outage notices that a store was away and is back: another node may have taken
-// its place, without the latest writes.
+// outage detects that a store was away and is back: another node may have replaced
+// it, without the latest writes.
 type outage struct {
 	mu        sync.Mutex
-	since     int64 // of the first failure with no success after it; 0 without
+	since     int64 // of the first failure since the last success, or 0
 	waryUntil int64
 }
 
-// shortest is how long a store must have been away to be another one.
+// shortest is how long a store must have been away to be another node.
 const shortest = int64(1e9)
 
-// wary reports whether the store has just come back.
 func (o *outage) wary(now int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return now < o.waryUntil
 }
 
-// observe takes in the result of a call of the store. When an outage ends, this
-// process first looks at every row that it saved lately; until then, and for the
+// observe records the result of a call of the store. When an outage ends, this
+// process first looks at every row that it saved lately. Until then, and for the
 // life of a lease, it presents only pairs that it saved itself.
 func (k *Keeper) observe(ctx context.Context, err error) {
 	if !k.cameBack(ctx, err) {

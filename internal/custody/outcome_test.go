@@ -19,8 +19,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// wrapped lets the town take the token, and puts the response into a wrapper that
-// nobody can read; the first time only.
+// wrapped lets the server accept the token, and puts the response into an unreadable
+// wrapper; the first time only.
 func wrapped() func(context.Context, question, func() reply) (reply, error) {
 	return func(_ context.Context, q question, serve func() reply) (reply, error) {
 		r := serve()
@@ -31,9 +31,9 @@ func wrapped() func(context.Context, question, func() reply) (reply, error) {
 	}
 }
 
-// A whole response that cannot be read may hold the only successor: it is kept, the
-// access token is used until it expires, and the refresh token is never presented
-// again, by whichever process, restarted or not.
+// A complete response that cannot be read may hold the only successor: it is kept,
+// the access token is used until it expires, and the refresh token is never
+// presented again, by any process, restarted or not.
 func TestUnreadResponseEndsPresenting(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
@@ -53,8 +53,8 @@ func TestUnreadResponseEndsPresenting(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for day := range 30 {
-			wantEnded(t, a, user, custody.AnswerUnreadable)
-			wantEnded(t, b, user, custody.AnswerUnreadable)
+			wantEnded(t, a, user, custody.ResponseUnreadable)
+			wantEnded(t, b, user, custody.ResponseUnreadable)
 			if day%10 == 0 {
 				a = w.replica(t, s)
 			}
@@ -85,7 +85,7 @@ func TestUnreadResponseIsReadLater(t *testing.T) {
 					synctest.Wait()
 					if ended {
 						time.Sleep(life)
-						wantEnded(t, a, user, custody.AnswerUnreadable)
+						wantEnded(t, a, user, custody.ResponseUnreadable)
 					}
 					unwrap(t, s, user)
 					k := a
@@ -107,8 +107,8 @@ func TestUnreadResponseIsReadLater(t *testing.T) {
 	}
 }
 
-// unwrap makes the response that a record keeps unread one that can be read, as a
-// version would find it that knows the wrapper.
+// unwrap makes the response that a record keeps unread readable, as a version would
+// that knows the wrapper.
 func unwrap(t *testing.T, s tokenstore.Store, who string) {
 	t.Helper()
 	ring := &seal.Ring{}
@@ -137,9 +137,9 @@ func unwrap(t *testing.T, s tokenstore.Store, who string) {
 	}
 }
 
-// An operator who gives such a response up lets the token be presented once more:
-// where the server had not taken it the link lives on, and where it had, the cause
-// is that nobody knew.
+// After an operator gives such a response up, the token is presented once more: if
+// the server had not accepted it the link lives on, and if it had, the cause is the
+// unknown outcome.
 func TestUnreadResponseIsDiscarded(t *testing.T) {
 	for _, took := range []bool{false, true} {
 		for _, ended := range []bool{false, true} {
@@ -162,7 +162,7 @@ func TestUnreadResponseIsDiscarded(t *testing.T) {
 					synctest.Wait()
 					if ended {
 						time.Sleep(life)
-						wantEnded(t, a, user, custody.AnswerUnreadable)
+						wantEnded(t, a, user, custody.ResponseUnreadable)
 					}
 					if err := b.Discard(t.Context(), user); err != nil {
 						t.Fatal(err)
@@ -196,8 +196,8 @@ func TestUnreadResponseIsDiscarded(t *testing.T) {
 	}
 }
 
-// Neither a new authorization nor an unlink is held up by such a response, and a
-// 401 does not lift it.
+// Neither a new authorization nor an unlink is held up by such a response, and a 401
+// does not lift it.
 func TestUnreadResponseHoldsNothingElseUp(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a := w.replica(t, s)
@@ -228,7 +228,7 @@ func TestUnreadResponseHoldsNothingElseUp(t *testing.T) {
 }
 
 // The same for a session that waits to be checked: its response is kept, and the
-// link beside it goes on.
+// link in use continues.
 func TestUnreadResponseOfAWaitingSession(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a := w.replica(t, s)
@@ -255,7 +255,7 @@ func TestUnreadResponseOfAWaitingSession(t *testing.T) {
 	})
 }
 
-// lostOnce lets the town take the token of a session's first refresh, and loses
+// lostOnce lets the server accept the token of a session's first refresh, and loses
 // the response.
 func lostOnce(_ context.Context, q question, serve func() reply) (reply, error) {
 	r := serve()
@@ -265,8 +265,8 @@ func lostOnce(_ context.Context, q question, serve func() reply) (reply, error) 
 	return r, nil
 }
 
-// While the outcome of a presentation is not known, a 401 from an API is no reason
-// to present the token again: there is something left to lose.
+// While the outcome of a presentation is unknown, a 401 from an API is no reason to
+// present the token again: there is something left to lose.
 func TestRejectionIsNoReasonToPresentAgain(t *testing.T) {
 	for _, other := range []bool{false, true} {
 		t.Run(fmt.Sprintf("other=%v", other), func(t *testing.T) {
@@ -293,14 +293,14 @@ func TestRejectionIsNoReasonToPresentAgain(t *testing.T) {
 				if n := w.posts("once"); n != 1 || !w.alive("once") {
 					t.Errorf("presented %d times; the session works: %v", n, w.alive("once"))
 				}
-				wantServed(t, k, user, "once") // it may have been one address only
+				wantServed(t, k, user, "once") // one address may have rejected it
 			})
 		})
 	}
 }
 
-// A 401 refreshes once, and no more than once a minute; a refresh that came to
-// nothing does not count.
+// A 401 refreshes once, and at most once a minute; a refresh without a result is not
+// counted.
 func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		f := newFaulty(s)
@@ -308,7 +308,7 @@ func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 		k := w.replica(t, f)
 		w.joins(t, k, user, "once")
 		first := wantServed(t, k, user, "once")
-		f.nth(undone, 1, 2) // the store says no to the lease
+		f.nth(undone, 1, 2) // the store refuses the lease
 		_, err := k.Replace(t.Context(), user, first)
 		if _, ok := errors.AsType[*custody.StoreError](err); !ok {
 			t.Errorf("without a store that takes the lease: %v", err)
@@ -379,7 +379,7 @@ func TestSlowResponseIsWaitedFor(t *testing.T) {
 				defer leave()
 				began := time.Now()
 				if _, err := a.Token(ctx, user); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5100*time.Millisecond {
-					t.Errorf("a caller with 5 seconds is told %v after %v", err, time.Since(began))
+					t.Errorf("a caller with 5 seconds got %v after %v", err, time.Since(began))
 				}
 				wantServed(t, b, user, "once") // it watches, and takes nothing
 				wantServed(t, a, user, "once")
@@ -391,8 +391,8 @@ func TestSlowResponseIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A response that never comes leaves the outcome open, and its link to the next
-// caller; with a server that had taken the token, the cause is the true one.
+// A response that never arrives leaves the outcome open, and its link to the next
+// caller; with a server that had accepted the token, the cause is the true one.
 func TestResponseThatNeverComes(t *testing.T) {
 	for _, took := range []bool{false, true} {
 		t.Run(fmt.Sprintf("took=%v", took), func(t *testing.T) {
@@ -425,9 +425,9 @@ func TestResponseThatNeverComes(t *testing.T) {
 	}
 }
 
-// The server takes the token, and something on the way says no in words of its own.
-// When the token is presented again, the session ends: the cause that operators read
-// is that the outcome was not known, and not that the server had ended the session.
+// The server accepts the token, and a proxy replaces the response with a refusal of
+// its own. When the token is presented again, the session ends: the cause for
+// operators is the unknown outcome, and not that the server had ended the session.
 func TestRefusalOnTheWayBackIsNamedForWhatItWas(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		for name, r := range map[string]reply{
@@ -461,9 +461,9 @@ func TestRefusalOnTheWayBackIsNamedForWhatItWas(t *testing.T) {
 	}
 }
 
-// A transport of the host's repeats requests by itself: what it presents a second
-// time ends the session. That is said by name, and never as if the server had ended
-// the session on its own.
+// A host's transport repeats requests by itself: a second presentation ends the
+// session. That cause has a name, and is never reported as the server ending the
+// session on its own.
 func TestTransportThatRepeatsIsNamed(t *testing.T) {
 	for _, first := range []string{"lost", "taken"} {
 		t.Run(first, func(t *testing.T) {

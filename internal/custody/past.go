@@ -12,26 +12,26 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Happened is something that happened to a link, as it is kept with it. It
-// holds nothing secret and nothing about the patient.
+// Happened is an event in a link's past, as the record keeps it. It holds nothing
+// secret and nothing about the patient.
 type Happened struct {
 	Kind Kind `json:"kind"`
-	// At is when; of several in a row, when the first did.
+	// At is the time of the event; of several in a row, of the first.
 	At time.Time `json:"at"`
-	// Until is when the last of several in a row happened.
+	// Until is the time of the last of several in a row.
 	Until time.Time `json:"until,omitzero"`
-	// Count is how many in a row; 0 stands for one.
+	// Count is how many in a row; 0 means one.
 	Count int `json:"n,omitempty"`
-	// Cause is that of RelinkRequired.
+	// Cause is set for RelinkRequired.
 	Cause Cause `json:"cause,omitempty"`
 }
 
-// maxPast bounds what is kept of a link's past: with everything else it fits
-// into a record's details many times.
+// maxPast bounds what is kept of a link's past: with everything else it fits many
+// times into a record's details.
 const maxPast = 40
 
-// past adds what the next save is about. The same again in a row is counted: a
-// link that is refreshed for a year has a short past.
+// past adds what the next save is about. Equal events in a row are counted: a link
+// that is refreshed for a year has a short past.
 func past(of []Happened, events []Event, at time.Time) []Happened {
 	at = at.UTC().Truncate(time.Millisecond)
 	of = slices.Clone(of) // rows are copied, and a copy must not change this one
@@ -46,7 +46,8 @@ func past(of []Happened, events []Event, at time.Time) []Happened {
 	return of[max(0, len(of)-maxPast):]
 }
 
-// refusedLately reports whether the pair in use was refused in unknown words before.
+// refusedLately reports whether the pair in use was refused with an unrecognized
+// error before.
 func refusedLately(past []Happened) bool {
 	for _, h := range slices.Backward(past) {
 		switch h.Kind {
@@ -59,15 +60,14 @@ func refusedLately(past []Happened) bool {
 	return false
 }
 
-// plain are the events of the core that are one event for the host, whatever the
-// record says.
+// plain maps the events of the core that always are the same event for the host.
 var plain = map[core.EventKind]Kind{
 	core.Reserve: Approved, core.Settle: Exchanged, core.Forfeit: NotExchanged, core.Refuse: Refused, core.Ambiguous: Uncertain,
 	core.Unreadable: Unreadable, core.Refused: Unclear, core.Abandon: Abandoned, core.Restore: Restored, core.Discard: Discarded,
 	core.Unlink: Unlinked, core.Reseal: KeyRotated,
 }
 
-// transition says in events what the flight's event makes of the record.
+// transition returns the events for what the flight's event makes of the record.
 func (t *trip) transition(next core.Record) *written {
 	e, was := t.program.Ev, t.row.Record
 	w := &written{event: e, next: next}
@@ -129,15 +129,14 @@ func (t *trip) succession(was core.Record, w *written, say func(Kind, Cause)) {
 		say(EndsSoon, "")
 		w.events[len(w.events)-1].EndsAt = ends
 	}
-	// A server that does not name the scope has not changed it (RFC 6749 section
-	// 5.1).
+	// A response without a scope has not changed it (RFC 6749 section 5.1).
 	if is := t.out.Grant.Scope; is != "" && k.Scope != "" && !strings.EqualFold(is, k.Scope) {
 		say(ScopeChanged, "")
 	}
 }
 
-// Verified reports whether it is known whose link a record is. Nobody gets a
-// token of a session that had to be checked first.
+// Verified reports whether the link's patient is known. Nobody gets a token of a
+// session that had to be checked first.
 func Verified(r tokenstore.Record) bool { return r.PublicID != "" }
 
 func remembered(r tokenstore.Record) (d details) {

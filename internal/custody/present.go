@@ -13,7 +13,6 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// beater keeps a lease alive while a token is presented.
 type beater struct {
 	mu   sync.Mutex
 	row  row
@@ -39,8 +38,8 @@ func (t *trip) beat() *beater {
 	return b
 }
 
-// renew writes one beat. A beat that finds its lease gone, because the store has
-// gone back, writes it again.
+// renew writes one beat. If the lease is gone because the store has gone back, it
+// writes the lease again.
 func (k *Keeper) renew(ctx context.Context, b *beater, owner string) bool {
 	b.mu.Lock()
 	base := b.row
@@ -77,8 +76,8 @@ func (b *beater) set(r row) {
 	b.row = r
 }
 
-// end stops the beats, and returns the row as it was last seen. A beat that hangs
-// in the store is not waited for: its late write meets compare-and-swap.
+// end stops the beats, and returns the row as it was last seen. A beat that hangs in
+// the store is not waited for: its late write meets compare-and-swap.
 func (b *beater) end() row {
 	close(b.stop)
 	b.mu.Lock()
@@ -86,8 +85,8 @@ func (b *beater) end() row {
 	return b.row
 }
 
-// post presents a refresh token, unless so much time has passed since the lease
-// was confirmed that others may be about to take it.
+// post presents a refresh token, unless so much time has passed since the lease was
+// confirmed that others may be about to take it.
 func (t *trip) post(e core.Effect, closing bool) core.Input {
 	k := t.k
 	if e.Long {
@@ -111,7 +110,7 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 	t.out = out
 	if r := b.end(); r.Version != t.row.Version {
 		t.row = r
-		t.vault.add(r.vault) // a pair that somebody else has saved meanwhile
+		t.vault.add(r.vault) // a pair that another writer has saved meanwhile
 		k.keep(t.e, r)
 	}
 	if out.Class == tokenwire.NotSent {
@@ -122,7 +121,7 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 	switch in.Outcome {
 	case core.Rejected:
 		if !k.foreseen(in.Cause) && refusedLately(t.row.details.Past) {
-			in.Cause = core.OutcomeUnknown // what refused it may have stood in the way of the successor
+			in.Cause = core.OutcomeUnknown // what refused it may have swallowed the successor
 		}
 	case core.OK:
 		in.Next = core.Pair{ID: core.PairID{Session: e.Pair.Session, Seq: e.Pair.Seq + 1}, Final: out.Grant.RefreshToken == ""}
@@ -138,7 +137,7 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 	return in
 }
 
-// presented notes whether a token is presented under the flight's lease.
+// presented records whether a token is presented under the flight's lease.
 func (t *trip) presented(yes bool) {
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
@@ -146,7 +145,7 @@ func (t *trip) presented(yes bool) {
 	t.unsent = slices.DeleteFunc(t.unsent, func(owner string) bool { return owner == t.program.Owner })
 }
 
-// leave tells the endpoint's memory what a presentation came to.
+// leave records the outcome of a presentation in the endpoint's memory.
 func (t *trip) leave(in core.Input) {
 	k := t.k
 	t.entered = false
@@ -164,6 +163,6 @@ func (t *trip) leave(in core.Input) {
 	}
 }
 
-// foreseen reports whether a session ends for cause also if none of its tokens is
+// foreseen reports whether a session can end for cause even if none of its tokens is
 // ever presented twice.
 func (k *Keeper) foreseen(cause core.Cause) bool { return slices.Contains(k.Foreseen, cause) }

@@ -26,7 +26,7 @@ func TestNothingOfTokensIsPrinted(t *testing.T) {
 			}
 		}
 	}
-	// And what holds them in unexported fields, which fmt asks nothing.
+	// So do holders in unexported fields, whose methods fmt does not call.
 	id := core.PairID{Session: "session", Seq: 1}
 	v := newVault()
 	v.answers[id], v.unread[id] = &kept, []byte("canary")

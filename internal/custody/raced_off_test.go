@@ -5,5 +5,5 @@
 
 package custody_test
 
-// raced says that the race detector makes everything five times slower.
+// raced means that the race detector makes everything five times slower.
 const raced = false

@@ -18,25 +18,25 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// format is the number of the form in which records are written. A process that
+// format is the version of the format in which records are written. A process that
 // meets a higher one leaves the record alone.
 const format = 1
 
-// answer is a token response as the server sent it, and when it was asked for.
-// Its tokens are at least as old as the request: a process that sleeps between
-// the two must not take them for new.
+// answer is a token response as the server sent it, and when it was requested. Its
+// tokens are at least as old as the request: a process that sleeps between the two
+// must not take them for new.
 type answer struct {
 	Body    []byte    `json:"body"`
 	AskedAt time.Time `json:"at"`
-	// LinkedAt is when the first pair of the session was asked for.
+	// LinkedAt is when the first pair of the session was requested.
 	LinkedAt time.Time `json:"linked_at"`
 
-	grant *tokenwire.Grant // Body, parsed; nil where it was not yet
+	grant *tokenwire.Grant // Body, parsed; nil if not parsed yet
 }
 
-// secrets is what the sealed blob of a record holds: everything secret, and a
-// copy of what decides whose link it is. Whoever edits the clear columns can take
-// a link away, and cannot make one.
+// secrets is the content of a record's sealed blob: everything secret, and a copy of
+// what decides whose link it is. Editing the clear columns can take a link away, and
+// cannot make one.
 type secrets struct {
 	Active    *answer    `json:"active,omitempty"`
 	Candidate *answer    `json:"candidate,omitempty"`
@@ -97,12 +97,11 @@ type row struct {
 	details details
 }
 
-// maxAnswer is the largest response kept as it came; the sealed blob has room for
-// four.
+// maxAnswer is the largest response kept whole; the sealed blob has room for four.
 const maxAnswer = 10 << 10
 
-// newAnswer wraps a response for keeping. One too large to keep whole is kept by
-// what matters in it.
+// newAnswer wraps a response for keeping. If it is too large to keep whole, only the
+// tokens are kept.
 func newAnswer(out tokenwire.Outcome, asked time.Time) *answer {
 	body := out.Body
 	if len(body) > maxAnswer {
@@ -115,14 +114,13 @@ func newAnswer(out tokenwire.Outcome, asked time.Time) *answer {
 	return &answer{Body: body, AskedAt: asked.UTC(), LinkedAt: asked.UTC(), grant: &g}
 }
 
-// pair is a response, read.
 type pair struct {
 	grant     tokenwire.Grant
 	askedAt   time.Time
 	expiresAt time.Time
 }
 
-// read parses a response that was read before; without one the pair is empty.
+// read parses a response that was parsed before; without one the pair is empty.
 func (k *Keeper) read(a *answer) pair {
 	if a == nil {
 		return pair{}
@@ -142,8 +140,8 @@ func (k *Keeper) read(a *answer) pair {
 	return pair{grant: *g, askedAt: a.AskedAt, expiresAt: a.AskedAt.Add(life)}
 }
 
-// open reads a record. One of another environment or client id is refused; so is
-// one that a later version wrote, and one whose sealed and clear parts differ.
+// open opens a record. It refuses one of another environment or client id, one that
+// a later version wrote, and one whose sealed and clear parts differ.
 func (k *Keeper) open(ctx context.Context, r tokenstore.Record) (row, error) {
 	o := row{stored: r, vault: newVault()}
 	if r.Environment != k.Environment || r.ClientID != k.ClientID {
@@ -180,15 +178,15 @@ func (k *Keeper) open(ctx context.Context, r tokenstore.Record) (row, error) {
 	return o, nil
 }
 
-// phases are those of a stored record. Uncertain is what a link is shown as while
-// the outcome of a presentation is not known.
+// phases are those of a stored record. A link is shown as uncertain while the
+// outcome of a presentation is unknown.
 var phases = map[tokenstore.State]core.Phase{
 	tokenstore.StatePending: core.Pending, tokenstore.StateLinked: core.Linked, tokenstore.StateUncertain: core.Linked,
 	tokenstore.StateRelinkRequired: core.Relink, tokenstore.StateUnlinked: core.Unlinked,
 }
 
-// unseal opens the secrets of a record, and compares. What is clear may only take
-// away.
+// unseal opens the secrets of a record, and compares: the clear columns may only
+// take away.
 func (k *Keeper) unseal(ctx context.Context, o *row) error {
 	r := &o.stored
 	if o.Phase == core.Unlinked {
@@ -222,12 +220,12 @@ func (k *Keeper) unseal(ctx context.Context, o *row) error {
 	return nil
 }
 
-// empty reports whether the columns speak of nothing that would be sealed.
+// empty reports whether the columns name nothing that would be sealed.
 func (o *row) empty() bool {
 	return o.Active.ID.IsZero() && o.Candidate.ID.IsZero() && o.Phase != core.Linked && o.Phase != core.Relink && o.Public == ""
 }
 
-// agrees reports whether the columns say what is sealed.
+// agrees reports whether the columns match what is sealed.
 func (o *row) agrees() bool {
 	s, pending := &o.secrets, o.Phase == core.Pending || o.Phase == core.None
 	return s.PublicID == o.Public && (s.Active == nil) == o.Active.ID.IsZero() && (s.Candidate == nil) == o.Candidate.ID.IsZero() &&
@@ -252,8 +250,8 @@ func (k *Keeper) place(r tokenstore.Record) seal.Place {
 	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: r.AppUserID, Pair: r.Pair, Candidate: r.Candidate}
 }
 
-// close makes of base the record that next is, with the responses of v; it is
-// sealed anew only if what is sealed has changed, or anew says so.
+// close makes the row of next from base, with the responses of v. It seals only if
+// what is sealed has changed, or anew is set.
 func (k *Keeper) close(ctx context.Context, user string, base row, next core.Record, v vault, anew bool) (row, error) {
 	o := row{Record: next, stored: base.stored, vault: newVault(), details: base.details}
 	r := &o.stored
@@ -276,7 +274,7 @@ func (k *Keeper) close(ctx context.Context, user string, base row, next core.Rec
 	o.secrets.Active, o.secrets.Unread = o.take(next.Active, v)
 	o.secrets.Candidate, o.secrets.Waiting = o.take(next.Candidate, v)
 	if !next.Active.ID.IsZero() && o.secrets.Active == nil || !next.Candidate.ID.IsZero() && o.secrets.Candidate == nil {
-		return row{}, errors.New("a record names a pair that nobody has")
+		return row{}, errors.New("a record names a pair that is not held")
 	}
 	k.project(&o)
 	if err := k.seal(ctx, &o, base, anew); err != nil {
@@ -312,7 +310,7 @@ func stateOf(r core.Record) tokenstore.State {
 	return tokenstore.StatePending
 }
 
-// project writes what operators and indexes read. Nothing is decided by it.
+// project writes what operators and indexes read. No decision reads it.
 func (k *Keeper) project(o *row) {
 	r := &o.stored
 	r.ExpiresAt, r.EndsAt, r.DueAt, r.LinkedAt, r.RefreshedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -340,8 +338,8 @@ func (k *Keeper) project(o *row) {
 	}
 }
 
-// seal seals the secrets, unless the blob that is there says the same: a lease is
-// taken and released without a key.
+// seal seals the secrets, unless the current blob holds the same: taking and
+// releasing a lease needs no key.
 func (k *Keeper) seal(ctx context.Context, o *row, base row, anew bool) error {
 	r := &o.stored
 	if o.secrets.Active == nil && o.secrets.Candidate == nil {
@@ -364,7 +362,6 @@ func (k *Keeper) seal(ctx context.Context, o *row, base row, anew bool) error {
 	return nil
 }
 
-// remember writes the details.
 func (o *row) remember() error {
 	d := &o.details
 	d.Format, d.Unlinks, d.Unclear, d.Lease = format, o.Unlinks, o.Active.Unclear, o.Lease.Pair.String()
@@ -378,7 +375,7 @@ func (o *row) remember() error {
 	return err
 }
 
-// openSeal and closeSeal are the ring's. A foreign key is host code.
+// A foreign key is host code.
 func (k *Keeper) openSeal(ctx context.Context, p seal.Place, sealed []byte) ([]byte, error) {
 	return guard(k, ctx, k.StoreTimeout, "the key", func(context.Context) ([]byte, error) { return k.Ring.Open(p, sealed) })
 }
@@ -395,7 +392,7 @@ func (k *Keeper) closeSeal(ctx context.Context, p seal.Place, plain []byte) (sea
 	return b.sealed, b.id, err
 }
 
-// peek reads a record for a caller; ErrNoLink where there is none.
+// peek reads a record for a caller, or returns ErrNoLink.
 func (k *Keeper) peek(ctx context.Context, user string) (tokenstore.Record, error) {
 	if err := k.overrun(); err != nil {
 		return tokenstore.Record{}, err
@@ -403,7 +400,6 @@ func (k *Keeper) peek(ctx context.Context, user string) (tokenstore.Record, erro
 	return k.storeLoad(ctx, user)
 }
 
-// load reads and opens a record; ErrNoLink where there is none.
 func (k *Keeper) load(ctx context.Context, user string) (row, error) {
 	r, err := k.storeLoad(ctx, user)
 	if err != nil {
@@ -412,7 +408,6 @@ func (k *Keeper) load(ctx context.Context, user string) (row, error) {
 	return k.open(ctx, r)
 }
 
-// view is load for a caller.
 func (k *Keeper) view(ctx context.Context, user string) (row, error) {
 	if err := k.overrun(); err != nil {
 		return row{}, err

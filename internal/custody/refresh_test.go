@@ -107,8 +107,8 @@ func TestCallerDeadlineIsKept(t *testing.T) {
 	})
 }
 
-// S41: a refresh happens before the token at hand is over, not before three
-// quarters of its life, and nobody waits for it.
+// S41: a refresh happens before the current token expires, not before three quarters
+// of its life, and nobody waits for it.
 func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -133,8 +133,8 @@ func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
 	})
 }
 
-// The server is down for minutes around the early refresh: nobody notices, and
-// it is not asked by every caller.
+// The server is down for minutes around the early refresh: no caller is affected,
+// and not every caller asks the server.
 func TestShortOutageIsInvisible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -164,9 +164,9 @@ func TestShortOutageIsInvisible(t *testing.T) {
 	})
 }
 
-// S26: the save fails for a while after the token was spent. Callers are told of
-// the store at once; the response is saved on, nobody sees the new token before it
-// is saved, and nothing is sent for it twice.
+// S26: the save fails for a while after the token was spent. Callers get the store's
+// error at once; the save is retried, nobody sees the new token before it is saved,
+// and nothing is sent for it twice.
 func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -198,7 +198,7 @@ func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
 	})
 }
 
-// S26: a save that wrote and then said it failed is found to have written.
+// S26: a save that wrote and then reported a failure is found to have written.
 func TestSaveThatLiesAboutFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -240,7 +240,7 @@ func TestReadOnlyStoreSpendsNothing(t *testing.T) {
 	})
 }
 
-// S19: somebody else writes to the row while the refresh is under way: neither
+// S19: another program writes to the row while the refresh is under way: neither
 // write is lost.
 func TestUnrelatedWriteDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -259,8 +259,8 @@ func TestUnrelatedWriteDuringRefresh(t *testing.T) {
 	})
 }
 
-// spend lets an authorization of user's spend its code for nothing: the response
-// is lost, and all that is left is a mark.
+// spend spends the code of an authorization of user's for nothing: the response is
+// lost, and only a mark is left.
 func spend(t testing.TB, k *custody.Keeper, session string) {
 	t.Helper()
 	_, err := k.Approve(t.Context(), custody.Approval{User: user, Session: session, Exchange: func(context.Context) tokenwire.Outcome {
@@ -303,8 +303,8 @@ func TestUnlinkDuringRefresh(t *testing.T) {
 	})
 }
 
-// S12: a holder that slept through its lease does not post; the one who took
-// over does, and the holder adopts what that one got.
+// S12: a holder that slept through its lease does not post; the new holder does, and
+// the old one adopts its pair.
 func TestHolderThatSleptDoesNotPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -338,7 +338,8 @@ func TestRejectionAfterAPeerRotatedIsAdopted(t *testing.T) {
 		link(t, k, i)
 		time.Sleep(life)
 		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
-			// An approval anew replaces the pair while we post the old token.
+			// A new authorization replaces the pair while the old token is being
+			// posted.
 			i.mu.Lock()
 			i.disturb = nil
 			i.mu.Unlock()
@@ -349,8 +350,7 @@ func TestRejectionAfterAPeerRotatedIsAdopted(t *testing.T) {
 	})
 }
 
-// S39, S40: a rejection has its cause, deletes nothing, and is not asked about
-// again.
+// S39, S40: a rejection has its cause, deletes nothing, and is not repeated.
 func TestRejectionEndsTheLinkWithItsCause(t *testing.T) {
 	for code, cause := range map[string]custody.Cause{
 		"invalid_grant":         grantRejected,
@@ -378,7 +378,7 @@ func TestRejectionEndsTheLinkWithItsCause(t *testing.T) {
 	}
 }
 
-// S37: trouble of the application is nobody's link's.
+// S37: trouble of the application is no link's.
 func TestAppWideTroubleTouchesNoLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -398,8 +398,8 @@ func TestAppWideTroubleTouchesNoLink(t *testing.T) {
 	})
 }
 
-// S21, S22: an answer that was lost. The token at hand goes on serving; when it
-// is over the refresh is repeated once, and the server's verdict is final.
+// S21, S22: a response that was lost. The current token serves on; when it has
+// expired the refresh is repeated once, and the server's verdict is final.
 func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -407,7 +407,7 @@ func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
 		wantToken(t, k, link(t, k, i))
 		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
 			out := answer()
-			if n == 1 { // committed, and the answer cut off
+			if n == 1 { // committed, and the response cut off
 				return tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 504}
 			}
 			return out
@@ -455,8 +455,8 @@ func TestLostRequestIsRepeatedOnce(t *testing.T) {
 	})
 }
 
-// S38: the server answers 503 for a day and commits nothing. Nothing is lost,
-// and it is asked ever more slowly.
+// S38: the server responds 503 for a day and commits nothing. Nothing is lost, and
+// it is asked ever more slowly.
 func TestLongOutageLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -479,8 +479,8 @@ func TestLongOutageLosesNothing(t *testing.T) {
 	})
 }
 
-// S21, S22: two answers in a row are lost, and the server had committed: what it
-// says at the third attempt is final.
+// S21, S22: two responses in a row are lost, and the server had committed: its
+// response to the third attempt is final.
 func TestLostAnswersEndWithTheServersWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -509,7 +509,7 @@ func TestCrashAfterIntent(t *testing.T) {
 			other := keeper(t, store, i)
 			link(t, other, i)
 			time.Sleep(life)
-			// The process dies in its POST: it never gets to write again.
+			// The process dies in its POST: it never writes again.
 			broken := &mortal{Memory: store}
 			i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
 				if n > 1 {
@@ -540,8 +540,8 @@ func TestCrashAfterIntent(t *testing.T) {
 	}
 }
 
-// S31: an answer without refresh token is the session's last: it serves to its
-// end, nothing is sent any more, and the link says when it ends.
+// S31: a response without a refresh token is the session's last: it serves until it
+// expires, nothing is sent any more, and the link has its end.
 func TestFinalToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -561,8 +561,8 @@ func TestFinalToken(t *testing.T) {
 	})
 }
 
-// S31: the last token of a session is rejected once before its time: there is no
-// other, and the link is not given up for it.
+// S31: an API rejects the last token of a session once before it expires: there is
+// no other, and the link is not given up for it.
 func TestFinalTokenRejectedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -580,8 +580,7 @@ func TestFinalTokenRejectedEarly(t *testing.T) {
 	})
 }
 
-// A rejection whose record was written by a save that said it failed is told
-// like any other.
+// A rejection whose save wrote and reported a failure is an event like any other.
 func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
@@ -600,7 +599,7 @@ func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
 	})
 }
 
-// S01: a server rejects a token before its time: one refresh, whoever asks.
+// S01: an API rejects a token before it expires: one refresh, for all callers.
 func TestReplaceRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -620,9 +619,9 @@ func TestReplaceRejectedToken(t *testing.T) {
 	})
 }
 
-// A link that is lost while its token is in memory is lost for the next caller
-// too, whether the loss came from a rejected token or from an early refresh. What
-// the process remembers of it beyond that, it forgets a few minutes later.
+// A link that is lost while its token is in memory is lost for the next caller too,
+// whether the loss came from a rejected token or from an early refresh. What else
+// the process remembers of it is forgotten a few minutes later.
 func TestTokenOfALostLinkLeavesMemory(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, k *custody.Keeper, first custody.Token){
 		"rejected token": func(t *testing.T, k *custody.Keeper, first custody.Token) {
@@ -686,8 +685,8 @@ func TestCloseWaitsForTheSave(t *testing.T) {
 	})
 }
 
-// S04, S18: the process has an old pair in memory, and a peer has rotated: the
-// pair in the store is adopted, and nothing is sent.
+// S04, S18: the process has an old pair in memory, and a peer has rotated: the pair
+// in the store is adopted, and nothing is sent.
 func TestPeersPairIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -697,7 +696,7 @@ func TestPeersPairIsAdopted(t *testing.T) {
 		if _, err := peer.Replace(t.Context(), user, first); err != nil {
 			t.Fatal(err)
 		}
-		// Whether it is time, or the server has rejected the old one.
+		// Whether it is due, or an API has rejected the old one.
 		if got, err := k.Replace(t.Context(), user, first); err != nil || got.Value != "access-2" {
 			t.Errorf("Replace = %q, %v", got.Value, err)
 		}
@@ -737,25 +736,25 @@ func TestSlowRefreshDelaysNobodyElse(t *testing.T) {
 	})
 }
 
-// S25: the process dies at each step of the protocol. Another one goes on, and
-// the record ends usable, or lost with its cause; the server never sees a token
-// twice unless the first answer was lost.
+// S25: the process dies at each step of the protocol. Another one continues, and the
+// record ends usable, or lost with its cause; the server never sees a token twice
+// unless the first response was lost.
 func TestCrashAtEachStep(t *testing.T) {
 	for name, tc := range map[string]struct {
 		// dieAtSave is the save, counted from the refresh's first, at which the
-		// store is gone for the dying process; dieAfter says that this save
-		// still gets through. dieInPost is before or after the server commits.
+		// store is gone for the dying process; with dieAfter this save still gets
+		// through. dieInPost is before or after the server commits.
 		dieAtSave int64
 		dieAfter  bool
 		dieInPost string
 		lost      bool
 	}{
-		"before the intent":                   {dieAtSave: 1},
-		"after the intent":                    {dieAtSave: 1, dieAfter: true, dieInPost: "before"},
-		"after sending, before the commit":    {dieInPost: "before"},
-		"after the commit, before the answer": {dieInPost: "after", lost: true},
-		"after the answer, before the save":   {dieAtSave: 2, lost: true},
-		"after the save":                      {dieAtSave: 2, dieAfter: true},
+		"before the intent":                     {dieAtSave: 1},
+		"after the intent":                      {dieAtSave: 1, dieAfter: true, dieInPost: "before"},
+		"after sending, before the commit":      {dieInPost: "before"},
+		"after the commit, before the response": {dieInPost: "after", lost: true},
+		"after the response, before the save":   {dieAtSave: 2, lost: true},
+		"after the save":                        {dieAtSave: 2, dieAfter: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -799,8 +798,8 @@ func TestCrashAtEachStep(t *testing.T) {
 	}
 }
 
-// mortal is the store of a process that dies: afterwards it can do nothing any
-// more, and says so in the one way that ends what would go on for ever.
+// mortal is the store of a process that dies: afterwards it does nothing any more,
+// and returns the one error that ends every retry.
 type mortal struct {
 	*tokenstore.Memory
 	dieAtSave int64
@@ -830,9 +829,9 @@ func (m *mortal) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Reco
 	return tokenstore.Record{}, tokenstore.ErrClosed
 }
 
-// S26: a database that is away for an hour costs no link: the response waits in
-// memory, callers are told of the store, at once if it is known already, nothing
-// is sent again, and the store is not asked in a tight loop.
+// S26: a database that is away for an hour loses no link: the response waits in
+// memory, callers get the store's error, at once if it is known already, nothing is
+// sent again, and the store is not asked in a tight loop.
 func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), &flaky{Memory: tokenstore.NewMemory()}
@@ -861,7 +860,7 @@ func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
 			wantStoreError(t, err, "save")
 		}
 		if took := time.Since(start); took != 0 {
-			t.Errorf("callers who know already waited %v", took)
+			t.Errorf("later callers waited %v", took)
 		}
 		if n := k.Health().Unsaved; n != 1 {
 			t.Errorf("Health counts %d responses that are not saved, want 1", n)
@@ -879,7 +878,7 @@ func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
 		wantToken(t, k, "access-3") // what was saved has expired by now
 		wantPosts(t, i, 2)
 		if n := k.Stats().Events[custody.SaveFailed]; n != 1 {
-			t.Errorf("told %d times that a save fails, want once", n)
+			t.Errorf("SaveFailed %d times, want once", n)
 		}
 		if n := k.Health().Unsaved; n != 0 {
 			t.Errorf("Health counts %d responses that are not saved, want none", n)
@@ -887,9 +886,9 @@ func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
 	})
 }
 
-// S11, S26: a process that cannot reach the database, for longer than its
-// lease, may have the response in hand: nobody presents its token meanwhile. Its
-// own callers are told of the store.
+// S11, S26: a process that cannot reach the database, for longer than its lease, may
+// have received the response: nobody presents its token meanwhile. Its own callers
+// get the store's error.
 func TestPartitionedHolderIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -915,8 +914,8 @@ func TestPartitionedHolderIsWaitedFor(t *testing.T) {
 	})
 }
 
-// A process that sleeps with an answer in hand does not take its token for a
-// new one when it wakes.
+// A process that sleeps after receiving a response does not take its token for a new
+// one when it wakes.
 func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -936,8 +935,8 @@ func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
 	})
 }
 
-// A token that has expired by the time it is saved is used once all the same: a
-// clock that is hours ahead would buy one token after the other otherwise. The
+// A token that has expired by the time it is saved is used once all the same:
+// otherwise a clock that is hours ahead would buy one token after the other. The
 // next caller gets another one.
 func TestTokenThatIsOverWhenItIsSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -962,7 +961,7 @@ func TestTokenThatIsOverWhenItIsSaved(t *testing.T) {
 	})
 }
 
-// A closed store takes nothing any more: the flight ends.
+// A closed store accepts nothing any more: the flight ends.
 func TestClosedStoreEndsTheSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
@@ -978,7 +977,7 @@ func TestClosedStoreEndsTheSave(t *testing.T) {
 			t.Errorf("Token: %v, want a store error", err)
 		}
 		if n := k.Stats().Events[custody.SaveFailed]; n != 1 {
-			t.Errorf("told %d times that the response is lost, want once", n)
+			t.Errorf("SaveFailed %d times, want once", n)
 		}
 		if err := k.Close(t.Context()); err != nil {
 			t.Error(err)

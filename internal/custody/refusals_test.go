@@ -18,7 +18,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// sick makes the town refuse some sessions in words of its own.
+// sick makes the server refuse some sessions with a response of its own.
 func sick(words reply, sessions ...string) func(context.Context, question, func() reply) (reply, error) {
 	ill := map[string]bool{}
 	for _, s := range sessions {
@@ -43,8 +43,9 @@ func (w *town) joinAll(t *testing.T, k *custody.Keeper, n int) (users []string) 
 	return users
 }
 
-// Users call in any order, and some of their links are refused in unknown words:
-// that holds back no other link, and ends those, unless they are more than one of ten.
+// Users call in any order, and some of their links are refused with an unrecognized
+// error: that holds back no other link, and ends those, unless they are more than
+// one of ten.
 func TestSickLinksAmongMany(t *testing.T) {
 	t.Parallel()
 	for _, words := range []reply{{status: 400}, refusal(401, "unauthorized"), page(403, "blocked")} {
@@ -84,7 +85,7 @@ func TestSickLinksAmongMany(t *testing.T) {
 					}
 					want := ill
 					if ill == all/8 {
-						want = 0 // so many at once may be the server
+						want = 0 // so many at the same time may be the server
 					}
 					if failed > 0 || ended != want {
 						t.Errorf("%d of %d calls of the others were refused, such as with: %v; %d of %d links have ended", failed, calls, last, ended, ill)
@@ -97,8 +98,8 @@ func TestSickLinksAmongMany(t *testing.T) {
 }
 
 // Links that are refused again and again are no news of the server, however many
-// there are: they do not open the breaker, and while it is open they hold back nobody
-// but each other.
+// there are: they do not open the breaker, and while it is open they hold back
+// nobody but each other.
 func TestLinksThatFailAgainAreNoNews(t *testing.T) {
 	var b core.Breaker
 	now := time.Duration(0)
@@ -115,7 +116,7 @@ func TestLinksThatFailAgainAreNoNews(t *testing.T) {
 			t.Fatal("they open it")
 		}
 	}
-	for _, link := range sick { // that of which nobody knew it
+	for _, link := range sick { // the first one
 		b, _ = b.Leave(link, now, core.Left{Outcome: core.Unclear})
 	}
 	if _, wait, ok := b.Enter("well", now); ok || wait > time.Second {
@@ -142,8 +143,8 @@ func TestLinksThatFailAgainAreNoNews(t *testing.T) {
 	}
 }
 
-// A job goes over all users, whose tokens have all expired: it is held back by no
-// link that is refused, whatever the words.
+// A job goes over all users, whose tokens have all expired: no refused link holds it
+// back, whatever the response.
 func TestJobOverAllUsers(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string]reply{
@@ -168,7 +169,7 @@ func TestJobOverAllUsers(t *testing.T) {
 						for i, u := range users {
 							_, err := k.Token(t.Context(), u)
 							if wait, ok := errors.AsType[*custody.WaitError](err); i != at && ok && wait.Reason == custody.WaitAppWide {
-								// What the server says of everybody is believed for a second.
+								// A refusal of everybody is believed for a second.
 								held++
 								time.Sleep(2 * time.Second)
 								_, err = k.Token(t.Context(), u)
@@ -189,7 +190,7 @@ func TestJobOverAllUsers(t *testing.T) {
 }
 
 // One sick link is asked for every second, the others three times a minute: whatever
-// the words, no call of theirs is refused.
+// the response, no call of theirs is refused.
 func TestSickLinkThatIsAskedForAllTheTime(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string]reply{
@@ -228,9 +229,9 @@ func TestSickLinkThatIsAskedForAllTheTime(t *testing.T) {
 	}
 }
 
-// Where nobody else is served there is no evidence: no link ends, the host is told,
-// the token is presented ever less often, and the link works as soon as the server
-// takes it.
+// Where nobody else is served there is no evidence: no link ends, the host gets an
+// event, the token is presented ever less often, and the link works as soon as the
+// server accepts it.
 func TestUnknownWordsWithoutAWitness(t *testing.T) {
 	t.Parallel()
 	for _, links := range []int{1, 2} {
@@ -251,7 +252,7 @@ func TestUnknownWordsWithoutAWitness(t *testing.T) {
 				}
 				for _, u := range users {
 					if wait := wantLater(t, k, u, custody.WaitUnclear); wait.RetryAfter <= 0 || wait.RetryAfter > 15*time.Minute {
-						t.Errorf("callers are told to come again in %v", wait.RetryAfter)
+						t.Errorf("RetryAfter is %v", wait.RetryAfter)
 					}
 					if n := w.posts(u); n < 90 || n > 110 {
 						t.Errorf("presented %d times in a day", n)
@@ -271,7 +272,7 @@ func TestUnknownWordsWithoutAWitness(t *testing.T) {
 	}
 }
 
-// A new authorization helps at once, though the old session's refusals do not count.
+// A new authorization helps at once: the old session's refusals do not carry over.
 func TestUnknownWordsAndANewAuthorization(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
@@ -292,8 +293,9 @@ func TestUnknownWordsAndANewAuthorization(t *testing.T) {
 	})
 }
 
-// The verdict for unknown words is provisional: the token is presented once more every
-// six hours, and a server that takes it restores the link, in whatever process.
+// The verdict after unrecognized errors is provisional: the token is presented once
+// more every six hours, and a server that accepts it restores the link, in any
+// process.
 func TestUnknownWordsAreAskedAboutAgain(t *testing.T) {
 	t.Parallel()
 	for _, restarted := range []bool{false, true} {
@@ -364,9 +366,9 @@ func TestUnknownWordsAreCountedAcrossProcesses(t *testing.T) {
 	})
 }
 
-// A server that refuses another link, too, and takes it a moment later, says little
-// about the one that it refuses all the time: that one does not end for it, and ends
-// when the other one is well for an hour.
+// A server that refuses another link, too, and accepts it a moment later, proves
+// little about the one that it always refuses: that one does not end for it, and
+// ends when the other one is well for an hour.
 func TestUnknownWordsOfAServerThatFlaps(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
@@ -395,7 +397,7 @@ func TestUnknownWordsOfAServerThatFlaps(t *testing.T) {
 	})
 }
 
-// What was refused a few times and is then taken begins to count anew.
+// A link that was refused a few times and then accepted counts anew.
 func TestRefusalsThatStop(t *testing.T) {
 	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -478,8 +480,8 @@ func TestApplicationIsRefusedForEverybody(t *testing.T) {
 	}
 }
 
-// A code of an ended session in a response where none is believed costs one more
-// look, and no link.
+// A code of an ended session in a response where none is believed causes one more
+// look, and ends no link.
 func TestCodeWhereNoneIsBelieved(t *testing.T) {
 	for name, words := range map[string]reply{
 		"503": refusal(503, "API_SESSION_EXPIRED"), "502, a page": page(502, "API_SESSION_EXPIRED"), "404, a page": page(404, "API_SESSION_EXPIRED"),

@@ -10,8 +10,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// tell lets callers go before the flight ends: the store does not take what there
-// is to save, or has it and has not said so.
+// tell releases the callers before the flight ends: the store does not accept the
+// save, or has it and has not acknowledged it.
 func (t *trip) tell(e core.Effect) {
 	if e.Tell == core.Token && t.flight != nil {
 		t.flight.tell(t.k.publish(t, e.Pair), nil)
@@ -40,7 +40,7 @@ var waits = map[core.Result]string{
 	core.LaterRejected: WaitRejected, core.LaterBehind: WaitRolledBack, core.LaterWary: WaitWary,
 }
 
-// result is what callers of a flight are told.
+// result is what callers of a flight receive.
 func (t *trip) result(e core.Effect) (Token, error) {
 	k := t.k
 	switch e.Result {
@@ -69,7 +69,7 @@ func (t *trip) result(e core.Effect) (Token, error) {
 	return Token{}, t.waitError(waits[e.Result], e.After)
 }
 
-// unchecked says why a session still waits to be checked; nil if none does.
+// unchecked returns why a session still waits to be checked, or nil.
 func (t *trip) unchecked() error {
 	if _, no := errors.AsType[*RefusedError](t.refused); t.refused == nil || no {
 		return nil
@@ -77,7 +77,7 @@ func (t *trip) unchecked() error {
 	return &UncheckedError{Err: t.refused}
 }
 
-// held says why nothing is presented just now.
+// held returns why nothing is presented just now.
 func (k *Keeper) held(after time.Duration) *WaitError {
 	held := k.endpoint.heldBack(k.now())
 	if held == nil { // it has just closed
@@ -98,8 +98,8 @@ func (t *trip) waitError(reason string, after time.Duration) *WaitError {
 	return w
 }
 
-// tellRolledBack tells that the store has gone back in time; once a minute,
-// because it is about the store and each link finds it out.
+// tellRolledBack reports that the store has gone back in time: once a minute,
+// because it is about the store and each link detects it.
 func (k *Keeper) tellRolledBack(user string) {
 	now, last := k.clock.exact(), k.toldRolledBack.Load()
 	if (last == 0 || now-last >= int64(time.Minute)) && k.toldRolledBack.CompareAndSwap(last, now) {

@@ -12,7 +12,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// save writes the record, if nobody wrote since it was read.
+// save writes the record, unless another writer was faster.
 func (t *trip) save(next core.Record) core.Input {
 	k, began := t.k, t.k.now()
 	w := t.transition(next)
@@ -41,7 +41,7 @@ func (t *trip) save(next core.Record) core.Input {
 	return core.Input{Kind: core.StoreFailed}
 }
 
-// failed notes a save whose outcome is not known.
+// failed records a save whose outcome is unknown.
 func (t *trip) failed(err error) {
 	t.err = err
 	t.fails++
@@ -57,9 +57,9 @@ func (t *trip) failed(err error) {
 	t.tellUnsaved(err)
 }
 
-// tellUnsaved tells operators that the store still does not take a response, and
-// once that it has not for long. A store that fails to show the record does not
-// take it either.
+// tellUnsaved reports to operators that the store still does not accept a response,
+// and once that it has not for long. A store that fails to load the record does not
+// accept it either.
 func (t *trip) tellUnsaved(err error) {
 	if !t.saving {
 		return
@@ -71,8 +71,8 @@ func (t *trip) tellUnsaved(err error) {
 	t.k.emit(Event{Kind: told, User: t.e.user, Err: err})
 }
 
-// saveFailedAfter is how long a store may refuse a response before operators are
-// told that it is not a moment's trouble.
+// saveFailedAfter is how long a store may refuse a response before SaveFailed is
+// emitted.
 const saveFailedAfter = time.Minute
 
 func (t *trip) remove(rec core.Record) core.Input {
@@ -90,7 +90,7 @@ func (t *trip) remove(rec core.Record) core.Input {
 	return core.Input{Kind: core.StoreFailed}
 }
 
-// confirm tells what an event was, once it is known to be in the record.
+// confirm emits the events of a write, once it is known to be in the record.
 func (t *trip) confirm(in core.Input) {
 	w := t.wrote
 	landed := in.Kind == core.Saved
@@ -116,7 +116,7 @@ func (t *trip) confirm(in core.Input) {
 	t.learn(w)
 }
 
-// learn takes into memory what a write means for this process.
+// learn updates memory with what a write means for this process.
 func (t *trip) learn(w *written) {
 	k, e := t.k, t.e
 	if w.next.Phase == core.Relink && w.event.Kind == core.Refused {
@@ -125,7 +125,7 @@ func (t *trip) learn(w *written) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l := e.live.Load(); l != nil && (w.next.Phase != core.Linked || w.next.Active.ID.Session != l.Pair.Session) {
-		e.epoch++ // of other flights, not of this one
+		e.epoch++ // for other flights, not for this one
 		t.epoch = e.epoch
 		e.live.Store(nil)
 	}
@@ -137,13 +137,13 @@ func (t *trip) learn(w *written) {
 	}
 }
 
-// wants notes that a lease may be in the record from now on.
+// wants records that a lease may be in the record from now on.
 func (t *trip) wants(owner string) {
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
 	m := t.k.remember(t.e)
 	if len(m.leases) > 8 {
-		clear(m.leases) // what is that old, others may take
+		clear(m.leases) // leases that old may be taken by others
 	}
 	if _, ok := m.leases[owner]; !ok {
 		m.leases[owner] = true // until it is known that nothing is sent under it

@@ -39,7 +39,7 @@ func place(r tokenstore.Record) seal.Place {
 	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: r.AppUserID, Pair: r.Pair, Candidate: r.Candidate}
 }
 
-// sealed is what a record keeps that the tests look into.
+// sealed has the parts of a sealed record that the tests look at.
 type sealed struct {
 	Active   *response `json:"active,omitempty"`
 	PublicID string    `json:"public_id,omitempty"`
@@ -64,7 +64,7 @@ func opened(t testing.TB, r tokenstore.Record) (s sealed) {
 	return s
 }
 
-// kept returns the response that a record keeps, as it came, and read.
+// kept returns the response that a record keeps, as received, and parsed.
 func kept(t testing.TB, r tokenstore.Record) ([]byte, tokenwire.Grant) {
 	t.Helper()
 	s := opened(t, r)
@@ -87,7 +87,7 @@ func wantPair(t testing.TB, s tokenstore.Store, access, refresh string) {
 }
 
 // putPlainly writes a successor as a program would that knows of no lease and no
-// intent: over whatever is there now.
+// intent: over whatever is there.
 func putPlainly(t testing.TB, s tokenstore.Store, out tokenwire.Outcome) {
 	t.Helper()
 	r := record(t, s)
@@ -185,8 +185,8 @@ func (s *sessions) links(t *testing.T, k *custody.Keeper, n int) []string {
 	return users
 }
 
-// S06: two clients of one store never share a link, nor a result for the same
-// user: the scope is fixed, so the client id is what tells them apart.
+// S06: two clients of one store never share a link, nor a result for the same user:
+// the scope is fixed, so the client id distinguishes them.
 func TestTwoClientsShareNoResult(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		other, others := newIssuer(), tokenstore.NewMemory()
@@ -222,7 +222,7 @@ func TestSweepDuringARefresh(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		slow := &hooked{Memory: s, before: func(_ context.Context, _, u string) error {
 			if u != user {
-				time.Sleep(2 * time.Second) // so that all of them are there at once
+				time.Sleep(2 * time.Second) // so that all of them exist at the same time
 			}
 			return nil
 		}}
@@ -249,7 +249,7 @@ func TestSweepDuringARefresh(t *testing.T) {
 	})
 }
 
-// S09: a refresh carries no caller's context, and one that ran out of time
+// S09: a refresh carries no caller's context, and a refresh that ran out of time
 // leaves nothing to the next.
 func TestContextsDoNotLeakIntoFlights(t *testing.T) {
 	type key struct{}
@@ -281,12 +281,12 @@ func TestContextsDoNotLeakIntoFlights(t *testing.T) {
 		}
 		wantToken(t, k, "access-2") // joins the flight that the first caller left
 		if _, err := k.Token(ctx, "nobody"); !errors.Is(err, context.Canceled) {
-			t.Errorf("a caller who is gone before it asks: %v", err)
+			t.Errorf("a caller who leaves before it asks: %v", err)
 		}
 		wantPosts(t, i, 1)
 
-		// Now a flight's own time runs out: another process holds the lease and
-		// renews it for longer than a flight watches.
+		// A flight's own time runs out: another process holds the lease and renews
+		// it for longer than a flight watches.
 		time.Sleep(life)
 		r, began := record(t, s), time.Now()
 		renew := func() {
@@ -319,9 +319,9 @@ func TestContextsDoNotLeakIntoFlights(t *testing.T) {
 	})
 }
 
-// S12: a holder that was stopped in its POST for longer than its lease, and goes
-// on while another is posting, takes neither the lease nor the intent from it. The
-// one thing that it may save is a successor: that is real, whoever has the lease.
+// S12: a holder that was stopped in its POST for longer than its lease, and resumes
+// while another is posting, takes neither the lease nor the intent from it. It may
+// save one thing only: a successor, which is real, whoever has the lease.
 func TestHolderThatResumesChangesNothing(t *testing.T) {
 	for name, out := range map[string]tokenwire.Outcome{
 		"not sent":   {Class: tokenwire.NotSent},
@@ -363,7 +363,7 @@ func TestHolderThatResumesChangesNothing(t *testing.T) {
 					t.Errorf("lease %+v became %+v, tried %d", before.Lease, after.Lease, before.Tried)
 				}
 				if out.Class == 0 {
-					// What it got is the only pair there is: that is saved.
+					// Its response is the only pair there is: that is saved.
 					wantPair(t, s, "access-2", "refresh-2")
 				} else if after.Tried != 2 || after.State != tokenstore.StateUncertain {
 					t.Errorf("tried %d, %s", after.Tried, after.State)
@@ -380,10 +380,10 @@ func TestHolderThatResumesChangesNothing(t *testing.T) {
 	}
 }
 
-// S13: a store that is down is told as that, once per call and without a POST;
-// the token in memory serves on, and the link is as it was afterwards. It is
-// presented again when the life of a lease has passed: another node may have taken
-// the store's place, without the latest writes.
+// S13: a store that is down is reported as that, once per call and without a POST;
+// the token in memory serves on, and the link is unchanged afterwards. It is
+// presented again when the life of a lease has passed: another node may have
+// replaced the store, without the latest writes.
 func TestStoreThatIsDown(t *testing.T) {
 	errDown := errors.New("the database is down")
 	for name, fail := range map[string]func(ctx context.Context) error{
@@ -433,8 +433,8 @@ func TestStoreThatIsDown(t *testing.T) {
 	}
 }
 
-// S14: many create one user's record at the same moment: all of them are heard,
-// and a caller who looks meanwhile hears that there is no link.
+// S14: many create one user's record at the same moment: all of them succeed, and a
+// caller who looks meanwhile gets ErrNoLink.
 func TestCreationOfARecordRaces(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		store := &hooked{Memory: s, after: func(op, _ string) {
@@ -463,7 +463,7 @@ func TestCreationOfARecordRaces(t *testing.T) {
 
 // S15: a lease that its owner cannot give back, and that was taken hours ahead by
 // the owner's clock, holds nobody up for longer than its life and a minute; and
-// whatever it says of its life, ten minutes.
+// whatever its TTL, ten minutes.
 func TestOrphanedLeaseEnds(t *testing.T) {
 	for _, tc := range []struct{ ttl, want time.Duration }{
 		{15 * time.Second, 75 * time.Second},
@@ -500,9 +500,9 @@ func TestOrphanedLeaseEnds(t *testing.T) {
 }
 
 // S15: a lease that was taken more than a day ago is taken over by a process that
-// does not live long enough to watch it for its whole life and a minute. Half a life
-// it watches all the same: its clock may be a day ahead, and a living holder renews
-// the lease within that.
+// does not live long enough to watch it for its whole life and a minute. It watches
+// for half a life all the same: its clock may be a day ahead, and a living holder
+// renews the lease within that.
 func TestOldLeaseIsTakenSoon(t *testing.T) {
 	for name, tc := range map[string]struct {
 		beats    bool
@@ -548,8 +548,8 @@ func TestOldLeaseIsTakenSoon(t *testing.T) {
 	}
 }
 
-// S16: a store with one connection is never held across a POST, and many users
-// who refresh at once get through it.
+// S16: a store with one connection is never held across a POST, and many users who
+// refresh at the same time get through it.
 func TestStoreWithOneConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		server := newSessions()
@@ -575,8 +575,8 @@ func TestStoreWithOneConnection(t *testing.T) {
 					if _, busy := asking.Load(u); busy {
 						t.Errorf("%s: the store is in use while the token endpoint is asked", u)
 					}
-					// The answer comes after the endpoint has had the connection
-					// itself: whoever held it across the POST would wait for ever.
+					// The endpoint takes the connection itself before it responds: a
+					// keeper that held it across the POST would wait for ever.
 					connection <- struct{}{}
 					time.Sleep(20 * time.Millisecond)
 					<-connection
@@ -604,8 +604,8 @@ func TestStoreWithOneConnection(t *testing.T) {
 	})
 }
 
-// S17: a store that answers with yesterday's row sends no old token, since the
-// lease cannot be written on it; and it is not asked in a tight loop.
+// S17: a store that returns an outdated row sends no old token, since the lease
+// cannot be written on it; and it is not asked in a tight loop.
 func TestLaggingStore(t *testing.T) {
 	for name, act := range map[string]func(*testing.T, *custody.Keeper) error{
 		"Token":   func(t *testing.T, k *custody.Keeper) error { wantToken(t, k, "access-2"); return nil },
@@ -631,8 +631,8 @@ func TestLaggingStore(t *testing.T) {
 	}
 }
 
-// lagging is a store that breaks its promise: until some time, it answers with
-// an old record.
+// lagging is a store that breaks its promise: until some time, it returns an old
+// record.
 type lagging struct {
 	hooked
 	old   tokenstore.Record
@@ -650,7 +650,7 @@ func (l *lagging) Load(ctx context.Context, u string) (tokenstore.Record, error)
 }
 
 // S20: a peer that knows of no lease works on the same record: what it rotates is
-// adopted, and what we rotate is not lost to what it saves.
+// adopted, and what this process rotates is not lost to what the peer saves.
 func TestPeerWithoutLease(t *testing.T) {
 	t.Run("it rotated before we looked", func(t *testing.T) {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -730,9 +730,9 @@ func TestPeerWithoutLease(t *testing.T) {
 	})
 }
 
-// S23: where the server forgives a repetition, one that would come too late is
-// not sent while there is a token to lose. Whether it would, only the flight knows
-// that has presented the token: it has measured.
+// S23: where the server forgives a repetition, one that would be too late is not
+// sent while there is a token to lose. Only the flight that has presented the token
+// knows: it has measured.
 func TestForgivenessHasAnEnd(t *testing.T) {
 	for name, tc := range map[string]struct {
 		after time.Duration
@@ -755,7 +755,8 @@ func TestForgivenessHasAnEnd(t *testing.T) {
 					return answer()
 				}
 				time.Sleep(life / 2)
-				// A server rejects the token: reason enough to present the other one.
+				// A server rejects the token: reason enough to present the other
+				// one.
 				got, err := first.Replace(t.Context(), user, was)
 				if tc.posts == 2 {
 					if err != nil || got.Value != "access-2" {
@@ -782,10 +783,10 @@ func TestForgivenessHasAnEnd(t *testing.T) {
 	}
 }
 
-// S24: however many callers and replicas see a refresh whose response was lost,
-// a server that forgives gets one repetition; and none of the repetition.
+// S24: however many callers and replicas see a refresh whose response was lost, a
+// server that forgives gets one repetition, which is not repeated.
 func TestOneRepetitionForAll(t *testing.T) {
-	for name, lost := range map[string]int{"the repetition is answered": 1, "its response is lost too": 2} {
+	for name, lost := range map[string]int{"the repetition gets a response": 1, "its response is lost too": 2} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 				var replicas []*custody.Keeper
@@ -836,8 +837,8 @@ func TestOneRepetitionForAll(t *testing.T) {
 	}
 }
 
-// S28: a process that is told to end waits no longer than it may; what is under
-// way goes on while the process does.
+// S28: closing waits no longer than its context; what is under way continues while
+// the process does.
 func TestCloseEndsAtItsDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -864,8 +865,8 @@ func TestCloseEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-// S33: what else a token answer holds survives the store, to the byte, and a
-// new process reads the same pair from it.
+// S33: what else a token response holds survives the store, to the byte, and a new
+// process reads the same pair from it.
 func TestAnswerIsKeptAsItCame(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -883,7 +884,7 @@ func TestAnswerIsKeptAsItCame(t *testing.T) {
 		wantToken(t, k, "access-2")
 		got, _ := kept(t, record(t, s))
 		if diff := cmp.Diff(body, string(got)); diff != "" {
-			t.Errorf("the answer that is kept (-want +got):\n%s", diff)
+			t.Errorf("the response that is kept (-want +got):\n%s", diff)
 		}
 		wantToken(t, keeper(t, s, i), "access-2")
 
@@ -896,7 +897,7 @@ func TestAnswerIsKeptAsItCame(t *testing.T) {
 	})
 }
 
-// S36: a refusal that is about somebody else's success clears nothing.
+// S36: a refusal that is about another process's success clears nothing.
 func TestRefusalBeforeTheWinnerSaved(t *testing.T) {
 	t.Run("the winner has the lease", func(t *testing.T) {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -935,7 +936,7 @@ func TestRefusalBeforeTheWinnerSaved(t *testing.T) {
 			wantLost(t, k, grantRejected)
 			wantPair(t, s, "access-1", "refresh-1")
 			putPlainly(t, s, won)
-			wantToken(t, k, "access-2") // the verdict was not kept beside the record
+			wantToken(t, k, "access-2") // the verdict was not saved over the record
 			if r := record(t, s); r.PublicID != patient {
 				t.Errorf("the patient of the link is %q", r.PublicID)
 			}
@@ -943,8 +944,8 @@ func TestRefusalBeforeTheWinnerSaved(t *testing.T) {
 	})
 }
 
-// S39: whatever goes wrong with a refresh, the record still holds its pair and
-// its patient.
+// S39: whatever goes wrong with a refresh, the record still holds its pair and its
+// patient.
 func TestNoErrorWipes(t *testing.T) {
 	appWide := func(status int, code string) tokenwire.Outcome {
 		return tokenwire.Outcome{Class: tokenwire.AppWide, Status: status, Code: code}
@@ -960,7 +961,7 @@ func TestNoErrorWipes(t *testing.T) {
 	forGood := func(f *flaky) { f.failSaves.Store(1 << 30) }
 	for name, tc := range map[string]trouble{
 		"not sent":                      {out: tokenwire.Outcome{Class: tokenwire.NotSent, Err: errors.New("refused")}},
-		"no answer in time":             {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: context.DeadlineExceeded}},
+		"no response in time":           {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: context.DeadlineExceeded}},
 		"500":                           {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 500}},
 		"503":                           {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 503, RetryAfter: time.Second}},
 		"200 with a page":               {out: tokenwire.Outcome{Class: tokenwire.Ambiguous, Status: 200, Body: []byte("<html>")}},
@@ -1010,7 +1011,7 @@ func TestNoErrorWipes(t *testing.T) {
 					time.Sleep(20 * time.Minute)
 				}
 				store.failSaves.Store(0)
-				if err := k.Close(t.Context()); err != nil { // an answer in hand is saved after all
+				if err := k.Close(t.Context()); err != nil { // a received response is saved after all
 					t.Error(err)
 				}
 			})
@@ -1019,7 +1020,7 @@ func TestNoErrorWipes(t *testing.T) {
 }
 
 // S40: a lost link costs no POST however often it is asked for, and a new
-// approval serves at the very next call, in every process.
+// authorization serves at the very next call, in every process.
 func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		replicas := []*custody.Keeper{keeper(t, s, i), keeper(t, s, i), keeper(t, s, i)}
@@ -1053,7 +1054,7 @@ func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
 			wantToken(t, k, next)
 		}
 		if waited := time.Since(began); waited != 0 {
-			t.Errorf("the new approval had to wait for %v", waited)
+			t.Errorf("the new authorization had to wait for %v", waited)
 		}
 		wantPosts(t, i, 1)
 	})
@@ -1091,9 +1092,9 @@ func TestNoRefreshOfAYoungToken(t *testing.T) {
 	})
 }
 
-// S41: a server that takes no refresh at all before the token's end, and calls
-// it a bad request, costs a pause at the end and no link: nobody knows those
-// words, so they concern this link only, and it waits longer after each.
+// S41: a server that accepts no refresh at all before the token expires, and calls
+// it a bad request, causes a pause at the end and ends no link: the error is
+// unrecognized, so it concerns this link only, and it waits longer after each.
 func TestServerThatRefusesEarlyRefreshes(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
@@ -1129,10 +1130,10 @@ func TestServerThatRefusesEarlyRefreshes(t *testing.T) {
 	})
 }
 
-// S47: a link that nobody uses sends nothing, because only a patient's use is
-// a reason to; the first call after a week finds out how it stands, for all.
+// S47: a link that nobody uses sends nothing, because only a patient's use is a
+// reason to; the first call after a week finds out how it stands, for all.
 func TestIdleLink(t *testing.T) {
-	for name, tc := range map[string]struct{ over bool }{"the session goes on": {}, "the session is over": {over: true}} {
+	for name, tc := range map[string]struct{ over bool }{"the session goes on": {}, "the session has ended": {over: true}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 				k := keeper(t, s, i)
@@ -1162,8 +1163,8 @@ func TestIdleLink(t *testing.T) {
 	}
 }
 
-// S48: links that were all made in the same moment are refreshed over a tenth
-// of a token's life, and drift apart from there.
+// S48: links that were all made in the same moment are refreshed over a tenth of a
+// token's life, and drift apart from there.
 func TestRefreshesOfManyLinksSpread(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
 		server := newSessions()
@@ -1197,7 +1198,7 @@ func TestRefreshesOfManyLinksSpread(t *testing.T) {
 	})
 }
 
-// restore puts the records of a backup in the place of those of today.
+// restore replaces the current records by those of a backup.
 func restore(t testing.TB, s tokenstore.Store, backup []tokenstore.Record) {
 	t.Helper()
 	for _, old := range backup {
@@ -1213,7 +1214,7 @@ func restore(t testing.TB, s tokenstore.Store, backup []tokenstore.Record) {
 }
 
 // census asks for the tokens of all users, and counts the links that have ended and
-// those that wait, because the store may be a restored backup.
+// those that wait because the store may be a restored backup.
 func census(t testing.TB, k *custody.Keeper, users []string) (lost, waiting int) {
 	t.Helper()
 	for _, u := range users {
@@ -1232,9 +1233,9 @@ func census(t testing.TB, k *custody.Keeper, users []string) (lost, waiting int)
 	return lost, waiting
 }
 
-// S49: the store was restored from a backup, and every refresh token in it is
-// spent: that is found out and told, nothing is presented twice, and for half an
-// hour most are not presented at all.
+// S49: the store was restored from a backup, and every refresh token in it is spent:
+// that is detected and reported, nothing is presented twice, and for half an hour
+// most are not presented at all.
 func TestStoreRestoredFromABackup(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
 		server := newSessions()
@@ -1253,8 +1254,7 @@ func TestStoreRestoredFromABackup(t *testing.T) {
 		restore(t, s, backup)
 		server.posts = nil
 
-		// The process that has seen the successors sends nothing. Its tokens end
-		// with their time.
+		// The process that has seen the successors sends nothing. Its tokens expire.
 		time.Sleep(life)
 		for _, u := range users {
 			_, err := k.Token(t.Context(), u)
@@ -1264,11 +1264,11 @@ func TestStoreRestoredFromABackup(t *testing.T) {
 			}
 		}
 		if n := k.Stats().Events[custody.StoreRolledBack]; len(server.posts) != 0 || n != 1 {
-			t.Errorf("%d POSTs, told %d times, want none and once", len(server.posts), n)
+			t.Errorf("%d POSTs, reported %d times, want none and once", len(server.posts), n)
 		}
 
-		// One that has just started finds out from what is refused, and soon
-		// presents no more than one token a minute.
+		// A process that has just started finds out from refusals, and soon presents
+		// no more than one token a minute.
 		restarted := server.keeper(t, s)
 		for minute := range 30 {
 			if lost, waiting := census(t, restarted, users); lost != 5+minute || waiting != 35-minute {
@@ -1277,7 +1277,7 @@ func TestStoreRestoredFromABackup(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if n := restarted.Stats().Events[custody.MassRejection]; n != 1 {
-			t.Errorf("told %d times, want once", n)
+			t.Errorf("reported %d times, want once", n)
 		}
 		if lost, _ := census(t, restarted, users); lost != 40 {
 			t.Errorf("%d lost after half an hour, want all 40, each with its cause", lost)

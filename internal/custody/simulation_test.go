@@ -15,7 +15,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// atMost is how many of something a simulation has: fewer where time is short.
+// atMost returns how many of something a simulation has: fewer where time is short.
 func atMost(all, short int) int {
 	if testing.Short() || raced {
 		return short
@@ -23,7 +23,7 @@ func atMost(all, short int) int {
 	return all
 }
 
-// crowd is what callers of many links met.
+// crowd is the results of callers of many links.
 type crowd struct {
 	mu            sync.Mutex
 	calls, failed int
@@ -36,7 +36,7 @@ type crowd struct {
 
 func newCrowd() *crowd { return &crowd{ended: map[string]error{}, since: map[string]time.Time{}} }
 
-// heard notes what a call came to.
+// heard records the result of a call.
 func (c *crowd) heard(who string, began time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *crowd) call(wg *sync.WaitGroup, k *custody.Keeper, users []string, ever
 	}
 }
 
-// allServed checks that every link works, or comes to within a while.
+// allServed checks that every link works, or does within a while.
 func allServed(t *testing.T, w *town, k *custody.Keeper, users []string, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -116,9 +116,9 @@ func allServed(t *testing.T, w *town, k *custody.Keeper, users []string, within 
 	w.wantNoneAgain(t)
 }
 
-// Half of all links are refused in unknown words for two hours, as by a server of
-// which one of two nodes is broken. That is about the server: nobody's link ends, and
-// all work soon after the repair.
+// Half of all links are refused with an unrecognized error for two hours, as by a
+// server of which one of two nodes is broken. The server is at fault: nobody's link
+// ends, and all work soon after the repair.
 func TestHalfOfAllLinksAreRefusedForHours(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -165,7 +165,7 @@ func halfRefused(t *testing.T, w *town, s *tokenstore.Memory, words reply, links
 		t.Errorf("%d links have ended", n)
 	}
 	bound := sound.calls / 100
-	if words.status != 400 { // what the server says of everybody is believed for a moment
+	if words.status != 400 { // a refusal of everybody is believed for a moment
 		bound *= 4
 	}
 	if sound.failed > bound {
@@ -174,8 +174,8 @@ func halfRefused(t *testing.T, w *town, s *tokenstore.Memory, words reply, links
 	allServed(t, w, k, users, 20*time.Minute)
 }
 
-// Each second request is refused in unknown words, at random, for eight hours: nobody's
-// link ends.
+// Each second request is refused with an unrecognized error, at random, for eight
+// hours: nobody's link ends.
 func TestEachSecondRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -207,8 +207,8 @@ func TestEachSecondRequestIsRefused(t *testing.T) {
 }
 
 // Saves take long, up to longer than a lease lasts: up to a few seconds every caller
-// gets a token in bounded time; beyond that callers are told of the store. No link is
-// lost by it, and all work when the store is as it was.
+// gets a token in bounded time; beyond that callers get the store's error. No link
+// is lost by it, and all work when the store recovers.
 func TestStoreWhoseSavesTakeLong(t *testing.T) {
 	const tenth = 100 * time.Millisecond
 	for _, c := range []struct {
@@ -290,9 +290,10 @@ func (c *crawling) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Re
 	return c.Memory.Save(ctx, r)
 }
 
-// A thousand processes work on one store one after the other, ten at a time, and each
-// lives for 40 seconds: less than what it takes to watch another one's lease. They end
-// as they should, with Close. No link ends, and nobody is without a token for long.
+// A thousand processes work on one store one after the other, ten at a time, and
+// each lives for 40 seconds: less than what it takes to watch another one's lease.
+// They end properly, with Close. No link ends, and nobody is without a token for
+// long.
 func TestProcessesThatLiveForSeconds(t *testing.T) {
 	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -324,10 +325,10 @@ func TestProcessesThatLiveForSeconds(t *testing.T) {
 	})
 }
 
-// A thousand processes are started one after the other, live for 40 seconds, and crash:
-// three of them when they have just taken a lease. None can watch it for long enough.
-// No link ends for it; the orphaned ones are taken over by a process that finds their
-// lease a day old, and the others are served all the time.
+// A thousand processes are started one after the other, live for 40 seconds, and
+// crash: three of them when they have just taken a lease. None can watch it for long
+// enough. No link ends for it; the orphaned ones are taken over by a process that
+// finds their lease a day old, and the others are served all the time.
 func TestProcessesThatCrashWithALease(t *testing.T) {
 	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -362,11 +363,11 @@ func TestProcessesThatCrashWithALease(t *testing.T) {
 				_, err := k.Token(ctx, u)
 				cancel()
 				if f.dead() {
-					break // whoever asks a process that has crashed asks another one
+					break // a caller of a crashed process asks another one
 				}
 				c.heard(u, called, err)
 			}
-			time.Sleep(40*time.Second - time.Since(began)) // what it does early ends
+			time.Sleep(40*time.Second - time.Since(began)) // what it starts early ends
 			f.kill()
 			f.end()
 			time.Sleep(apart - time.Since(began))

@@ -17,7 +17,7 @@ import (
 )
 
 // A lease that was written, and reported as failed, is given back by the process
-// that wrote it, also when its caller has gone and the write landed late: nobody
+// that wrote it, even when its caller has left and the write landed late: nobody
 // else is shut out, and nothing was presented.
 func TestLeaseThatNobodyHeardOfIsGivenBack(t *testing.T) {
 	for _, what := range []fault{silent, late} {
@@ -56,7 +56,7 @@ func TestLeaseThatNobodyHeardOfIsGivenBack(t *testing.T) {
 }
 
 // A row that somebody deletes is gone: each process drops its token, at the latest
-// when the time is over in which it may only lag, and presents nothing more. A new
+// when the row can no longer be lagging, and presents nothing more. A new
 // authorization works.
 func TestDeletedRowIsGone(t *testing.T) {
 	for _, refreshing := range []bool{false, true} {
@@ -106,8 +106,8 @@ func TestDeletedRowIsGone(t *testing.T) {
 }
 
 // Somebody edits the columns of a link that a process has in memory. What is sealed
-// decides: nothing of another patient's is shown, nothing is presented and nothing is
-// written; and when the column is as it was, so is the link.
+// decides: nothing of another patient's is shown, nothing is presented and nothing
+// is written; and when the column is restored, so is the link.
 func TestEditedRowIsDamage(t *testing.T) {
 	for name, edit := range map[string]func(*tokenstore.Record){
 		"another patient":   func(r *tokenstore.Record) { r.PublicID = "patient-2" },
@@ -146,9 +146,9 @@ func TestEditedRowIsDamage(t *testing.T) {
 				for _, k := range []*custody.Keeper{k, fresh} {
 					_, err := k.Present(t.Context(), user)
 					if _, ok := errors.AsType[*custody.SealError](err); !ok {
-						t.Errorf("its callers are told %v", err)
+						t.Errorf("its callers get %v", err)
 					}
-					// The other patient cannot come in by it either.
+					// Nor can the other patient come in by it.
 					w.belongs("wrong", "patient-2")
 					_, err = k.Approve(t.Context(), w.visit(user, "wrong"))
 					if err == nil {
@@ -171,7 +171,7 @@ func TestEditedRowIsDamage(t *testing.T) {
 	}
 }
 
-// What is clear may take a link away, and never make one.
+// Clear columns may take a link away, and never make one.
 func TestColumnsMayOnlyTakeAway(t *testing.T) {
 	for name, c := range map[string]struct {
 		ended bool
@@ -264,7 +264,7 @@ func (r *rolling) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.R
 	return saved, err
 }
 
-// fails makes the store go away; it comes back without the last so many writes of a
+// failover takes the store away; it comes back without the last so many writes of a
 // row.
 func (r *rolling) failover(t *testing.T, who string, away time.Duration, lost int) {
 	t.Helper()
@@ -293,7 +293,7 @@ func (r *rolling) failover(t *testing.T, who string, away time.Duration, lost in
 	}
 }
 
-// what happened to a link just before its latest writes were lost.
+// losses are what happened to a link just before its latest writes were lost.
 var losses = []struct {
 	name   string
 	writes []int // so many of the latest are lost
@@ -347,8 +347,8 @@ var losses = []struct {
 }
 
 // The store fails over and has lost its latest acknowledged writes. The process that
-// made them brings the row forward, whether it is asked about this link or not; the
-// others present nothing until then; and what was true before is true again, in every
+// made them restores the row, whether it is asked about this link or not; the others
+// present nothing until then; and what was true before is true again, in every
 // process.
 func TestStoreThatLosesItsLatestWrites(t *testing.T) {
 	t.Parallel()
@@ -420,9 +420,9 @@ func TestStoreThatLosesItsLatestWrites(t *testing.T) {
 	}
 }
 
-// Where nobody has the newer facts, the link is not lost in silence either: a process
-// that has seen a newer token presents no older one and says why; a new authorization
-// works.
+// Where nobody has the newer facts, the link is not lost in silence either: a
+// process that has seen a newer token presents no older one and reports why; a new
+// authorization works.
 func TestStoreThatWasRestoredBeyondWhatAnybodyKeeps(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRolling(s)
@@ -482,7 +482,7 @@ func TestSaveThatCanBeReadBackIsNotASave(t *testing.T) {
 					ctx, leave := context.WithTimeout(t.Context(), 5*time.Second)
 					defer leave()
 					if _, err := k.Approve(ctx, w.visit(user, "once")); err == nil {
-						t.Error("its caller was told that it is saved")
+						t.Error("its caller got a token as saved")
 					}
 				}
 				time.Sleep(time.Minute)
@@ -511,12 +511,12 @@ func TestSaveThatCanBeReadBackIsNotASave(t *testing.T) {
 	}
 }
 
-// A row that is absent right after this process has saved it is lag: nobody is told
-// that there is no link, and nothing is thrown away.
+// A row that is absent right after this process has saved it is lag: nobody gets
+// ErrNoLink, and nothing is thrown away.
 func TestAbsentAfterASaveIsLag(t *testing.T) {
 	for _, op := range operations {
 		if op.name == "Discard" || op.name == "Look" || op.name == "Past" || op.name == "Reseal" || op.name == "Purge" {
-			continue // what they say is what the store says
+			continue // they return what the store returns
 		}
 		for _, loads := range []int{1, 2, 5} {
 			t.Run(fmt.Sprintf("%s %d", op.name, loads), func(t *testing.T) {
@@ -573,7 +573,7 @@ func TestAbsentAfterAConflictIsLag(t *testing.T) {
 						from = f.saves
 						f.fault = func(i int, _ tokenstore.Record) fault {
 							if r, err := s.Load(t.Context(), user); i == from+n && err == nil {
-								_, _ = s.Save(t.Context(), r) // somebody else's
+								_, _ = s.Save(t.Context(), r) // another program's
 								if f.blind = 2; refresh && n == 1 {
 									f.blind = 1 // it has saved nothing for ten minutes
 								}

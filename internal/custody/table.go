@@ -10,21 +10,20 @@ import (
 	"sync/atomic"
 )
 
-// table finds the entry of a user. Finding takes no lock; adding and removing
-// take one, and happen once for each user and not for each token.
+// table finds the entry of a user. Finding takes no lock; adding and removing take
+// one, once for each user and not for each token.
 //
-// Entries are the links of their buckets' chains, so that one costs a pointer
-// in a bucket and a pointer to the next. While the table is resized, a reader
-// may be led onto another chain and miss an entry that is there: find is a fast
-// way, and what it does not find, get and add look for again under the lock.
+// Entries are the links of their buckets' chains, so that one costs a pointer in a
+// bucket and a pointer to the next. While the table is resized, a reader may be led
+// onto another chain and miss an entry: find is the fast path, and get and add look
+// again under the lock.
 type table struct {
 	seed    maphash.Seed
-	buckets atomic.Pointer[[]atomic.Pointer[entry]] // a power of two of them
+	buckets atomic.Pointer[[]atomic.Pointer[entry]] // the length is a power of two
 	mu      sync.Mutex
 	count   int
 }
 
-// minBuckets is the size of an empty table.
 const minBuckets = 64
 
 func newTable() *table {
@@ -37,7 +36,6 @@ func (t *table) bucket(all []atomic.Pointer[entry], user string) *atomic.Pointer
 	return &all[maphash.String(t.seed, user)&uint64(len(all)-1)] //nolint:gosec // a table is never empty
 }
 
-// find returns the entry of user, or nil.
 func (t *table) find(user string) *entry {
 	e := t.bucket(*t.buckets.Load(), user).Load()
 	for e != nil && e.user != user {
@@ -46,14 +44,14 @@ func (t *table) find(user string) *entry {
 	return e
 }
 
-// get returns the entry of user, or nil, and misses none.
+// get is find under the lock: it misses no entry.
 func (t *table) get(user string) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.find(user)
 }
 
-// add returns the entry of user, and how many there are if it is a new one.
+// add returns the entry of user, and the number of entries if it is a new one.
 func (t *table) add(user string) (e *entry, grownTo int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,20 +69,18 @@ func (t *table) add(user string) (e *entry, grownTo int) {
 	return e, t.count
 }
 
-// remove takes e off the table.
 func (t *table) remove(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for at := t.bucket(*t.buckets.Load(), e.user); at.Load() != nil; at = &at.Load().next {
 		if at.Load() == e {
-			at.Store(e.next.Load()) // who stands on e goes on from there
+			at.Store(e.next.Load()) // a reader at e continues from there
 			t.count--
 			return
 		}
 	}
 }
 
-// clear takes all entries off the table.
 func (t *table) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +88,7 @@ func (t *table) clear() {
 	t.count = 0
 }
 
-// fit gives back the room that many removed entries have left.
+// fit frees the room that many removed entries have left.
 func (t *table) fit() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,9 +97,9 @@ func (t *table) fit() {
 	}
 }
 
-// resize moves all entries into so many buckets, or a few more; t.mu is held.
-// Each chain is moved from its head, so that what is moved never leads back to
-// what is not.
+// resize moves all entries into at least so many buckets; t.mu is held. Each chain
+// is moved from its head, so that a moved entry never leads back to one that is not
+// moved yet.
 func (t *table) resize(buckets int) {
 	n := minBuckets
 	for n < buckets {
@@ -123,8 +119,8 @@ func (t *table) resize(buckets int) {
 	t.buckets.Store(&next)
 }
 
-// all yields the entries, without a lock: one that comes or goes meanwhile, or
-// is moved by a resize, may be yielded or not.
+// all yields the entries, without a lock: an entry that is added, removed or moved
+// meanwhile may be yielded or not.
 func (t *table) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for i := range *t.buckets.Load() {
@@ -137,7 +133,6 @@ func (t *table) all() iter.Seq[*entry] {
 	}
 }
 
-// size returns the number of entries.
 func (t *table) size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -53,8 +53,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Readers beside a table that is resized find an entry or nothing, never
-// another user's, and end.
+// Readers of a table that is resized find an entry or nothing, never another user's,
+// and end.
 func TestTableReadersBesideWriters(t *testing.T) {
 	table := newTable()
 	stay, _ := table.add("stays")

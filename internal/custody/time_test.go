@@ -36,8 +36,8 @@ func shiftWall(t time.Time, d time.Duration) time.Time {
 // real is an instant with a monotonic reading: those of a bubble have none.
 var real = time.Now()
 
-// machine is a clock whose wall clock moves on its own: it is set, or goes on
-// while the machine is suspended, and the monotonic one stands still.
+// machine is a system clock whose wall clock moves on its own: it is set, or
+// continues while the system is suspended, and the monotonic one stands still.
 type machine struct {
 	began time.Time // by the bubble
 	start time.Time // the same, with a monotonic reading
@@ -66,7 +66,7 @@ func (m *machine) step(d time.Duration) {
 
 func (m *machine) config(c *custody.Config) { c.Now = m.now }
 
-// The clock of these tests is as they think.
+// The clock of these tests behaves as they assume.
 func TestMachine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(1234 * time.Millisecond)
@@ -86,14 +86,14 @@ func TestMachine(t *testing.T) {
 
 // The hot path reads the clock in ticks: a token serves to within a tick of its
 // margin, and never beyond. The ticks end by themselves, with Close and without: a
-// bubble, like a process, may end while they go on.
+// bubble, like a process, may end while they run.
 func TestHotPathInTicks(t *testing.T) {
 	for _, closes := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed=%v", closes), func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 				k := keeper(t, s, i, func(c *custody.Config) { c.Ticks = true })
 				if !closes {
-					k = custody.New(k.Config) // nobody closes that
+					k = custody.New(k.Config) // it is never closed
 				}
 				link(t, k, i)
 				began, refreshed := time.Now(), time.Time{}
@@ -138,7 +138,7 @@ func TestHotPathInTicks(t *testing.T) {
 	}
 }
 
-// The wall clock steps back by an hour. A token serves no longer for it, and the
+// The wall clock steps back by an hour. No token serves longer for it, and the
 // record is looked at again after a second all the same: another process may have
 // unlinked.
 func TestWallClockStepsBack(t *testing.T) {
@@ -164,7 +164,7 @@ func TestWallClockStepsBack(t *testing.T) {
 	})
 }
 
-// The machine is suspended for an hour: the wall clock goes on, and the monotonic
+// The system is suspended for an hour: the wall clock continues, and the monotonic
 // one stands still. What expired meanwhile is not handed out.
 func TestSuspend(t *testing.T) {
 	for _, ticks := range []bool{false, true} {
@@ -189,8 +189,8 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// S12: suspended between the lease and the POST: the holder gives the lease back
-// and begins again, or gives up with the store's name where that goes on.
+// S12: suspended between the lease and the POST: the holder gives the lease back and
+// starts again, or gives up with the store's error if that repeats.
 func TestSuspendBeforeThePost(t *testing.T) {
 	for name, tc := range map[string]struct{ suspends, posts int }{"once": {1, 1}, "each time": {1 << 30, 0}} {
 		t.Run(name, func(t *testing.T) {
@@ -232,8 +232,8 @@ func TestSuspendBeforeThePost(t *testing.T) {
 	}
 }
 
-// S12, S15: the patience with another's lease is measured, and no jump of the wall
-// clock cuts it short or makes it longer.
+// S12, S15: the patience with another's lease is measured: no jump of the wall clock
+// makes it shorter or longer.
 func TestPatienceIsNotCutShort(t *testing.T) {
 	for _, step := range []time.Duration{time.Hour, -time.Hour, 48 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestPatienceIsNotCutShort(t *testing.T) {
 }
 
 // S23: nor the wait before a token is presented again whose outcome is unknown, or
-// that was refused in unknown words.
+// that was refused with an unrecognized error.
 func TestBackOffIsNotCutShort(t *testing.T) {
 	for name, tc := range map[string]struct {
 		out    tokenwire.Outcome
@@ -333,8 +333,8 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// A token that a server rejects is replaced once a minute, by whichever clock says
-// that the minute is not over.
+// A token that a server rejects is replaced once a minute, by whichever clock is
+// behind.
 func TestReplacedOnceAMinute(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		m := newMachine(0)

@@ -14,15 +14,15 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// How old the sight of a record may be for a call, and how long a store may take
-// to show it before the call goes on without.
+// How old the last look at a record may be, and how long a call waits for the next
+// one before it continues without.
 const (
 	lookAgainAfter  = time.Second
 	lookAgainWithin = 2 * time.Second
 )
 
-// live is a published token. It is never changed, only replaced. Its times are
-// those of the clock that never goes backwards.
+// live is a published token. It is never changed, only replaced. Its times are those
+// of the clock that never goes backwards.
 type live struct {
 	// serveUntil is when the hard margin begins; refreshAt, when a refresh in the
 	// background should; seenAt, when this process first saw the pair. They come
@@ -34,7 +34,7 @@ type live struct {
 // flight is one refresh, or one look into the store, that callers wait for.
 type flight struct {
 	done chan struct{}
-	// early: the token at hand still serves, so a failure is nobody's problem yet.
+	// early means that the current token still serves, so that a failure can wait.
 	early bool
 	// rejected must not be the flight's result.
 	rejected core.PairID
@@ -43,7 +43,7 @@ type flight struct {
 	told     bool // done is closed
 }
 
-// tell ends the wait of the flight's callers. The flight itself may go on.
+// tell ends the wait of the flight's callers. The flight itself may continue.
 func (f *flight) tell(t Token, err error) {
 	if !f.told {
 		f.token, f.err, f.told = t, err, true
@@ -51,9 +51,9 @@ func (f *flight) tell(t Token, err error) {
 	}
 }
 
-// Token returns an access token with more than the hard margin left. Callers
-// that find none share one flight; a caller whose ctx ends stops waiting, and
-// the flight goes on.
+// Token returns an access token with more than the hard margin left. Callers that
+// find none share one flight. A caller whose ctx ends stops waiting, and the flight
+// continues.
 func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
 	if t := k.Hot(user); t != nil {
 		return *t, nil
@@ -61,8 +61,8 @@ func (k *Keeper) Token(ctx context.Context, user string) (Token, error) {
 	return k.wait(ctx, user, core.PairID{})
 }
 
-// Hot returns the token in memory, if it can be used, or nil: one look into a
-// map, one atomic load, one comparison. What it points to is never changed.
+// Hot returns the token in memory if it can be used, or nil: one look into a map,
+// one atomic load, one comparison. The token is never changed.
 func (k *Keeper) Hot(user string) *Token {
 	e := k.entries.find(user)
 	if e == nil {
@@ -91,10 +91,10 @@ func (k *Keeper) time() int64 {
 }
 
 // Present is Token for a caller who is about to show what the token opens. If
-// another process has unlinked the user since, or linked another patient, the
-// token in memory still works at the server, and would show the wrong record: so
-// a record that was not seen for a second is looked at first. A store that does
-// not answer has taken no other authorization either, and holds nobody up twice.
+// another process has unlinked the user since, or linked another patient, the token
+// in memory still works at the server, and would show the wrong record: so a record
+// that was not seen for a second is loaded first. A store that does not respond has
+// accepted no other authorization either, and holds nobody up twice.
 func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
 	if e := k.entries.find(user); e != nil {
 		if l := e.live.Load(); l != nil && k.clock.exact()-e.seenAt.Load() >= int64(lookAgainAfter) {
@@ -104,8 +104,8 @@ func (k *Keeper) Present(ctx context.Context, user string) (Token, error) {
 	return k.Token(ctx, user)
 }
 
-// lookAgain looks at the record of a token in memory, and waits for it; but not
-// for a store that let the last look wait in vain.
+// lookAgain loads the record of a token in memory, and waits for it, unless the
+// store let the last look wait in vain.
 func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
 	if k.overrun() != nil {
 		return
@@ -139,9 +139,9 @@ func (k *Keeper) lookAgain(ctx context.Context, e *entry, l *live) {
 	}
 }
 
-// lookNow drops a token in memory whose session was replaced or has ended. A
-// record that is older than the token is left to the next flight, which knows
-// what that means.
+// lookNow drops a token in memory whose session was replaced or has ended. A record
+// that is older than the token is left to the next flight, which knows what that
+// means.
 func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 	now := k.clock.exact()
 	r, err := k.storeLoad(ctx, e.user)
@@ -149,7 +149,7 @@ func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 	case errors.Is(err, ErrNoLink) && k.lagging(e):
 		return
 	case errors.Is(err, ErrNoLink):
-		if _, err = k.storeLoad(ctx, e.user); errors.Is(err, ErrNoLink) { // gone is gone, seen twice
+		if _, err = k.storeLoad(ctx, e.user); errors.Is(err, ErrNoLink) { // a missing row counts when it is missing twice
 			k.forget(e.user)
 		}
 		return
@@ -169,7 +169,7 @@ func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 	e.seenAt.Store(now)
 }
 
-// lagging reports whether a row that is missing may be lag.
+// lagging reports whether a missing row may be lag.
 func (k *Keeper) lagging(e *entry) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -177,14 +177,13 @@ func (k *Keeper) lagging(e *entry) bool {
 	return m != nil && m.kept.Version != 0 && most(m.keptAt, k.now()) < lagFor
 }
 
-// Replace returns another token than the one that an API just rejected. If a newer
-// one is there already, that is it, and no refresh happens. A server that rejects
-// the other one too gets no third: ErrReplaced, for a minute.
+// Replace returns another token than the one that an API just rejected. If there is
+// a newer one already, Replace returns it without a refresh. If the server rejects
+// that one too, Replace returns ErrReplaced for a minute.
 func (k *Keeper) Replace(ctx context.Context, user string, rejected Token) (Token, error) {
 	return k.wait(ctx, user, rejected.Pair)
 }
 
-// wait joins the user's flight, or starts one.
 func (k *Keeper) wait(ctx context.Context, user string, rejected core.PairID) (Token, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -201,7 +200,7 @@ func (k *Keeper) wait(ctx context.Context, user string, rejected core.PairID) (T
 		}
 		if f.err == nil && f.token.Pair == rejected || f.early && f.err != nil {
 			if !e.flies(f) {
-				continue // the flight was about something else: start our own
+				continue // the flight was about something else: start another
 			}
 			if f.err == nil {
 				return Token{}, &StoreError{Op: "save", Err: errUnacknowledged}
@@ -211,7 +210,7 @@ func (k *Keeper) wait(ctx context.Context, user string, rejected core.PairID) (T
 	}
 }
 
-// join returns the user's flight, or starts one; or what has just landed.
+// join returns the user's flight, or starts one, or returns what has just landed.
 func (k *Keeper) join(ctx context.Context, user string, rejected core.PairID) (*entry, *flight, error) {
 	e := k.entry(user)
 	e.mu.Lock()
@@ -237,7 +236,7 @@ func (k *Keeper) join(ctx context.Context, user string, rejected core.PairID) (*
 // acknowledged it there can be no other.
 var errUnacknowledged = errors.New("the store has not acknowledged the latest save")
 
-// flies reports whether a flight goes on, though its callers were told.
+// flies reports whether a flight continues though its callers were released.
 func (e *entry) flies(f *flight) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -247,7 +246,7 @@ func (e *entry) flies(f *flight) bool {
 // refreshEarly starts a flight in the background, unless one is under way.
 func (k *Keeper) refreshEarly(e *entry) {
 	if !e.mu.TryLock() {
-		return // somebody is about to do the same
+		return // another goroutine is about to do the same
 	}
 	defer e.mu.Unlock()
 	if e.flight == nil && !e.gone {
@@ -277,12 +276,11 @@ func (k *Keeper) launch(caller context.Context, e *entry, program core.Flight, r
 	return f, nil
 }
 
-// landed ends a flight.
 func (k *Keeper) landed(t *trip, token Token, err error) {
 	e, f := t.e, t.flight
 	_, lost := errors.AsType[*LostError](err)
-	if f.early && (err != nil || t.program.After != 0) { // it serves all the same, or it would not be early
-		k.Logger.Debug("pkb: early refresh did not succeed; the token at hand still serves", "link", conceal.LinkName(e.user), "error", err)
+	if f.early && (err != nil || t.program.After != 0) { // the token serves all the same, or it would not be early
+		k.Logger.Debug("pkb: early refresh did not succeed; the current token still serves", "link", conceal.LinkName(e.user), "error", err)
 		k.postpone(e)
 	}
 	e.mu.Lock()
@@ -292,14 +290,14 @@ func (k *Keeper) landed(t *trip, token Token, err error) {
 		e.flight = nil
 	}
 	if lost || errors.Is(err, ErrNoLink) {
-		e.live.Store(nil) // what the record refuses, memory must not go on handing out
+		e.live.Store(nil) // what the record refuses, memory must not hand out
 	}
 	k.settle(e)
 	e.mu.Unlock()
 	f.tell(token, err)
 }
 
-// Check finds out what is not known yet of a user's link, and waits for it.
+// Check checks what is not known yet of a user's link, and waits for the result.
 func (k *Keeper) Check(ctx context.Context, user string) error {
 	f, err := k.check(ctx, user, true)
 	if f == nil {
@@ -313,7 +311,7 @@ func (k *Keeper) Check(ctx context.Context, user string) error {
 	}
 }
 
-// check starts a look at what is not checked yet; eager, also where the last one
+// check starts a look at what is not checked yet. eager starts one even if the last
 // failed a moment ago.
 func (k *Keeper) check(ctx context.Context, user string, eager bool) (*flight, error) {
 	for {
@@ -336,8 +334,8 @@ func (k *Keeper) check(ctx context.Context, user string, eager bool) (*flight, e
 	}
 }
 
-// postpone puts off the next early refresh, so that a failing one is not repeated
-// by every caller.
+// postpone delays the next early refresh, so that not every caller repeats a failing
+// one.
 func (k *Keeper) postpone(e *entry) {
 	l := e.live.Load()
 	if l == nil {
@@ -348,8 +346,8 @@ func (k *Keeper) postpone(e *entry) {
 	e.live.CompareAndSwap(l, &next)
 }
 
-// publish shows a token that is in the record to callers, unless the link was
-// changed by this process since the flight began.
+// publish shows callers a token that is in the record, unless this process changed
+// the link since the flight began.
 func (k *Keeper) publish(t *trip, id core.PairID) Token {
 	p := k.read(t.vault.answers[id])
 	life := p.expiresAt.Sub(p.askedAt)
@@ -381,29 +379,29 @@ func (t *trip) stale(e *entry, id core.PairID) bool {
 	return l != nil && l.Pair.Session == id.Session && l.Pair.Seq > id.Seq
 }
 
-// A refresh is early when between a quarter and a seventh of a token's life is
-// left: shares of its life, as the margin is at most, so that one that lives for
-// two minutes is refreshed early too.
+// A refresh is early when between a quarter and a seventh of a token's life is left.
+// The margin is a share of the life too, so that a token that lives for two minutes
+// is refreshed early.
 const (
 	earliest     = 0.25
 	latest       = 0.15
-	largestShare = 8 // of a token's life, the margin is an eighth at most
+	largestShare = 8 // of a token's life: the margin is an eighth at most
 )
 
 func (k *Keeper) margin(p pair) time.Duration {
 	return min(k.HardMargin, p.expiresAt.Sub(p.askedAt)/largestShare)
 }
 
-// serveUntil is when the hard margin begins: of the life that the record names, or
-// the same counted from when this process first saw the pair. The record's instant
-// is that of some machine, and therefore only efficiency.
+// serveUntil is when the hard margin begins: of the life that the record states, or
+// of the same life counted from when this process first saw the pair. The record's
+// instant is from another system clock, and therefore only efficiency.
 func (k *Keeper) serveUntil(p pair, seen int64) int64 {
 	life := p.expiresAt.Sub(p.askedAt)
 	return min(p.expiresAt.UnixNano(), seen+int64(life)) - int64(k.margin(p))
 }
 
-// forget drops what the process knows of a user's token. A flight under way goes
-// on, and does not publish: there is never a second one beside it.
+// forget drops the user's token from memory. A flight under way continues, and does
+// not publish: there is never a second one at the same time.
 func (k *Keeper) forget(user string) {
 	if e := k.entries.get(user); e != nil {
 		e.mu.Lock()

@@ -27,27 +27,27 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// town is a token endpoint with many sessions behind it, at the other end of a
-// network that tests can disturb. No endpoint is stricter: a refresh token works
-// once, and presenting it a second time ends its session. Keepers reach it through
-// the real tokenwire.Endpoint.
+// town is a token endpoint with many sessions, at the other end of a network that
+// tests can disturb. No endpoint is stricter: a refresh token works once, and
+// presenting it a second time ends its session. Keepers reach it through the real
+// tokenwire.Endpoint.
 type town struct {
 	// life is the life of an access token.
 	life time.Duration
-	// rules come before those of PKB, as Config.TokenErrors do.
+	// rules take precedence over those of PKB, as Config.TokenErrors do.
 	rules []tokenwire.Rule
-	// road is what happens to a POST before anybody has read of it; an error
-	// means that it never left.
+	// road is what happens to a POST before anybody has read of it; an error means
+	// that it never left.
 	road func(*http.Request) error
-	// bend makes the response to what the town was asked. serve is what the town
-	// does if it is left alone, and may be called once or not at all.
+	// bend makes the response to a question. serve is what the town does
+	// undisturbed, and may be called once or not at all.
 	bend func(ctx context.Context, q question, serve func() reply) (reply, error)
 
 	mu       sync.Mutex
 	sessions map[string]*session
 	codes    map[string]int
-	// whose says whose a session is: a patient, an error, or a function that is
-	// asked. Without it a session is its user's own.
+	// whose is whose a session is: a patient, an error, or a function that is asked.
+	// Without it a session is its user's own.
 	whose map[string]any
 	asked int // how often somebody asked whose
 }
@@ -57,7 +57,7 @@ type session struct {
 	name      string
 	serial    int    // of its latest pair
 	ended     bool   // nothing of it works any more
-	word      string // in which its end is said
+	word      string // the code for its end
 	presented int    // refresh tokens that were presented
 	again     int    // of these, those that had been before
 	seen      map[string]bool
@@ -71,7 +71,7 @@ type question struct {
 	nth     int // of the session's refreshes, from 1
 }
 
-// reply is what the town says.
+// reply is a response of the town.
 type reply struct {
 	status int
 	header map[string]string
@@ -121,7 +121,7 @@ type cutOff struct{}
 
 func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// respond answers one form.
+// respond responds to one form.
 func (w *town) respond(ctx context.Context, form url.Values) (reply, error) {
 	q := question{refresh: form.Get("grant_type") == "refresh_token"}
 	var serve func() reply
@@ -153,7 +153,7 @@ func (w *town) respond(ctx context.Context, form url.Values) (reply, error) {
 	return serve(), nil
 }
 
-// spend gives the first pair for a code.
+// spend returns the first pair for a code.
 func (w *town) spend(code string) reply {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,8 +166,8 @@ func (w *town) spend(code string) reply {
 	return w.pair(s)
 }
 
-// renew gives the next pair for a refresh token, or ends the session of one that
-// was given already.
+// renew returns the next pair for a refresh token, or ends the session of one that
+// was presented already.
 func (w *town) renew(s *session, token string) reply {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,21 +201,21 @@ func refusal(status int, code string) reply {
 	return reply{status: status, header: map[string]string{"Content-Type": "application/json"}, body: `{"error":"` + code + `"}`}
 }
 
-// disturb sets what becomes of every POST from now on; nil for nothing.
+// disturb sets bend for every POST from now on; nil means none.
 func (w *town) disturb(bend func(ctx context.Context, q question, serve func() reply) (reply, error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bend = bend
 }
 
-// belongs says whose a session is.
+// belongs sets whose a session is.
 func (w *town) belongs(session string, whose any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.whose[session] = whose
 }
 
-// end ends a session, in one of PKB's words.
+// end ends a session, with one of PKB's codes.
 func (w *town) end(session, word string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,8 +247,8 @@ func (w *town) alive(session string) bool {
 	return s != nil && !s.ended
 }
 
-// wantNoneAgain checks that no token and no code was presented once more after the
-// town had taken it.
+// wantNoneAgain checks that no token and no code was presented again after the town
+// had accepted it.
 func (w *town) wantNoneAgain(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -288,10 +288,10 @@ func (w *town) verify(ctx context.Context, c custody.Candidate) (string, error) 
 
 var errDown = errors.New("no response")
 
-// notThem is what Verify says of a session that must not be used.
+// notThem is the error of Verify for a session that must not be used.
 func notThem() error { return &custody.RefusedError{Err: errors.New("not the person we know")} }
 
-// pkbWords are the rules that package pkb hands in for PKB's response codes.
+// pkbWords are the rules that package pkb has for PKB's response codes.
 var pkbWords = []tokenwire.Rule{
 	{Code: "API_SESSION_EXPIRED", Means: tokenwire.SessionOver, Cause: "session_expired"},
 	{Code: "API_SESSION_INVALID", Means: tokenwire.SessionOver, Cause: "session_invalid"},
@@ -342,7 +342,7 @@ func (w *town) visit(who, session string, terms ...custody.Terms) custody.Approv
 	return a
 }
 
-// joins links a user, who must not meet any trouble.
+// joins links a user, without any trouble.
 func (w *town) joins(t testing.TB, k *custody.Keeper, who, session string, terms ...custody.Terms) tokenstore.Record {
 	t.Helper()
 	r, err := k.Approve(t.Context(), w.visit(who, session, terms...))
@@ -352,7 +352,7 @@ func (w *town) joins(t testing.TB, k *custody.Keeper, who, session string, terms
 	return r
 }
 
-// stage runs f with a town and a store, on a clock that costs nothing.
+// stage runs f with a town and a store, in a bubble.
 func stage(t *testing.T, f func(t *testing.T, w *town, s *tokenstore.Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -434,14 +434,14 @@ func (e *tells) config(c *custody.Config) {
 	}
 }
 
-// count returns how often a kind was told.
+// count returns how many events of a kind were received.
 func (e *tells) count(k custody.Kind) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.seen[k]
 }
 
-// counts returns how often each kind was told.
+// counts returns the count of each kind.
 func (e *tells) counts() map[custody.Kind]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// trip drives one flight of the core: it does what the flight asks for, and feeds
-// back what came of it.
+// trip drives one flight of the core: it performs the flight's effects, and feeds
+// back the results.
 type trip struct {
 	k        *Keeper
 	e        *entry
@@ -21,14 +21,14 @@ type trip struct {
 	program  core.Flight
 	flight   *flight // that callers wait for; nil for authorizations and single events
 	approval *Approval
-	// early tells callers of trouble before the trip ends.
+	// early reports trouble to callers before the trip ends.
 	early    func(error)
 	epoch    int
 	rejected core.PairID
-	anew     bool // seal with the key that seals now, whatever has changed
-	// blind: the record need not open, since nothing of it is used.
+	anew     bool // seal with the current key, whatever has changed
+	// blind means that the record need not open, since nothing of it is used.
 	blind bool
-	// version is the only one that may be changed; 0 for any.
+	// version is the only one that may be changed; 0 means any.
 	version uint64
 
 	row      row   // as last loaded or saved
@@ -37,8 +37,8 @@ type trip struct {
 	looked   bool // in this trip
 	waited   time.Duration
 	unsent   []string  // leases that were wanted, and under which nothing was presented
-	entered  bool      // the breaker counts on hearing from us
-	began    time.Time // when the save of the lease that is held was begun
+	entered  bool      // the breaker expects leave or withdraw
+	began    time.Time // when the save of the current lease was begun
 	out      tokenwire.Outcome
 	err      error // the latest of the store or the keys
 	fails    int
@@ -46,13 +46,13 @@ type trip struct {
 	refused  error // by Verify
 	shared   []string
 	saving   bool // counted as unsaved
-	// toldFailed: operators know that it is not a moment's trouble.
+	// toldFailed means that SaveFailed was emitted.
 	toldFailed bool
 	wrote      *written
 	deadline   time.Time // see late
 }
 
-// written is a save whose end is not known yet.
+// written is a save whose outcome is not known yet.
 type written struct {
 	event  core.Event
 	next   core.Record
@@ -60,7 +60,7 @@ type written struct {
 }
 
 func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, f *flight) *trip {
-	// Not derived from any caller: the work belongs to the link.
+	// The context derives from no caller's: the work belongs to the link.
 	ctx := context.Background()
 	if k.Follow != nil {
 		ctx = k.Follow(ctx, caller)
@@ -85,7 +85,6 @@ func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, 
 	return t
 }
 
-// fly runs a flight that callers wait for.
 func (t *trip) fly() {
 	done, err := t.run()
 	token := Token{}
@@ -102,7 +101,7 @@ func (k *Keeper) checkLater(user string) (*flight, error) {
 	return k.check(context.Background(), user, false)
 }
 
-// run drives the flight to its end. Its error is one that no flight can mend: the
+// run drives the flight to its end. It returns an error that no flight can fix: the
 // record does not open, or the keeper closes.
 func (t *trip) run() (core.Effect, error) {
 	f, e := t.program.Step(t.k.policy, core.Input{Kind: core.Begin, Nonce: nonce()})
@@ -122,8 +121,7 @@ func (t *trip) run() (core.Effect, error) {
 	return e, nil
 }
 
-// step feeds back what came of an effect, and follows up on what the flight has
-// left behind by it.
+// step feeds back the result of an effect, and updates memory.
 func (t *trip) step(in core.Input) core.Effect {
 	if in.Kind == core.Entered || in.Kind == core.Begin {
 		in.Nonce = nonce()
@@ -144,7 +142,6 @@ func (t *trip) step(in core.Input) core.Effect {
 	return e
 }
 
-// do does what the flight asks for.
 func (t *trip) do(e core.Effect) (core.Input, error) {
 	closing := t.k.work.closing()
 	if closing && t.program.Idle() && t.program.Goal != core.Put {
@@ -178,14 +175,14 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 	return core.Input{Kind: core.Waited}, nil
 }
 
-// late reports whether something that nobody waits for any more, and that holds
-// nothing, has been tried for long enough.
+// late reports whether a trip that nobody waits for, and that holds nothing, has
+// tried for long enough.
 func (t *trip) late() bool {
 	return !t.deadline.IsZero() && t.program.Failing && t.k.now().After(t.deadline) && (t.program.Goal == core.Put || t.program.Ev.Kind == core.Reserve)
 }
 
-// pause waits a moment, at random so that waiters spread. Who has waited for long
-// looks less often: nobody minds an eighth more, and a store does.
+// pause waits a moment, at random so that waiters spread. After a long wait it looks
+// less often: a caller barely notices an eighth more, and a store does.
 func (t *trip) pause(long bool) {
 	from, to := min(max(50*time.Millisecond, t.waited/16), 500*time.Millisecond), min(max(150*time.Millisecond, t.waited/8), time.Second)
 	if long {
@@ -215,7 +212,7 @@ func (t *trip) pace() {
 	}
 }
 
-// end puts what was seen where the next flight finds it.
+// end saves what was seen for the next flight.
 func (t *trip) end() {
 	k, e := t.k, t.e
 	if t.saving {

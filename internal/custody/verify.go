@@ -12,7 +12,6 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// verify finds out whose a session is.
 func (t *trip) verify(id core.PairID) core.Input {
 	k := t.k
 	c := Candidate{User: t.e.user, AccessToken: k.read(t.vault.answers[id]).grant.AccessToken, PublicID: t.program.Rec.Public}
@@ -40,10 +39,9 @@ func (t *trip) verify(id core.PairID) core.Input {
 	return in
 }
 
-// enough is how many others are named who are linked to one patient.
+// enough bounds how many users a SharedError names.
 const enough = 10
 
-// find looks for other users of a patient.
 func (t *trip) find(patient string) (core.Input, error) {
 	k := t.k
 	finder, ok := k.Store.(tokenstore.Finder)
@@ -56,11 +54,11 @@ func (t *trip) find(patient string) (core.Input, error) {
 		return finder.FindPublicID(ctx, patient, enough)
 	})
 	if err != nil {
-		// The claim stays, and the session waits, until somebody can look.
+		// The claim stays, and the session waits, until a look succeeds.
 		t.err = &StoreError{Op: "find", Err: err}
 		in.Claimed = true
 		in.Facts = t.facts()
-		return in, nil //nolint:nilerr // the flight goes on, and callers are told why the session waits
+		return in, nil //nolint:nilerr // the flight continues, and callers learn why the session waits
 	}
 	t.shared = nil
 	for _, r := range found {

@@ -17,8 +17,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// methods are those that wait for something of the host's. Each is called on a
-// link whose token is was.
+// methods are those that wait for host code. Each is called on a link whose token is
+// was.
 var methods = map[string]func(ctx context.Context, k *custody.Keeper, i *issuer, was custody.Token) error{
 	"Token": func(ctx context.Context, k *custody.Keeper, _ *issuer, _ custody.Token) error {
 		k.Forget(user)
@@ -67,8 +67,8 @@ var methods = map[string]func(ctx context.Context, k *custody.Keeper, i *issuer,
 	},
 }
 
-// S03: nobody waits beyond the context, whatever of the host's hangs, and whatever
-// is asked for. The work goes on, and the next callers find the link as it is.
+// S03: nobody waits beyond the context, whatever host code hangs, and whatever is
+// called. The work continues, and the next callers find the link unchanged.
 func TestNobodyWaitsBeyondTheContext(t *testing.T) {
 	for _, hangs := range []string{"load", "save", "find", "decrypt", "encrypt", "verify", "refresh", "exchange"} {
 		for of, do := range methods {
@@ -98,7 +98,7 @@ func TestNobodyWaitsBeyondTheContext(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 					defer cancel()
 					within(t, of, 1500*time.Millisecond, func() { _ = do(ctx, k, i, was) })
-					// One that has left already does not wait at all.
+					// A caller that has left already does not wait at all.
 					left, leave := context.WithCancel(t.Context())
 					leave()
 					within(t, of+" of one who has left", 0, func() { _ = do(left, k, i, was) })
@@ -129,7 +129,7 @@ func TestCloseGivesLeasesBack(t *testing.T) {
 		time.Sleep(life)
 		store.after = func(op, _ string) {
 			if op == "save" {
-				once.Do(func() { // the lease is in the store, and the flight is about to hear of it
+				once.Do(func() { // the lease is in the store, and the flight is about to learn it
 					go func() { closed <- k.Close(t.Context()) }()
 					time.Sleep(time.Millisecond)
 				})
@@ -150,7 +150,7 @@ func TestCloseGivesLeasesBack(t *testing.T) {
 }
 
 // S28: closing ends those who only wait: for another process's refresh, or for
-// another visit's exchange. It waits for what presents, and for what saves.
+// another visit's exchange. It waits for presentations and saves.
 func TestCloseDrains(t *testing.T) {
 	t.Run("one that watches another process", func(t *testing.T) {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -212,7 +212,7 @@ func TestCloseDrains(t *testing.T) {
 			wantToken(t, keeper(t, s, i), "access-1")
 		})
 	})
-	t.Run("a response that the store does not take", func(t *testing.T) {
+	t.Run("a response that the store does not accept", func(t *testing.T) {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 			store := &flaky{Memory: s}
 			k := keeper(t, store, i)
@@ -233,7 +233,7 @@ func TestCloseDrains(t *testing.T) {
 				})
 				cancel()
 				if unsaved, told := k.Health().Unsaved, k.Stats().Events[custody.SaveFailed]; unsaved != 1 || told != uint64(n+1) {
-					t.Errorf("%d responses are not saved, and that was told %d times, want 1 and %d", unsaved, told, n+1)
+					t.Errorf("%d responses are not saved, and that was reported %d times, want 1 and %d", unsaved, told, n+1)
 				}
 			}
 			store.failSaves.Store(0)

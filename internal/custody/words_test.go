@@ -27,27 +27,28 @@ type becomes struct {
 	cause string
 	// after and before bound the time from the first refusal to that end.
 	after, before time.Duration
-	// hears is what callers of the link are told until then, once its access token
-	// has expired.
+	// hears is the reason that callers of the link get until then, once its access
+	// token has expired.
 	hears string
 }
 
 var (
-	// The words say that the session has ended.
+	// The response is that the session has ended.
 	byExpiry  = becomes{state: tokenstore.StateRelinkRequired, cause: "session_expired"}
 	byInvalid = becomes{state: tokenstore.StateRelinkRequired, cause: "session_invalid"}
 	byFreeze  = becomes{state: tokenstore.StateRelinkRequired, cause: "frozen"}
 	byGrant   = becomes{state: tokenstore.StateRelinkRequired, cause: "grant_rejected"}
-	// Nobody knows the words, and other links are served.
+	// The error is unrecognized, and other links are served.
 	unclearWords = becomes{
 		state: tokenstore.StateRelinkRequired, cause: "refused_unclear",
 		after: 15 * time.Minute, before: 105 * time.Minute, hears: custody.WaitUnclear,
 	}
-	// The server may have taken the token: it is presented again from time to time.
+	// The server may have accepted the token: it is presented again from time to
+	// time.
 	lostResponse = becomes{state: tokenstore.StateUncertain, hears: custody.WaitUncertain}
 	// The successor may be in the response: nothing is presented any more.
 	unreadResponse = becomes{
-		state: tokenstore.StateRelinkRequired, cause: "answer_unreadable", before: 3 * time.Minute, hears: custody.WaitUnread,
+		state: tokenstore.StateRelinkRequired, cause: "response_unreadable", before: 3 * time.Minute, hears: custody.WaitUnread,
 	}
 )
 
@@ -141,7 +142,7 @@ var shapes = []shape{
 	{name: "400, an empty object", reply: jsonBody(400, `{}`), becomes: unclearWords},
 	{name: "400, a number for a code", reply: jsonBody(400, `{"error":400}`), becomes: unclearWords},
 
-	// The application's own trouble, said to one link only.
+	// The application's own trouble, reported to one link only.
 	{name: "401, invalid_client", reply: refusal(401, "invalid_client"), becomes: unclearWords},
 	{name: "400, unauthorized_client", reply: refusal(400, "unauthorized_client"), becomes: unclearWords},
 	{name: "400, unsupported_grant_type", reply: refusal(400, "unsupported_grant_type"), becomes: unclearWords},
@@ -201,7 +202,7 @@ var shapes = []shape{
 	{name: "425, empty", reply: reply{status: 425}, becomes: lostResponse},
 	{name: "599, empty", reply: reply{status: 599}, becomes: lostResponse},
 
-	// Successes that bring no tokens.
+	// Successes without tokens.
 	{name: "200, empty", reply: reply{status: 200}, becomes: lostResponse},
 	{name: "204", reply: reply{status: 204}, becomes: lostResponse},
 	{name: "200, a page", reply: page(200, "Please sign in"), becomes: lostResponse},
@@ -218,7 +219,7 @@ var shapes = []shape{
 	{name: "200, a JWT", reply: text(200, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJub2JvZHkifQ.c2lnbmF0dXJlLXRoYXQtaXMtbm9uZQ"), becomes: unreadResponse},
 	{name: "202, tokens in a wrapper", reply: jsonBody(202, `{"result":{"access_token":"gone:a9"}}`), becomes: unreadResponse},
 
-	// What the host has said of these words comes first.
+	// The host's own rules take precedence.
 	{
 		name: "401, unauthorized, that the host knows", reply: refusal(401, "unauthorized"), becomes: byInvalid,
 		rules: []tokenwire.Rule{{Status: 401, Code: "unauthorized", Means: tokenwire.SessionOver, Cause: "session_invalid"}},
@@ -269,8 +270,8 @@ type became struct {
 	took          time.Duration // the longest that one of the others waited
 }
 
-// TestWords: whatever the words in which one dead link of a hundred is refused, the
-// table has what becomes of it, and no other link is held back.
+// TestWords: whatever the response with which one dead link of a hundred is refused,
+// the table has what becomes of it, and no other link is held back.
 func TestWords(t *testing.T) {
 	if len(shapes) < 60 {
 		t.Fatalf("%d shapes are too few", len(shapes))
@@ -295,7 +296,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// refused lets links live for a while of whom one, "gone", is refused in the shape.
+// refused lets links live for a while, one of which, "gone", is refused in the
+// shape.
 func refused(t *testing.T, s shape, links int) became {
 	w, store := newTown(), tokenstore.NewMemory()
 	w.rules = s.rules
@@ -406,12 +408,12 @@ func (row became) check(t *testing.T, want becomes) {
 	switch {
 	case want.state != tokenstore.StateRelinkRequired:
 		if row.ended >= 0 {
-			t.Errorf("its callers were told that it had ended, after %v", row.ended)
+			t.Errorf("its callers got that it had ended, after %v", row.ended)
 		}
 	case row.ended < want.after, row.ended > max(want.before, 30*time.Second):
 		t.Errorf("it ended %v after the first refusal, want between %v and %v", row.ended, want.after, want.before)
 	}
-	if want.hears != "" && row.hears[want.hears] == 0 && want.cause != "answer_unreadable" {
+	if want.hears != "" && row.hears[want.hears] == 0 && want.cause != "response_unreadable" {
 		t.Errorf("its callers never heard %q, but %v", want.hears, row.hears)
 	}
 }

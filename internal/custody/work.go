@@ -46,7 +46,6 @@ func (w *work) close(ctx context.Context) error {
 	}
 }
 
-// shut lets nothing new begin.
 func (w *work) shut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,21 +57,19 @@ func (w *work) shut() {
 	}
 }
 
-// closing reports whether nothing new may begin.
 func (w *work) closing() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.closed
 }
 
-// count returns how much is under way.
 func (w *work) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.open
 }
 
-// unsaved are the trips that have something to save which nobody else has.
+// unsaved are the trips with something to save that nobody else has.
 type unsaved struct {
 	mu    sync.Mutex
 	trips map[*trip]struct{}
@@ -93,7 +90,6 @@ func (u *unsaved) remove(t *trip) {
 	delete(u.trips, t)
 }
 
-// users returns whose it is.
 func (u *unsaved) users() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()

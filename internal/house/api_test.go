@@ -17,17 +17,16 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write internal/house/testdata/api.txt or internal/custody/protocol.md anew")
+var update = flag.Bool("update", false, "rewrite internal/house/testdata/api.txt or internal/custody/protocol.md")
 
-// apiFile is the listing of everything that a host can write down, so that a
-// change to it is seen where changes are reviewed.
+// apiFile lists the public API, so that a change to it shows in review.
 const apiFile = "internal/house/testdata/api.txt"
 
 // exportedNames lists what a package exports, a line each: constants with their
-// values, variables, functions, types, their exported fields and all methods
-// that a caller sees, those of what is embedded among them.
+// values, variables, functions, types, their exported fields and all methods that a
+// caller sees, including those of embedded types.
 func exportedNames(pkg *types.Package) (lines []string) {
-	// Names of other packages come with the package's name, as a caller writes them.
+	// Names of other packages have the package's name, as a caller writes them.
 	qualify := func(p *types.Package) string {
 		if p == pkg {
 			return ""
@@ -106,7 +105,7 @@ func api(t *testing.T, module string) (lines []string) {
 		importPath, file, _ := strings.Cut(strings.TrimSpace(line), " ")
 		exports[importPath] = file
 		name := rel(importPath)
-		// What a host can import, and what is there to be imported.
+		// Only packages that a host can import, and that have something to import.
 		if inModule(importPath, path.Join(modulePath, module)) && !strings.Contains("/"+name+"/", "/internal/") && !under(name, "examples") && name != "." {
 			own = append(own, importPath)
 		}
@@ -124,8 +123,7 @@ func api(t *testing.T, module string) (lines []string) {
 	return lines
 }
 
-// changed says which lines of a listing went and which came, each under its
-// package.
+// changed returns the removed and added lines of a listing, each under its package.
 func changed(before, after []string) (problems []string) {
 	inPackage := func(lines []string) (all []string) {
 		heading := ""
@@ -176,7 +174,7 @@ func TestAPI(t *testing.T) {
 	kept := files(t, func(name string) bool { return name == apiFile })[apiFile]
 	problems := changed(strings.Split(kept, "\n"), strings.Split(now, "\n"))
 	if len(problems) == 0 && kept != now {
-		problems = []string{apiFile + " is not as it would be written"}
+		problems = []string{apiFile + " differs from what -update would write"}
 	}
 	report(t, "what hosts can call is promised to them: after a change on purpose run\n\tgo test ./internal/house -run TestAPI -update\n"+
 		"and say in CHANGELOG.md what changes for them", problems)

@@ -24,8 +24,7 @@ type forbidden struct {
 }
 
 func hasOwnClock(name string) bool {
-	// The explorer measures how long it takes itself, which is no part of what it
-	// explores.
+	// The explorer measures its own time, which is no part of what it explores.
 	return isLibrary(name) && under(name, "pkb", "internal/custody", "internal/tokenwire") && !under(name, "pkb/pkbtest", "internal/custody/explore")
 }
 
@@ -41,11 +40,11 @@ var forbiddenUses = []forbidden{
 	{pkg: "os", name: "Getenv|LookupEnv|Environ|ExpandEnv", in: isLibrary,
 		why: "configuration comes in the Config: two clients side by side must not share hidden settings"},
 	{pkg: "context", name: "TO" + "DO", in: isLibrary,
-		why: "whoever waits must be able to leave: pass the caller's context, or one with a deadline of its own"},
+		why: "a caller must be able to stop waiting: pass the caller's context, or one with a deadline of its own"},
 	{pkg: "time", name: "Now|Since|Until", in: hasOwnClock, except: "pkb/config.go",
-		why: "the clock is injected, so that tests can let an hour pass; its default stands in the Config only"},
+		why: "the clock is injected, so that tests can let an hour pass; its default is in the Config only"},
 	{pkg: "reflect", name: "DeepEqual", in: isGo,
-		why: "it says that values differ, but not where; go-cmp does"},
+		why: "it reports that values differ, but not where; go-cmp does"},
 	{pkg: "testing", name: ".*", in: func(name string) bool {
 		return !isTest(name) && !inOtherModule(name) && !under(name, "tokenstore/storetest")
 	}, why: "package testing in a library puts test flags and code into a host's program"},
@@ -100,7 +99,7 @@ func forbiddenIn(sources []source, rules []forbidden) (problems []string) {
 				if count++; count == 1 && s.name == rule.except {
 					return
 				}
-				problems = append(problems, fmt.Sprintf("%v: %s.%s is not for here: %s", s.fset.Position(at.Pos()), p, used, rule.why))
+				problems = append(problems, fmt.Sprintf("%v: %s.%s is not allowed here: %s", s.fset.Position(at.Pos()), p, used, rule.why))
 			})
 		}
 	}
@@ -147,13 +146,13 @@ func f() {
 	}), forbiddenUses), "pkb/a_test.go", "pkb/config.go")
 }
 
-// mayPanic are functions beside mustX and MustX that may panic, and why.
+// mayPanic are functions other than mustX and MustX that may panic, and why.
 var mayPanic = map[string]string{
 	"pkb/web.go Web": "called once, when the program starts, with what the programmer wrote; http.Handle panics in the same place",
 }
 
-// panics finds the calls of panic outside functions that may, and say in their
-// comment that they do.
+// panics finds the calls of panic outside functions that may, and whose comments
+// mention it.
 func panics(sources []source) (problems []string) {
 	for _, s := range sources {
 		for _, decl := range s.Decls {
@@ -169,11 +168,11 @@ func panics(sources []source) (problems []string) {
 				if fn, ok := call.Fun.(*ast.Ident); !ok || fn.Name != "panic" {
 					return true
 				}
-				// net/http's own way to break off an answer, and a fake has to.
+				// Both net/http and a fake abort a response so.
 				if arg, ok := call.Args[0].(*ast.SelectorExpr); ok && arg.Sel.Name == "ErrAbortHandler" && under(s.name, "pkb/pkbtest") {
 					return true
 				}
-				problems = append(problems, fmt.Sprintf("%v: panic outside a Must function whose comment says so", s.fset.Position(call.Pos())))
+				problems = append(problems, fmt.Sprintf("%v: panic outside a Must function whose comment mentions it", s.fset.Position(call.Pos())))
 				return true
 			})
 		}
@@ -182,7 +181,7 @@ func panics(sources []source) (problems []string) {
 }
 
 func TestNoPanics(t *testing.T) {
-	report(t, "one patient's bad answer must not end the process that serves all the others",
+	report(t, "one patient's bad response must not end the process that serves all the others",
 		panics(parse(t, files(t, isLibrary))))
 	finds(t, panics(parse(t, map[string]string{
 		"pkb/a.go": `package pkb

@@ -25,13 +25,13 @@ const (
 	mock   = "github.com/jarcoal/httpmock"
 )
 
-// requirements are what the root's go.mod requires, and why. A module that is
-// not here needs a reason first: it becomes every host's.
+// requirements are what the root's go.mod requires, and why. A new module needs a
+// reason first: it becomes every host's.
 var requirements = map[string]string{
 	oauth2: "TokenSource is the type other Go libraries take tokens in",
 	models: "patient resources as Go types, for hosts that read them; package fhir only",
-	goCmp:  "tests: says where two values differ",
-	mock:   "tests: answers of PKB without a server",
+	goCmp:  "tests: reports where two values differ",
+	mock:   "tests: responses of PKB without a server",
 }
 
 // testImports are the modules that tests of the root module may use.
@@ -47,7 +47,7 @@ type rule struct {
 }
 
 // rules are for packages of the root module, by path from the root; the longest
-// prefix counts.
+// prefix applies.
 var rules = map[string]rule{
 	".": {why: "it is a document"},
 	"pkb": {
@@ -57,7 +57,7 @@ var rules = map[string]rule{
 		},
 		modules: map[string]string{
 			oauth2: "Client.TokenSource returns its type",
-			models: "linked with fhir, which reads what Purview answers",
+			models: "linked with fhir, which reads the response of Purview",
 		},
 		why: "a host that wants one patient's id links no driver, browser or test package",
 	},
@@ -91,7 +91,7 @@ var rules = map[string]rule{
 	},
 	"tokenstore/storetest": {
 		own:     []string{"tokenstore"},
-		modules: map[string]string{goCmp: "says in which field a record came back changed"},
+		modules: map[string]string{goCmp: "reports in which field a record has changed"},
 		why:     "the suite runs in other people's stores",
 	},
 	"fhir": {
@@ -188,7 +188,7 @@ func wrongImports(packages []goPackage) (problems []string) {
 		name := rel(p.ImportPath)
 		r, ok := ruleFor(name)
 		if !ok {
-			problems = append(problems, name+" has no rule: say in rules what it may import, and why")
+			problems = append(problems, name+" has no rule: add to rules what it may import, and why")
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -332,7 +332,7 @@ func foreignTestImports(sources []source) (problems []string) {
 func notAsListed(what string, modules []string, reasons map[string]string) (problems []string) {
 	for _, m := range modules {
 		if reasons[m] == "" {
-			problems = append(problems, fmt.Sprintf("%s has %s: remove it, or say why in the list", what, m))
+			problems = append(problems, fmt.Sprintf("%s has %s: remove it, or add the reason to the list", what, m))
 		}
 	}
 	for _, m := range slices.Sorted(maps.Keys(reasons)) {
@@ -364,9 +364,9 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// hostSums are the modules in the go.sum of internal/testdata/consumer, a host
-// that links a patient and tests that with pkbtest. The FHIR models are not
-// among them: only a host that reads resources gets those.
+// hostSums are the modules in the go.sum of internal/testdata/consumer, a host that
+// links a patient and tests that with pkbtest. The FHIR models are not among them:
+// only a host that reads resources needs those.
 var hostSums = map[string]string{
 	oauth2: "linked with pkb",
 	models: "linked with pkb through fhir",
@@ -396,8 +396,8 @@ func TestConsumerSums(t *testing.T) {
 	report(t, "every line here is a module that each host has to trust because of us", notAsListed(name, summed(all[name]), hostSums))
 }
 
-// adapterImports are what package pkb/pkbotel may import beside the standard
-// library. It is a module of its own, and a host's all the same.
+// adapterImports are what package pkb/pkbotel may import in addition to the standard
+// library. It is a module of its own, and linked by hosts all the same.
 var adapterImports = []string{
 	modulePath + "/pkb", modulePath + "/pkb/observe", modulePath + "/tokenstore",
 	"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes",

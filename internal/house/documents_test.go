@@ -79,7 +79,10 @@ func has(file string, block []string) bool {
 	return false
 }
 
-func uncompiledBlocks(markdown string, compiled map[string]string) (problems []string) {
+// pasted are the documents whose Go blocks people, and coding assistants, paste.
+var pasted = []string{"README.md", "llms.txt", "pkb/hosting.md"}
+
+func uncompiledBlocks(name, markdown string, compiled map[string]string) (problems []string) {
 	blocks := goBlocks(markdown)
 	for line := range strings.Count(markdown, "\n") + 2 {
 		block := trim(dedent(blocks[line]))
@@ -91,8 +94,8 @@ func uncompiledBlocks(markdown string, compiled map[string]string) (problems []s
 			found = found || has(text, block)
 		}
 		if !found {
-			problems = append(problems, fmt.Sprintf("README.md:%d: this block is in no Go file, as it stands: put it into an example, and copy it from there:\n\t%s",
-				line, strings.Join(block, "\n\t")))
+			problems = append(problems, fmt.Sprintf("%s:%d: this block is in no Go file, as it stands: put it into an example, and copy it from there:\n\t%s",
+				name, line, strings.Join(block, "\n\t")))
 		}
 	}
 	return problems
@@ -100,15 +103,12 @@ func uncompiledBlocks(markdown string, compiled map[string]string) (problems []s
 
 func TestReadmeIsCompiled(t *testing.T) {
 	const sample = "# Title\n\n```go\nif a {\n\tb()\n}\n```\n\n```sh\nrm\n```\n\n```go\nif a {\n\tc()\n}\n```\n"
-	finds(t, uncompiledBlocks(sample, map[string]string{
+	finds(t, uncompiledBlocks("README.md", sample, map[string]string{
 		"a.go": "package a\n\nfunc f() {\n\tif a {\n\t\tb()\n\t}\n}\n",
 		"b.go": "package a\n\nfunc f() {\n\tif a {\n\tc()\n\t}\n}\n", // other indentation
 	}), "README.md:13")
 
-	readme := files(t, func(name string) bool { return name == "README.md" })["README.md"]
-	if readme == "" {
-		t.Fatal("README.md is missing: it is where everybody starts")
-	}
+	documents := files(t, func(name string) bool { return slices.Contains(pasted, name) })
 	ignored := regexp.MustCompile(`(?m)^//go:build .*\bignore\b`)
 	compiled := files(t, isGo)
 	for name, text := range compiled {
@@ -116,7 +116,12 @@ func TestReadmeIsCompiled(t *testing.T) {
 			delete(compiled, name)
 		}
 	}
-	report(t, "the first thing that people paste has to compile, today and after the next change", uncompiledBlocks(readme, compiled))
+	for _, name := range pasted {
+		if len(goBlocks(documents[name])) == 0 {
+			t.Errorf("%s is missing, or shows no code", name)
+		}
+		report(t, "the first thing that people paste has to compile, today and after the next change", uncompiledBlocks(name, documents[name], compiled))
+	}
 }
 
 var (
@@ -135,7 +140,7 @@ func brokenLinks(all map[string]string) (problems []string) {
 		}
 	}
 	for _, name := range sortedKeys(all) {
-		if path.Ext(name) != ".md" {
+		if path.Ext(name) != ".md" && name != "llms.txt" {
 			continue
 		}
 		text := codeSpan.ReplaceAllString(all[name], "")
@@ -172,7 +177,7 @@ func anchors(markdown string) (names []string) {
 }
 
 func TestLinksResolve(t *testing.T) {
-	report(t, "a reader who follows a link into nothing believes the rest less",
+	report(t, "a reader who follows a link into nothing trusts the rest less",
 		brokenLinks(files(t, func(string) bool { return true })))
 	finds(t, brokenLinks(map[string]string{
 		"README.md":   "[a](docs/a.md) [b](docs/b.md \"B\") [w](https://example.com/x) [h](#the-end) [i](#nowhere) `[c](c.md)`\n\n# The end!\n\n[ref]: docs/none\n",
@@ -186,7 +191,7 @@ var (
 	declaredTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 )
 
-// missingTests finds tests that a document names and that are not there.
+// missingTests finds tests that a document names and that do not exist.
 func missingTests(documents, code map[string]string) (problems []string) {
 	declared := make(map[string]bool)
 	for name, text := range code {
@@ -199,7 +204,7 @@ func missingTests(documents, code map[string]string) (problems []string) {
 	for _, name := range sortedKeys(documents) {
 		for _, m := range namedTest.FindAllStringSubmatch(documents[name], -1) {
 			if !declared[m[1]] {
-				problems = append(problems, fmt.Sprintf("%s names %s, and there is no such test", name, m[1]))
+				problems = append(problems, fmt.Sprintf("%s names %s, which does not exist", name, m[1]))
 			}
 		}
 	}
@@ -220,14 +225,14 @@ type suspicion struct {
 	what    string
 }
 
-// personal finds what belongs to somebody's machine or somebody's to-do list.
-// The patterns are put together so that this file does not contain them.
+// personal finds what belongs to a developer's computer or to-do list. The patterns
+// are put together so that this file does not contain them.
 var personal = []suspicion{
-	{regexp.MustCompile(`(^|[^\w.])(/(ho` + `me|ro` + `ot|wo` + `rk|Us` + `ers)/|/tmp/st` + `udio)`), "a path of somebody's machine"},
+	{regexp.MustCompile(`(^|[^\w.])(/(ho` + `me|ro` + `ot|wo` + `rk|Us` + `ers)/|/tmp/st` + `udio)`), "a path of a developer's computer"},
 	{regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME)\b`), "a note to do something"},
 }
 
-// mayName are lines that look like it, and are not.
+// mayName matches what looks like it, and is not.
 var mayName = regexp.MustCompile(`context\.TO` + `DO`)
 
 func leftovers(all map[string]string) (problems []string) {
@@ -251,7 +256,7 @@ func leftovers(all map[string]string) (problems []string) {
 }
 
 func TestNoLeftovers(t *testing.T) {
-	report(t, "what only its author can use or finish is not finished: a path works on one machine, and a note belongs in an issue",
+	report(t, "what only its author can use or finish is not finished: a path works on one computer, and a note belongs in an issue",
 		leftovers(files(t, func(string) bool { return true })))
 	finds(t, leftovers(map[string]string{
 		"a.go":  "// see /ho" + "me/me/notes\nvar ok = \"https://example.com/ho" + "me/x\"\n",

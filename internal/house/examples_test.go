@@ -13,17 +13,17 @@ import (
 )
 
 // exampled are the packages in which every exported call has an example.
-var exampled = []string{"pkb", "pkb/pkbotel", "tokenstore", "fhir"}
+var exampled = []string{"pkb", "pkb/advice", "pkb/identity", "pkb/keys", "pkb/observe", "pkb/record", "pkb/pkbotel", "tokenstore", "fhir"}
 
-// plain are methods that explain themselves: they implement an interface of
-// the standard library, or observe.Telemetry, which a Client calls.
+// plain are methods that need no example: they implement an interface of the
+// standard library, or observe.Telemetry, which a Client calls.
 var plain = []string{
 	"String", "GoString", "Format", "LogValue", "MarshalJSON", "MarshalText", "UnmarshalJSON", "UnmarshalText",
 	"Error", "Unwrap", "Is", "As", "Begin", "Event", "Follow",
 }
 
-// call is a function or method, as far as it shows in the source: for a method
-// the receiver's type is not known where it is called.
+// call is a function or method, as it shows in the source: where a method is called,
+// its receiver's type is not known.
 type call struct {
 	name   string
 	method bool
@@ -66,8 +66,8 @@ func receiverType(e ast.Expr) string {
 	return ""
 }
 
-// shown returns what the examples of a package call. An example without output
-// is compiled and not run, so it shows nothing.
+// shown returns what the examples of a package call. An example without output is
+// compiled and not run, so it shows nothing.
 func shown(tests []source, pkg string) map[call]bool {
 	var trees []*ast.File
 	for _, s := range tests {

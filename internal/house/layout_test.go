@@ -14,11 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// topLevel is what the root of the repository holds, beside dot files.
+// topLevel is what the root of the repository holds, in addition to dot files.
 var topLevel = []string{
 	"pkb", "tokenstore", "fhir", "examples", "internal",
 	"doc.go", "go.mod", "go.sum", "go.work", "go.work.sum",
 	"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "Makefile",
+	"llms.txt", // what a coding assistant reads first (llmstxt.org)
 }
 
 func strangersAtTheTop(names []string) []string {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// literal returns a string that stands in the source.
+// literal returns a string literal's value.
 func literal(e ast.Expr) (string, bool) {
 	lit, ok := e.(*ast.BasicLit)
 	if !ok || lit.Kind != token.STRING {
@@ -24,16 +24,16 @@ func literal(e ast.Expr) (string, bool) {
 	return s, err == nil
 }
 
-// logLine is a line that the library logs: a call with a message of ours.
+// logLine is a line that the library logs: a call with a message of this library.
 type logLine struct {
 	at   token.Position
 	keys []string
-	// odd: a key of it is not a string that stands in the source.
+	// odd: a key of it is no string literal.
 	odd bool
 }
 
 // logLines returns what sources log, each line with its keys and those that its
-// function gives by With or by package slog.
+// function adds by With or by package slog.
 func logLines(sources []source) (lines []logLine) {
 	for _, s := range sources {
 		for _, decl := range s.Decls {
@@ -78,9 +78,12 @@ func logLines(sources []source) (lines []logLine) {
 	return lines
 }
 
-// documentedKeys returns the keys in the package comment's section on logs.
+// keysFile has the package comment that lists the keys.
+const keysFile = "pkb/observe/observe.go"
+
+// documentedKeys returns the keys in the package comment's section on log lines.
 func documentedKeys(doc string) (keys []string) {
-	_, section, _ := strings.Cut(doc, "// # Logs")
+	_, section, _ := strings.Cut(doc, "// # Log")
 	section, _, _ = strings.Cut(section, "\n// # ")
 	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z_]+)  +\S`).FindAllStringSubmatch(section, -1) {
 		keys = append(keys, m[1])
@@ -92,12 +95,12 @@ func wrongKeys(sources []source, documented []string) (problems []string) {
 	used := make(map[string]bool)
 	for _, line := range logLines(sources) {
 		if line.odd {
-			problems = append(problems, fmt.Sprintf("%v: a key of this line is not a string that stands here", line.at))
+			problems = append(problems, fmt.Sprintf("%v: a key of this line is not a string literal", line.at))
 			continue
 		}
 		for _, key := range line.keys {
 			if used[key] = true; !slices.Contains(documented, key) {
-				problems = append(problems, fmt.Sprintf("%v: the key %s is not in the package comment of pkb", line.at, key))
+				problems = append(problems, fmt.Sprintf("%v: the key %s is not in the package comment of pkb/observe", line.at, key))
 			}
 		}
 	}
@@ -110,7 +113,7 @@ func wrongKeys(sources []source, documented []string) (problems []string) {
 }
 
 func TestLogKeys(t *testing.T) {
-	doc := files(t, func(name string) bool { return name == "pkb/doc.go" })["pkb/doc.go"]
+	doc := files(t, func(name string) bool { return name == keysFile })[keysFile]
 	sources := parse(t, files(t, func(name string) bool { return isLibrary(name) && !under(name, "pkb/pkbtest") }))
 	report(t, "people search and alert by the keys of a log: a renamed one fails nobody's build and somebody's night",
 		wrongKeys(sources, documentedKeys(doc)))

@@ -17,7 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// move is a change of a record's phase, or of what is kept of it.
+// move is a change of a record's phase, or of the pairs it holds.
 type move struct{ from, to string }
 
 // stage is where a record stands in the drawing.
@@ -56,7 +56,7 @@ func moves() map[move]map[core.EventKind]bool {
 						}
 						if phase == core.Relink {
 							if r.Cause = "session_expired"; unread {
-								r.Cause = core.AnswerUnreadable
+								r.Cause = core.ResponseUnreadable
 							}
 						}
 						if held {
@@ -109,16 +109,16 @@ func protocol() string {
 	var b strings.Builder
 	b.WriteString(`# The protocol of a link
 
-This is generated from ` + "`core.Table`" + ` by ` + "`go test ./internal/house -run TestProtocolDocument -update`" + `; it is changed there.
+Generated from ` + "`core.Table`" + ` by ` + "`go test ./internal/house -run TestProtocolDocument -update`" + `: change it there.
 
 Every write of every process goes through this table. An event names what it is about (a pair of tokens, a session, the owner of a lease) and never the row it was seen in, so
-a writer that lost a race reloads the record and applies the same event again. Of the rows of an event the first counts whose condition holds; where none does, the event is
+a writer that lost a race reloads the record and applies the same event again. Of the rows of an event, the first whose condition holds applies; if there is none, the event is
 superseded: the record has moved on, and there is nothing to do.
 
 ## How a link moves
 
 Found by applying every event to records of every kind. *waiting* is pending with an authorization that cannot be checked yet, and *uncertain* is linked with a presentation of the
-refresh token whose outcome is not known, which includes one that is under way.
+refresh token whose outcome is unknown, which includes one that is under way.
 
 ` + "```mermaid\nstateDiagram-v2\n")
 	found := moves()
@@ -143,7 +143,7 @@ refresh token whose outcome is not known, which includes one that is under way.
 			name = "`" + rule.Event.String() + "`"
 		}
 		last = rule.Event
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, rule.When, cmp.Or(rule.Then, "as it was"), rule.Verdict())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, rule.When, cmp.Or(rule.Then, "unchanged"), rule.Verdict())
 	}
 	return b.String()
 }
@@ -161,7 +161,7 @@ func TestProtocolDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := gocmp.Diff(string(kept), now); diff != "" {
-		t.Errorf("internal/custody/protocol.md is not what core.Table says; run\n\tgo test ./internal/house -run TestProtocolDocument -update\n(-kept +now):\n%s", diff)
+		t.Errorf("internal/custody/protocol.md differs from core.Table; run\n\tgo test ./internal/house -run TestProtocolDocument -update\n(-kept +now):\n%s", diff)
 	}
 	if n := len(moves()); n < 12 {
 		t.Errorf("only %d moves were found: the search is broken", n)

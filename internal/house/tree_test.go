@@ -24,19 +24,19 @@ const modulePath = "github.com/betawerk/pkb-go"
 // root is the repository, seen from this package.
 const root = "../.."
 
-// report fails the test with the problems a rule found and why there is a rule.
+// report fails the test with the problems a rule found and the reason for the rule.
 func report(t *testing.T, why string, problems []string) {
 	t.Helper()
 	for _, p := range problems {
 		t.Error(p)
 	}
 	if len(problems) > 0 {
-		t.Errorf("why there is a rule: %s", why)
+		t.Errorf("the reason for the rule: %s", why)
 	}
 }
 
-// finds fails the test unless the rule finds, in a bad sample, one problem for
-// each fragment, in this order.
+// finds fails the test unless the rule finds, in a bad sample, one problem for each
+// fragment, in this order.
 func finds(t *testing.T, problems []string, fragments ...string) {
 	t.Helper()
 	ok := len(problems) == len(fragments)
@@ -44,7 +44,7 @@ func finds(t *testing.T, problems []string, fragments ...string) {
 		ok = ok && strings.Contains(problems[i], fragments[i])
 	}
 	if !ok {
-		t.Errorf("the rule does not bite: in a sample with problems about\n\t%s\nit found\n\t%s",
+		t.Errorf("the rule misses something: in a sample with problems about\n\t%s\nit found\n\t%s",
 			strings.Join(fragments, "\n\t"), strings.Join(problems, "\n\t"))
 	}
 }
@@ -74,7 +74,7 @@ var tree = sync.OnceValues(func() (map[string]string, error) {
 		}
 		text, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // an editor's file, gone since
+			return nil // an editor's file that was deleted since
 		}
 		files[rel] = string(text)
 		return err
@@ -100,7 +100,6 @@ func ignoredByGit() map[string]bool {
 	return ignored
 }
 
-// files returns the repository's files that keep accepts.
 func files(t *testing.T, keep func(name string) bool) map[string]string {
 	t.Helper()
 	all, err := tree()
@@ -122,7 +121,6 @@ func files(t *testing.T, keep func(name string) bool) map[string]string {
 func isGo(name string) bool   { return strings.HasSuffix(name, ".go") }
 func isTest(name string) bool { return strings.HasSuffix(name, "_test.go") }
 
-// under reports whether name is in one of the directories.
 func under(name string, dirs ...string) bool {
 	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 }

@@ -17,15 +17,15 @@ import (
 var Err = errors.New("not a JSON object")
 
 // Walk goes through JSON once. It checks the grammar exactly as json.Valid does, and
-// shows members and elements on the way. encoding/json would go through a page
-// several times for that, and copy the resources.
+// shows members and elements on the way. encoding/json would need several passes
+// over a page, and copy the resources.
 type Walk struct {
 	data  []byte
 	at    int
 	depth int
 	bad   bool
 	watch bool
-	names [][]byte // of the objects that the walk is in, if it watches
+	names [][]byte // of the objects that the walk is in, while it watches
 	odd   int
 }
 
@@ -34,7 +34,7 @@ const maxDepth = 10000
 
 // Object calls member for each member with its name, which is a part of data where
 // possible. member may walk through the value or leave it. Object reports whether
-// there was an object; if not, it stays where it is.
+// there was an object; if not, it does not move.
 func (w *Walk) Object(member func(name []byte)) bool {
 	if !w.open('{') {
 		return false
@@ -59,9 +59,9 @@ func (w *Walk) Object(member func(name []byte)) bool {
 	return true
 }
 
-// Watch calls walk, and reports whether there was a name in what it walked through
-// that encoding/json may confuse with another name, because it ignores case, or with
-// the same name in the same object. Objects of very many members are reported, too.
+// Watch calls walk, and reports whether it walked through a name that encoding/json
+// may confuse with another, because it ignores case, or with the same name in the
+// same object. It also reports objects of very many members.
 func (w *Walk) Watch(walk func()) (odd bool) {
 	before, watched := w.odd, w.watch
 	w.watch = true
@@ -91,8 +91,8 @@ func (w *Walk) note(name []byte, others int) {
 	w.names = append(w.names, name)
 }
 
-// isLower reports whether name is ASCII and begins with a lower-case letter, as all
-// names of FHIR do, after an underscore or not.
+// isLower reports whether name is ASCII and begins with a lower-case letter, after
+// an underscore or not, as all names of FHIR do.
 func isLower(name []byte) bool {
 	for _, c := range name {
 		if c >= utf8.RuneSelf {
@@ -104,7 +104,7 @@ func isLower(name []byte) bool {
 }
 
 // Array calls element at each element, which may walk through it or leave it. Array
-// reports whether there was an array; if not, it stays where it is.
+// reports whether there was an array; if not, it does not move.
 func (w *Walk) Array(element func()) bool {
 	if !w.open('[') {
 		return false
@@ -120,8 +120,8 @@ func (w *Walk) Array(element func()) bool {
 	return true
 }
 
-// Each is Array that takes one value in place of an array for its only element, and
-// null for no element.
+// Each is Array, but takes one value for an array of one, and null for an empty
+// array.
 func (w *Walk) Each(element func()) {
 	if w.Array(element) || w.Next() == 'n' {
 		return
@@ -133,8 +133,7 @@ func (w *Walk) Each(element func()) {
 	}
 }
 
-// Text walks through a value and returns its text, or "" for anything but a
-// string.
+// Text walks through a value and returns the text of a string, or "".
 func (w *Walk) Text() string {
 	if w.Next() != '"' {
 		w.Skip()
@@ -143,8 +142,8 @@ func (w *Walk) Text() string {
 	return string(w.Quoted())
 }
 
-// Scalar walks through a value and returns the text of a string, a number or
-// boolean as it is written, and "" for anything else.
+// Scalar walks through a value and returns the text of a string, a number or boolean
+// as it is written, and "" for anything else.
 func (w *Walk) Scalar() string {
 	switch w.Next() {
 	case '"':
@@ -163,7 +162,7 @@ func (w *Walk) Scalar() string {
 // At returns the position of the walk, for Since.
 func (w *Walk) At() int { return w.at }
 
-// Since returns what was walked through since At returned begin.
+// Since returns the data between begin, from At, and the position of the walk.
 func (w *Walk) Since(begin int) []byte { return w.data[begin:w.at] }
 
 // Bad reports whether the data has turned out not to be JSON.
@@ -196,8 +195,7 @@ func (w *Walk) Skip() {
 	}
 }
 
-// Next returns the next byte, or 0 at the end and where the data has turned out not
-// to be JSON.
+// Next returns the next byte, or 0 at the end and after Bad.
 func (w *Walk) Next() byte {
 	if w.bad || w.at >= len(w.data) {
 		return 0
@@ -249,7 +247,6 @@ func (w *Walk) closed(c byte, first bool) bool {
 	return w.bad || w.at >= len(w.data) && w.cut()
 }
 
-// cut notes that the JSON breaks off.
 func (w *Walk) cut() bool {
 	w.bad = true
 	return true
@@ -285,7 +282,6 @@ func (w *Walk) number() {
 	}
 }
 
-// digits walks over one digit or more.
 func (w *Walk) digits() {
 	begin := w.at
 	for w.at < len(w.data) && w.data[w.at] >= '0' && w.data[w.at] <= '9' {
@@ -296,7 +292,7 @@ func (w *Walk) digits() {
 	}
 }
 
-// stringEnd walks over a string, and reports whether it is plain: without escapes.
+// stringEnd walks over a string, and reports whether it has no escapes.
 func (w *Walk) stringEnd() (plain bool) {
 	w.expect('"')
 	plain = true
@@ -351,7 +347,7 @@ func (w *Walk) Quoted() []byte {
 	return []byte(s)
 }
 
-// Whole walks through data, which has to be one object, and returns it without a
+// Whole walks through data, which must be one object, and returns it without a
 // byte-order mark and without white space around it.
 func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
 	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")

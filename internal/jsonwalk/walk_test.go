@@ -24,7 +24,7 @@ var seeds = []string{
 	`{"a":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`, `{"a":` + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + `}`,
 }
 
-// Whole takes exactly what encoding/json takes for an object.
+// Whole accepts exactly what encoding/json accepts as an object.
 func FuzzWhole(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add([]byte(seed))
@@ -47,7 +47,7 @@ func FuzzWhole(f *testing.F) {
 		if diff := cmp.Diff(object, members); diff != "" {
 			t.Errorf("members (-encoding/json +ours):\n%s", diff)
 		}
-		// Leaving the values or walking through them makes no difference.
+		// Walking through the values or leaving them makes no difference.
 		for _, through := range []func(*jsonwalk.Walk){
 			func(*jsonwalk.Walk) {}, (*jsonwalk.Walk).Skip, func(w *jsonwalk.Walk) { w.Text() }, func(w *jsonwalk.Walk) { w.Scalar() },
 			func(w *jsonwalk.Walk) { w.Each(func() { w.Scalar() }) }, func(w *jsonwalk.Walk) { w.Object(func([]byte) {}) },

@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package retryafter reads the header Retry-After, by one rule for all responses.
+// Package retryafter reads the Retry-After header of all responses.
 package retryafter
 
 import (
@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// most bounds what a server can ask for.
+// most is the maximum wait.
 const most = time.Hour
 
-// In returns how long a response asks to wait, an hour at most; 0 if it does not. The
-// date form counts from the response's own Date, so that no clock of this machine is
-// compared with the server's; without a Date it is ignored.
+// In returns how long a response asks to wait, at most an hour, or 0. A date is
+// measured from the response's own Date, so that the system clock is not compared
+// with the server's; without a Date it is ignored.
 func In(h http.Header) time.Duration {
 	asked := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseFloat(asked, 64); err == nil {

@@ -1,9 +1,8 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package seal makes token blobs unreadable, and useless in any row but their
-// own: AES-256-GCM, the key's id in a header, and associated data that names
-// the row.
+// Package seal makes token blobs unreadable, and useless in any row but their own:
+// AES-256-GCM, the key's id in a header, and associated data that names the row.
 package seal
 
 import (
@@ -21,29 +20,26 @@ import (
 // KeySize is the size of a key in bytes: AES-256.
 const KeySize = 32
 
-// The first byte of a blob says what it is.
+// The first byte of a blob is its format.
 const (
-	formatPlain  = 0 // without keys, in a store that forgets
+	formatPlain  = 0 // without keys, in a store in memory
 	formatSealed = 1 // then: length of the key id, key id, nonce, ciphertext
 )
 
-// Why a blob does not open. The record it came from is still good: what is
-// missing is the right key.
+// Why a blob does not open. The record is still good: the right key is absent.
 var (
-	// ErrUnknownKey: the blob names a key that is not on the ring.
 	ErrUnknownKey = errors.New("the tokens are sealed with a key that is not on the keyring")
-	// ErrNoKeys: the blob is sealed, and there is no keyring.
-	ErrNoKeys = errors.New("the tokens are sealed, and there is no keyring")
-	// ErrNotAuthentic: key and blob do not fit: another key under the same id,
-	// a damaged blob, or one that belongs to another row.
+	ErrNoKeys     = errors.New("the tokens are sealed, and there is no keyring")
+	// ErrNotAuthentic: another key under the same id, a damaged blob, or one that
+	// belongs to another row.
 	ErrNotAuthentic = errors.New("the sealed tokens are damaged, belong to another record, or were sealed with another key of the same id")
-	// ErrNotSealed: a blob in clear where sealed ones are expected.
+	// ErrNotSealed: a plain blob where sealed ones are expected.
 	ErrNotSealed = errors.New("the tokens are not sealed, though there is a keyring")
 )
 
 // Place is where a blob belongs; it opens nowhere else.
 type Place struct {
-	// Purpose keeps blobs of different kinds apart; empty for tokens.
+	// Purpose keeps blobs of different kinds apart; "" for tokens.
 	Purpose     string
 	Environment string
 	ClientID    string
@@ -52,8 +48,8 @@ type Place struct {
 	Pair, Candidate string
 }
 
-// associated returns the length-prefixed associated data, so that no two
-// places can run together into the same bytes.
+// associated returns the associated data. Each part is length-prefixed, so that no
+// two places have the same bytes.
 func (p Place) associated() []byte {
 	parts := [...]string{"pkb-go/2", p.Purpose, p.Environment, p.ClientID, p.AppUserID, p.Pair, p.Candidate}
 	room := 0
@@ -68,30 +64,30 @@ func (p Place) associated() []byte {
 	return b
 }
 
-// AEAD seals and opens with a key that somebody else holds; Tink's has the same
+// AEAD seals and opens with a key outside this process. Tink's AEAD has the same
 // methods.
 type AEAD interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
 
-// Ring is a set of keys: one of them seals, all of them open. A nil Ring
-// neither seals nor opens: it wraps in clear, for stores that forget. Its
-// methods are safe for concurrent use.
+// Ring is a set of keys: one of them seals, all of them open. A nil Ring neither
+// seals nor opens: it wraps in clear, for stores in memory. Its methods are safe for
+// concurrent use.
 type Ring struct {
 	mu    sync.RWMutex
 	first string
 	keys  map[string]key
 }
 
-// key is one of ours, or somebody else's.
+// key is an AES key of the ring, or an AEAD of the host's.
 type key struct {
-	gcm     cipher.AEAD
+	gcm     func() cipher.AEAD // a function, so that a printer that follows pointers finds no key
 	foreign AEAD
 }
 
-// RingOf returns the ring of a keyring of package keys, which sets it: hosts get
-// no ring in their hands.
+// RingOf returns the ring of a keyring of package keys, which sets it: hosts have no
+// access to a ring.
 var RingOf = func(keyring any) *Ring { return nil }
 
 // CheckKeyID reports what is wrong with a key id.
@@ -104,10 +100,8 @@ func CheckKeyID(id string) error {
 
 // Why a ring does not change.
 var (
-	// ErrNoSuchKey: no key of that id is on the ring.
 	ErrNoSuchKey = errors.New("no key of that id is on the keyring")
-	// ErrSeals: the key is the one that seals.
-	ErrSeals = errors.New("the key is the one that seals; promote another one first")
+	ErrSeals     = errors.New("the key is the one that seals; promote another one first")
 )
 
 // Add puts a key on the ring; the first one added seals.
@@ -123,13 +117,13 @@ func (r *Ring) Add(id string, secret []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.add(id, key{gcm: gcm})
+	return r.add(id, key{gcm: func() cipher.AEAD { return gcm }})
 }
 
-// AddAEAD puts somebody else's key on the ring.
+// AddAEAD puts the host's key on the ring.
 func (r *Ring) AddAEAD(id string, a AEAD) error {
 	if a == nil {
-		return errors.New("there is no AEAD")
+		return errors.New("the AEAD is nil")
 	}
 	return r.add(id, key{foreign: a})
 }
@@ -161,7 +155,7 @@ func (r *Ring) Promote(id string) error {
 	return nil
 }
 
-// Remove takes a key off the ring; not the one that seals.
+// Remove removes a key from the ring, except the one that seals.
 func (r *Ring) Remove(id string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,7 +169,8 @@ func (r *Ring) Remove(id string) error {
 	return nil
 }
 
-// KeyIDs names the keys: the one that seals, and then the others in order.
+// KeyIDs returns the ids of the keys: of the one that seals, and then of the others
+// in order.
 func (r *Ring) KeyIDs() []string {
 	if r == nil {
 		return nil
@@ -195,7 +190,7 @@ func (r *Ring) KeyIDs() []string {
 	return ids
 }
 
-// KeyID names the key that seals; "" without keys.
+// KeyID returns the id of the key that seals; "" without keys.
 func (r *Ring) KeyID() string {
 	id, _ := r.sealing()
 	return id
@@ -211,7 +206,7 @@ func (r *Ring) sealing() (string, key) {
 }
 
 // Seal returns plain as a blob that opens only at p, and the id of the key that
-// it is sealed with.
+// sealed it.
 func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error) {
 	if r == nil {
 		return append([]byte{formatPlain}, plain...), "", nil
@@ -228,22 +223,23 @@ func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error
 		}
 		return append(header(id, head+len(sealed)), sealed...), id, nil
 	}
-	blob = header(id, head+k.gcm.NonceSize()+len(plain)+k.gcm.Overhead())
-	blob = blob[:head+k.gcm.NonceSize()]
+	gcm := k.gcm()
+	blob = header(id, head+gcm.NonceSize()+len(plain)+gcm.Overhead())
+	blob = blob[:head+gcm.NonceSize()]
 	nonce := blob[head:]
 	_, _ = rand.Read(nonce) // never fails
-	return k.gcm.Seal(blob, nonce, plain, p.associated()), id, nil
+	return gcm.Seal(blob, nonce, plain, p.associated()), id, nil
 }
 
-// header returns the beginning of a blob, with room for the rest.
+// header returns the beginning of a blob, with capacity for the rest.
 func header(id string, room int) []byte {
 	b := make([]byte, 0, room)
 	b = append(b, formatSealed, byte(len(id))) //nolint:gosec // add limits ids to 64 bytes
 	return append(b, id...)
 }
 
-// KeyError says that somebody else's key could not be used. Its text does not
-// repeat what that somebody said.
+// KeyError reports that the host's key could not be used. Its text does not repeat
+// the error behind it.
 type KeyError struct {
 	KeyID string
 	Err   error
@@ -251,7 +247,6 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return fmt.Sprintf("the key %q cannot be used just now", e.KeyID) }
 
-// Unwrap returns the error behind it.
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // Open returns what Seal sealed at p.
@@ -280,18 +275,19 @@ func (r *Ring) Open(p Place, blob []byte) ([]byte, error) {
 		return nil, ErrUnknownKey
 	}
 	if k.foreign != nil {
-		// Whether the key is out of reach or the blob is bad, an AEAD of
-		// somebody else's says in words of its own, if at all.
+		// An AEAD of the host's need not distinguish a key that is out of reach from
+		// a bad blob.
 		plain, err := k.foreign.Decrypt(blob[head:], p.associated())
 		if err != nil {
 			return nil, fmt.Errorf("%w; or %w", ErrNotAuthentic, &KeyError{KeyID: string(blob[2:head]), Err: err})
 		}
 		return plain, nil
 	}
-	if len(blob) < head+k.gcm.NonceSize() {
+	gcm := k.gcm()
+	if len(blob) < head+gcm.NonceSize() {
 		return nil, ErrNotAuthentic
 	}
-	plain, err := k.gcm.Open(nil, blob[head:head+k.gcm.NonceSize()], blob[head+k.gcm.NonceSize():], p.associated())
+	plain, err := gcm.Open(nil, blob[head:head+gcm.NonceSize()], blob[head+gcm.NonceSize():], p.associated())
 	if err != nil {
 		return nil, ErrNotAuthentic
 	}

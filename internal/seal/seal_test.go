@@ -111,7 +111,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Keys change while blobs come and go.
+// Keys change between sealing and opening.
 func TestKeysChange(t *testing.T) {
 	r := ring(t, "a")
 	old := sealed(t, r, []byte("x"))
@@ -147,7 +147,7 @@ func TestKeysChange(t *testing.T) {
 	}
 }
 
-// outside is somebody else's key: it checks the associated data, and fails on
+// outside is a key of the host's: it checks the associated data, and fails on
 // request.
 type outside struct{ err error }
 

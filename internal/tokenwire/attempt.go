@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// maxBody bounds what is read of a response; a token response has a few
-	// hundred bytes.
+	// maxBody bounds what is read of a response; a token response has a few hundred
+	// bytes.
 	maxBody = 1 << 20
-	// refusalPatience bounds the body of a 4xx response, where codes are.
+	// refusalPatience bounds the wait for the body of a 4xx response, which may have
+	// a code.
 	refusalPatience = 10 * time.Second
-	// statusPatience bounds the body of a 3xx or 5xx response, whose status
-	// decides.
+	// statusPatience bounds the wait for the body of a 3xx or 5xx response, whose
+	// status decides.
 	statusPatience = time.Second
-	// grace is how long a transport may take to notice that its context has
-	// ended.
+	// grace is how long a transport may take to notice that its context has ended.
 	grace = 5 * time.Second
 )
 
@@ -42,24 +42,23 @@ type attempt struct {
 
 	mu  sync.Mutex
 	got received
-	// completed, ended and left: got is complete, the goroutine has ended,
-	// nobody waits any more.
+	// completed: got is complete. ended: the goroutine has ended. left: the caller
+	// has left.
 	completed, ended, left bool
 	late                   *time.Timer
-	running                *atomic.Int64 // counts goroutines that nobody waits for
+	running                *atomic.Int64 // counts abandoned goroutines
 	counted                bool
 }
 
-// received is what came of a request.
+// received is the result of a request.
 type received struct {
 	status     int // 0 without a response
 	retryAfter time.Duration
 	body       []byte
-	// err is why there is no response, or not the whole of it; nil if it is
-	// whole.
+	// err is why the response is absent or incomplete, or nil.
 	err *Failure
-	// ended: the transport is done with the request. refused: its error says
-	// that the server did not look at it.
+	// ended: the transport is done with the request. refused: its error means that
+	// the server did not look at it.
 	ended, refused bool
 }
 
@@ -67,12 +66,11 @@ func newAttempt(running *atomic.Int64) *attempt {
 	return &attempt{status: make(chan struct{}), ready: make(chan struct{}), running: running}
 }
 
-// run is the goroutine.
 func (a *attempt) run(rt http.RoundTripper, req *http.Request) {
 	defer func() {
 		// If nothing is complete by now, send did not return.
 		f := &Failure{What: "the application's HTTP transport ended its goroutine"}
-		if recover() != nil { // and nothing is printed of it
+		if recover() != nil { // the panic value is not printed
 			f.What = "the application's HTTP transport panicked"
 		}
 		a.end(f)
@@ -122,7 +120,6 @@ func (a *attempt) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// complete makes the result known.
 func (a *attempt) complete(set func(*received)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -135,8 +132,7 @@ func (a *attempt) complete(set func(*received)) {
 	close(a.ready)
 }
 
-// end is the last thing that the goroutine does. f says why nothing is
-// complete, if so.
+// end is the last act of the goroutine. f is the error if nothing is complete.
 func (a *attempt) end(f *Failure) {
 	a.complete(func(got *received) { got.err = f })
 	a.mu.Lock()
@@ -150,9 +146,8 @@ func (a *attempt) end(f *Failure) {
 	}
 }
 
-// wait returns what came of the request when it is complete, or when there is
-// nothing more to wait for: the status decides, or ctx has ended and the
-// transport does not notice.
+// wait returns the result of the request once it is complete, or once waiting is
+// pointless: the status decides, or ctx has ended and the transport does not notice.
 func (a *attempt) wait(ctx context.Context) received {
 	var (
 		status, ended  = a.status, ctx.Done()
@@ -182,8 +177,8 @@ func (a *attempt) wait(ctx context.Context) received {
 	}
 }
 
-// patience is how long the body of a response is waited for; 0 is as long as
-// the request may take.
+// patience is how long the body of a response is waited for; 0 means until the
+// request's time-out.
 func patience(status int) time.Duration {
 	switch {
 	case status >= 200 && status <= 299:
@@ -194,8 +189,8 @@ func patience(status int) time.Duration {
 	return statusPatience
 }
 
-// leave returns what there is; why says why it is not complete. A goroutine
-// that still runs after a while is counted as long as it does.
+// leave returns what there is, with why as its error if it is incomplete. A
+// goroutine that still runs after a while is counted until it ends.
 func (a *attempt) leave(after time.Duration, why *Failure) received {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -24,8 +24,8 @@ import (
 
 const timeout = 3 * time.Minute
 
-// piped is an endpoint whose server is at the other end of a pipe, in the time
-// of a bubble. talk is what it does with a connection, once a form has come.
+// piped is an endpoint whose server is at the other end of a pipe, in a bubble. talk
+// is what the server does with a connection once it has read a form.
 func piped(talk func(conn net.Conn)) *tokenwire.Endpoint {
 	e := endpoint(&http.Transport{
 		ResponseHeaderTimeout: time.Second,
@@ -46,8 +46,8 @@ func piped(talk func(conn net.Conn)) *tokenwire.Endpoint {
 	return e
 }
 
-// H1, H6: how long a response is waited for is nobody's business but ours, and
-// depends on what it can still tell.
+// H1, H6: how long a response is waited for does not depend on the caller or the
+// server, but on what the rest can still prove.
 func TestPatience(t *testing.T) {
 	const refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 25\r\n\r\n"
 	type step struct {
@@ -104,7 +104,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// What holds a POST up before the form is read leaves it unspent.
+// A POST that is held up before the form is read leaves the token unspent.
 func TestPatienceBeforeSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := make(chan struct{})
@@ -143,7 +143,7 @@ func TestCallerLeaves(t *testing.T) {
 			t.Errorf("a caller who had left: %v: %v, %d forms", out, out.Err, forms)
 		}
 	})
-	// Also from a transport that looks at no context.
+	// The same with a transport that ignores its context.
 	asked := false
 	e := endpoint(roundTrip(func(*http.Request) (*http.Response, error) {
 		asked = true
@@ -156,8 +156,7 @@ func TestCallerLeaves(t *testing.T) {
 	}
 }
 
-// A transport that does not notice that its time is up is left alone, and
-// counted.
+// A transport that does not notice the end of its time is abandoned, and counted.
 func TestDeafTransport(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reads bool
@@ -200,7 +199,7 @@ func TestDeafTransport(t *testing.T) {
 	}
 }
 
-// What it tried before proves nothing while it is still at it.
+// What it tried before proves nothing while it still runs.
 func TestDeafTransportWithoutConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -270,7 +269,7 @@ func (b deafBody) Read(p []byte) (int, error) {
 
 func (deafBody) Close() error { return nil }
 
-// H6: nor is a body that does not end waited for longer than it is worth.
+// H6: A body that does not end is not waited for longer than it is worth.
 func TestDeafBody(t *testing.T) {
 	for status, tc := range map[int]struct {
 		want tokenwire.Class
@@ -308,7 +307,7 @@ func TestDeafBody(t *testing.T) {
 	}
 }
 
-// A transport that comes to a bad end takes nobody with it.
+// A transport that fails badly does not fail the process.
 func TestTransportThatPanics(t *testing.T) {
 	const panicked, ended = "the application's HTTP transport panicked", "the application's HTTP transport ended its goroutine"
 	read := func(req *http.Request) { _, _ = io.ReadAll(req.Body) }
@@ -357,7 +356,7 @@ func TestTransportThatPanics(t *testing.T) {
 				t.Errorf("error %v, want %q", out.Err, tc.says)
 			}
 			if strings.Contains(fmt.Sprintf("%v %+v %#v", out.Err, out.Err, errors.Unwrap(out.Err)), "secret") {
-				t.Errorf("what it panicked with is printed: %v", out.Err)
+				t.Errorf("the panic value is printed: %v", out.Err)
 			}
 			if n := e.Abandoned(); n != 0 {
 				t.Errorf("%d requests count as running", n)

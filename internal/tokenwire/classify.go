@@ -10,10 +10,9 @@ import (
 	"strings"
 )
 
-// Class says what an outcome proves.
+// Class is what an outcome proves.
 type Class int
 
-// The classes of outcomes.
 const (
 	// OK: the server responded with tokens.
 	OK Class = iota + 1
@@ -21,21 +20,19 @@ const (
 	Rejected
 	// NotSent: the form never left; whatever it held is unspent.
 	NotSent
-	// Ambiguous: the form was sent, and its outcome is not known: what it held
-	// may be spent.
+	// Ambiguous: the form was sent, and its outcome is unknown: the token or code in
+	// it may be spent.
 	Ambiguous
-	// AppWide: the server refuses the application, or everybody for now. It says
+	// AppWide: the server refuses the application, or everybody for now. It proves
 	// nothing about this token.
 	AppWide
-	// Unclear: the server refused, in words that nobody knows. It concerns one
-	// token.
+	// Unclear: the server refused this token with an unrecognized error.
 	Unclear
-	// Unread: a 2xx response arrived whole and cannot be read. It may hold the
+	// Unread: a 2xx response is complete and cannot be read. It may hold the
 	// successor.
 	Unread
 )
 
-// String implements fmt.Stringer.
 func (c Class) String() string {
 	switch c {
 	case OK:
@@ -59,43 +56,42 @@ func (c Class) String() string {
 // Means is what a refusal means.
 type Means int
 
-// The meanings of a refusal. A Rule that means nothing is ignored.
+// The meanings of a refusal. A Rule without one is ignored.
 const (
 	MeansNothing Means = iota
 	// SessionOver: the session or the grant behind this token has ended.
 	SessionOver
 	// Frozen: the user has been denied access.
 	Frozen
-	// App: the application is refused, whoever's token it presents.
+	// App: the application is refused, whichever token it presents.
 	App
 	// Busy: everybody is refused for now.
 	Busy
-	// MeansUnclear: the refusal concerns this token, and does not say how.
+	// MeansUnclear: the refusal concerns this token, for an unknown reason.
 	MeansUnclear
 )
 
-// classes are what refusals prove.
+// classes maps what a refusal means to what it proves.
 var classes = map[Means]Class{SessionOver: Rejected, Frozen: Rejected, App: AppWide, Busy: AppWide, MeansUnclear: Unclear}
 
-// Rule says what a refusal means. It matches a 4xx response, other than 408 and
-// 425, when all its parts that are not zero do. A rule without any matches
-// nothing.
+// Rule is the meaning of a refusal. It matches a 4xx response, other than 408 and
+// 425, when all its nonzero parts do. A rule without any matches nothing.
 type Rule struct {
-	// Status is the HTTP status; 0 is any.
+	// Status is the HTTP status; 0 means any.
 	Status int
-	// Code is the code of the response, which is believed in a whole JSON object
+	// Code is the code of the response. It is taken from a complete JSON object
 	// only.
 	Code string
-	// Body is the whole response without the white space around it, JSON or not.
+	// Body is the complete response without the white space around it, JSON or not.
 	Body  string
 	Means Means
-	// Cause is handed on as Outcome.Cause.
+	// Cause is returned as Outcome.Cause.
 	Cause string
 }
 
-// rfc6749 has the codes of RFC 6749 section 5.2, and two that are often lent
-// from elsewhere. invalid_request is not among them: servers blame a token with
-// it, too.
+// rfc6749 has the codes of RFC 6749 section 5.2, and two that servers often borrow
+// from elsewhere. invalid_request is not among them: servers also use it for a bad
+// token.
 var rfc6749 = []Rule{
 	{Code: "invalid_grant", Means: SessionOver, Cause: "grant_rejected"},
 	{Code: "invalid_client", Means: App},
@@ -106,34 +102,33 @@ var rfc6749 = []Rule{
 	{Code: "temporarily_unavailable", Means: Busy},
 }
 
-// Reading is what was read of a POST's outcome, with nothing judged yet.
+// Reading is what was read of a POST's outcome, before it is judged.
 type Reading struct {
-	// Sent: a byte of the form left, or may have.
+	// Sent means that a byte of the form left, or may have.
 	Sent bool
 	// Status is the HTTP status, 0 without a response.
 	Status int
-	// JSON: the body is a JSON object, and whole.
+	// JSON means that the body is a complete JSON object.
 	JSON bool
-	// Tokens: the body parses as a token response.
+	// Tokens means that the body parses as a token response.
 	Tokens bool
-	// Hides: the body is whole, cannot be read and may hold tokens. It is not
-	// empty, no web page, and no object whose only news is an error.
+	// Hides means that the body is complete, cannot be read and may hold tokens. It
+	// is not empty, no web page, and no object that only reports an error.
 	Hides bool
-	// Code is a code of the JSON object that is known.
+	// Code is a known code in the JSON object.
 	Code string
-	// Body is the whole body without the white space around it, for Rule.Body.
+	// Body is the complete body without the white space around it, for Rule.Body.
 	Body string
 }
 
 // String implements fmt.Stringer: a Reading does not print its body.
 func (Reading) String() string { return "[redacted]" }
 
-// Format implements fmt.Formatter.
 func (r Reading) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
-// Classify says what a reading proves, and returns the cause of the rule that
-// it matches. rules come before those of RFC 6749. No rule makes a refusal of
-// anything but a 4xx response: help pages and stack traces name codes, too.
+// Classify returns what a reading proves, and the cause of the rule that it matches.
+// rules take precedence over those of RFC 6749. No rule applies to anything but a
+// 4xx response: help pages and stack traces name codes, too.
 func Classify(r Reading, rules []Rule) (Class, string) {
 	success := r.Status >= 200 && r.Status <= 299
 	switch {

@@ -13,26 +13,24 @@ import (
 	"syscall"
 )
 
-// Failure is an error whose text is made here, from a list: causes can carry
-// addresses with credentials or pieces of a body, so they are kept for
-// errors.Is and errors.As and never printed.
+// Failure is an error whose text is from a fixed list. Causes can carry addresses
+// with credentials or pieces of a body, so they are kept for errors.Is and errors.As
+// and never printed.
 type Failure struct {
 	What  string
 	Cause error
-	// Excerpt makes of the response what Endpoint.Excerpt does; nil without it. A
-	// function, because that is what no printer looks into.
+	// Excerpt returns Endpoint.Excerpt of the response, if set. It is a function
+	// because no printer looks into one.
 	Excerpt func() string
 }
 
 func (f *Failure) Error() string { return f.What }
 
-// Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Cause }
 
-// failure says what a transport's error means.
 func failure(err error) *Failure { return &Failure{What: Explain(err), Cause: err} }
 
-// Explain puts a transport's error into words that carry nothing from it.
+// Explain describes a transport's error in words that carry nothing from it.
 func Explain(err error) string {
 	var (
 		dns     *net.DNSError

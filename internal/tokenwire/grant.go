@@ -12,39 +12,37 @@ import (
 	"time"
 )
 
-// longestLife bounds expires_in: a larger figure is a mistake, and believing
-// it would keep a token long after its end.
+// longestLife bounds expires_in: a larger figure is a mistake, and would keep a
+// token long after its end.
 const longestLife = 24 * time.Hour
 
 // Grant is a token response, read.
 type Grant struct {
 	AccessToken string
-	// RefreshToken is empty when the server sent none.
+	// RefreshToken is "" if it is absent.
 	RefreshToken string
-	// Scope is what the server says it granted; empty when it says nothing.
+	// Scope is the granted scope; "" if it is absent.
 	Scope string
-	// ExpiresIn is the life of the access token, 0 when the server did not say
-	// or said something without meaning.
+	// ExpiresIn is the life of the access token; 0 if it is absent or no sensible
+	// number.
 	ExpiresIn time.Duration
 }
 
 // String implements fmt.Stringer: a Grant prints nothing of itself.
 func (Grant) String() string { return "[redacted]" }
 
-// GoString implements fmt.GoStringer.
 func (Grant) GoString() string { return "[redacted]" }
 
-// Parse reads a token response. It minds what matters, an access token of type
-// Bearer, and is tolerant of everything else: the content type, a byte-order
-// mark, extra and repeated members, numbers in strings. Its errors repeat
-// nothing of the body.
+// Parse reads a token response. It requires an access token of type Bearer, and is
+// tolerant of everything else: the content type, a byte-order mark, extra and
+// repeated members, numbers in strings. Its errors repeat nothing of the body.
 func Parse(body []byte) (Grant, error) {
 	body = bytes.TrimSpace(trimBOM(body))
 	if len(body) == 0 {
 		return Grant{}, &Failure{What: "the token response is empty"}
 	}
-	// A map, not a struct: member names are matched to the letter, and an odd
-	// type in one member does not cost the others.
+	// A map, not a struct: member names match exactly, and an odd type in one member
+	// does not spoil the others.
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		if body[0] == '<' {
@@ -73,11 +71,11 @@ func Parse(body []byte) (Grant, error) {
 
 func text(raw json.RawMessage) string {
 	var s string
-	_ = json.Unmarshal(raw, &s) // null, missing and other types are all "nothing"
+	_ = json.Unmarshal(raw, &s) // null, absent and other types are all ""
 	return s
 }
 
-// seconds reads a number, or a string with a number in it; 0 for the rest.
+// seconds reads a number, or a string with a number in it; otherwise it returns 0.
 func seconds(raw json.RawMessage) time.Duration {
 	s := strings.TrimSpace(string(raw))
 	if strings.HasPrefix(s, `"`) {
@@ -93,8 +91,8 @@ func seconds(raw json.RawMessage) time.Duration {
 	return time.Duration(f * float64(time.Second))
 }
 
-// headerSafe reports whether s can stand in an Authorization header: visible
-// ASCII without spaces (RFC 6750 section 2.1 is narrower still).
+// headerSafe reports whether s may stand in an Authorization header: visible ASCII
+// without spaces (RFC 6750 section 2.1 is narrower still).
 func headerSafe(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {

@@ -14,8 +14,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// S29, S30, S32, S33: what is read of a token response, and what is made of one
-// that is odd.
+// S29, S30, S32, S33: what is read of a token response, and of an odd one.
 func TestParse(t *testing.T) {
 	full := tokenwire.Grant{AccessToken: "a", RefreshToken: "r", Scope: "PATIENT", ExpiresIn: 10 * time.Minute}
 	only := tokenwire.Grant{AccessToken: "a"}

@@ -1,15 +1,15 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tokenwire sends one POST to an OAuth token endpoint and says what
-// its outcome proves.
+// Package tokenwire sends one POST to an OAuth token endpoint and returns what its
+// outcome proves.
 //
-// A single-use refresh token makes the difference between "the server never
-// saw it" and "the server may have spent it" the most important fact about a
-// failure. So there is exactly one POST per call, on a connection of its own: no
-// other authentication style is tried, no redirect followed, no retry made by
-// net/http. "Not sent" is said only when the form, which holds the token,
-// demonstrably never left, or when the server says that it did not look at it.
+// A single-use refresh token makes the difference between "the server never saw it"
+// and "the server may have spent it" the most important fact about a failure. So
+// there is exactly one POST per call, on a connection of its own: no other
+// authentication style is tried, no redirect followed, no retry made by net/http. An
+// outcome is "not sent" only when the form, which holds the token, demonstrably
+// never left, or when the server reports that it did not look at it.
 package tokenwire
 
 import (
@@ -23,36 +23,39 @@ import (
 	"time"
 )
 
-// Style says where the client secret travels, if there is one.
+// Style is where the client secret travels, if there is one.
 type Style int
 
 // The styles. None is ever guessed: guessing means posting twice.
 const (
 	// InForm sends client_id, and client_secret if there is one, in the form.
 	InForm Style = iota
-	// InHeader sends both as HTTP Basic, encoded as RFC 6749 section 2.3.1 says.
+	// InHeader sends both as HTTP Basic, encoded as in RFC 6749 section 2.3.1.
 	InHeader
 )
 
-// Endpoint is a token endpoint, and who talks to it. Its fields are not changed
-// while a request is under way.
+// Endpoint is a token endpoint and its client. Its fields must not change while a
+// request is under way.
 type Endpoint struct {
-	URL          string
-	ClientID     string
-	ClientSecret string
+	URL      string
+	ClientID string
+	// ClientSecret returns the secret; nil means none. It is a function, so that a
+	// printer that follows pointers finds no text.
+	ClientSecret func() string
 	Style        Style
 	UserAgent    string
 	// HTTP has the transport. Its Timeout, Jar and CheckRedirect are not used. A
-	// *http.Transport is copied at the first request and sends without
-	// ResponseHeaderTimeout and on connections that are not kept; nil means one
-	// of our own. Any other transport is used as it is.
+	// *http.Transport is copied at the first request, and the copy has no
+	// ResponseHeaderTimeout and keeps no connections; nil means a default one. Any
+	// other transport is used as it is.
 	HTTP *http.Client
 	// Timeout bounds one POST, from dialling to the last byte of the response.
 	Timeout time.Duration
-	// Rules say what refusals mean. They come before those of RFC 6749.
+	// Rules are the meanings of refusals. They take precedence over those of RFC
+	// 6749.
 	Rules []Rule
 	// Excerpt, if set, makes a text for debugging of a response that brought no
-	// tokens. It comes with Outcome.Err, and nothing prints it.
+	// tokens. It is returned with Outcome.Err, and never printed.
 	Excerpt func(status int, body []byte) string
 
 	once      sync.Once
@@ -60,8 +63,15 @@ type Endpoint struct {
 	running   atomic.Int64
 }
 
-// Outcome is the result of one POST. Its fields are secret where they hold
-// what the server sent: Outcome does not print them.
+func (e *Endpoint) clientSecret() string {
+	if e.ClientSecret == nil {
+		return ""
+	}
+	return e.ClientSecret()
+}
+
+// Outcome is the result of one POST. Some fields hold what the server sent, which is
+// secret: Outcome does not print them.
 type Outcome struct {
 	Class Class
 	// Status is the HTTP status, 0 without a response.
@@ -69,22 +79,21 @@ type Outcome struct {
 	// Code is a code of RFC 6749 or of a Rule. Other words of the server are not
 	// repeated.
 	Code string
-	// Cause is Rule.Cause of the rule that decided, if one did.
+	// Cause is Rule.Cause of the rule that applied, if one did.
 	Cause string
-	// RetryAfter is what the server asked for, 0 if nothing.
+	// RetryAfter is from the response; 0 if absent.
 	RetryAfter time.Duration
-	// Grant is what Body says, when Class is OK.
+	// Grant is Body, parsed, when Class is OK.
 	Grant Grant
-	// Body is the response as it came (decompressed), when Class is OK or Unread:
+	// Body is the response as received (decompressed), when Class is OK or Unread:
 	// it is, or may be, the only copy of a successor.
 	Body []byte
-	// Repeated: the transport sent the form, or may have sent it, more than once
-	// in this POST. Class is then OK, Unread or Ambiguous: what the last response
-	// says can be about the second time.
+	// Repeated means that the transport sent the form, or may have sent it, more
+	// than once in this POST. Class is then OK, Unread or Ambiguous: the last
+	// response can be about the second time.
 	Repeated bool
-	// Err is what went wrong with the transport, or with reading the response, in
-	// words that repeat nothing the server said. Other responses speak by Status
-	// and Code.
+	// Err is what went wrong with the transport, or with reading the response. Its
+	// text repeats nothing from the server. For other responses see Status and Code.
 	Err error
 }
 
@@ -100,8 +109,8 @@ func (o Outcome) String() string {
 	return s
 }
 
-// Exchange presents an authorization code. verifier is the PKCE verifier, ""
-// without PKCE.
+// Exchange presents an authorization code. verifier is the PKCE verifier, "" without
+// PKCE.
 func (e *Endpoint) Exchange(ctx context.Context, code, redirectURI, verifier string) Outcome {
 	form := url.Values{
 		"grant_type":   {"authorization_code"},
@@ -114,7 +123,7 @@ func (e *Endpoint) Exchange(ctx context.Context, code, redirectURI, verifier str
 	return e.post(ctx, form)
 }
 
-// Refresh presents a refresh token. scope is sent when it is not empty.
+// Refresh presents a refresh token. scope is sent if it is not "".
 func (e *Endpoint) Refresh(ctx context.Context, refreshToken, scope string) Outcome {
 	form := url.Values{
 		"grant_type":    {"refresh_token"},
@@ -126,8 +135,8 @@ func (e *Endpoint) Refresh(ctx context.Context, refreshToken, scope string) Outc
 	return e.post(ctx, form)
 }
 
-// Abandoned returns how many requests nobody waits for any more are still
-// running, in a transport that does not notice that their context has ended.
+// Abandoned returns how many requests still run, though the caller has left, in a
+// transport that does not notice that their context has ended.
 func (e *Endpoint) Abandoned() int { return int(e.running.Load()) }
 
 func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
@@ -150,7 +159,7 @@ func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
 	a := newAttempt(&e.running)
 	go a.run(e.transport, req)
 	got := a.wait(ctx)
-	cancel() // what still runs is to stop before the verdict
+	cancel() // what still runs must stop before the verdict
 
 	var o Outcome
 	if got.status == 0 {
@@ -168,12 +177,11 @@ func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
 	return o
 }
 
-// request makes the POST.
 func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *http.Request, error) {
 	if e.Style == InForm {
 		form.Set("client_id", e.ClientID)
-		if e.ClientSecret != "" {
-			form.Set("client_secret", e.ClientSecret)
+		if secret := e.clientSecret(); secret != "" {
+			form.Set("client_secret", secret)
 		}
 	}
 	s := &sending{form: strings.NewReader(form.Encode())}
@@ -181,8 +189,8 @@ func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *htt
 	if err != nil {
 		return nil, nil, err
 	}
-	// Length without GetBody: the transport can send the form once and cannot
-	// send it again.
+	// Length without GetBody: the transport can send the form once and cannot send
+	// it again.
 	req.ContentLength = int64(s.form.Len())
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -190,7 +198,7 @@ func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *htt
 		req.Header.Set("User-Agent", e.UserAgent)
 	}
 	if e.Style == InHeader {
-		req.SetBasicAuth(url.QueryEscape(e.ClientID), url.QueryEscape(e.ClientSecret))
+		req.SetBasicAuth(url.QueryEscape(e.ClientID), url.QueryEscape(e.clientSecret()))
 	}
 	return s, req, nil
 }

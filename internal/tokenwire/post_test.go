@@ -29,7 +29,7 @@ func endpoint(rt http.RoundTripper) *tokenwire.Endpoint {
 	}
 }
 
-// What goes out, to the letter.
+// The requests, byte for byte.
 func TestRequests(t *testing.T) {
 	type sent struct {
 		Method, URL string
@@ -58,7 +58,7 @@ func TestRequests(t *testing.T) {
 			}},
 		},
 		"exchange with PKCE and a secret in the form": {
-			change: func(e *tokenwire.Endpoint) { e.ClientSecret = "s3 cret" },
+			change: func(e *tokenwire.Endpoint) { e.ClientSecret = func() string { return "s3 cret" } },
 			post: func(e *tokenwire.Endpoint) tokenwire.Outcome {
 				return e.Exchange(t.Context(), "the-code", "https://app.example/cb", "verifier")
 			},
@@ -74,8 +74,10 @@ func TestRequests(t *testing.T) {
 			}},
 		},
 		"refresh with a secret in the header": {
-			change: func(e *tokenwire.Endpoint) { e.ClientSecret, e.Style = "s3 cret", tokenwire.InHeader },
-			post:   func(e *tokenwire.Endpoint) tokenwire.Outcome { return e.Refresh(t.Context(), "rt", "") },
+			change: func(e *tokenwire.Endpoint) {
+				e.ClientSecret, e.Style = func() string { return "s3 cret" }, tokenwire.InHeader
+			},
+			post: func(e *tokenwire.Endpoint) tokenwire.Outcome { return e.Refresh(t.Context(), "rt", "") },
 			want: sent{
 				Form: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"rt"}},
 				User: "client", Pass: "s3+cret",
@@ -122,8 +124,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// A failure is "not sent" only when the form was never read.
-// S22: what a failure on the way proves.
+// A failure is "not sent" only when the form was never read. S22: what a failure on
+// the way proves.
 func TestFailures(t *testing.T) {
 	read := func(req *http.Request) { _, _ = io.ReadAll(req.Body) }
 	for name, tc := range map[string]struct {

@@ -17,7 +17,6 @@ func (o Outcome) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String
 // String implements fmt.Stringer: an Endpoint prints without its secret.
 func (*Endpoint) String() string { return "tokenwire.Endpoint" }
 
-// Format implements fmt.Formatter.
 func (e *Endpoint) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
 
 // Format implements fmt.Formatter: a Failure prints without its cause.

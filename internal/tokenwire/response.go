@@ -13,14 +13,14 @@ import (
 	"unicode/utf8"
 )
 
-// judge makes an outcome of a response.
+// judge returns the outcome of a response.
 func (e *Endpoint) judge(got received) Outcome {
 	o := Outcome{Status: got.status, RetryAfter: got.retryAfter}
 	data, failed := unpack(got.body, got.err)
 	r := Reading{Sent: true, Status: got.status, Body: string(bytes.TrimSpace(data))}
 	var grant Grant
 	if got.status >= 200 && got.status <= 299 {
-		// Whatever became of the rest: an object that is complete is complete.
+		// A complete object is complete, even if the response was cut after it.
 		g, err := Parse(data)
 		grant, r.Tokens = g, err == nil
 		if o.Err = err; failed != nil {
@@ -46,7 +46,7 @@ func (e *Endpoint) judge(got received) Outcome {
 		o.Body = data
 	}
 	if e.Excerpt != nil && o.Class != OK {
-		what := "it sent no tokens"
+		what := "the response has no tokens"
 		if o.Err != nil {
 			what = o.Err.Error()
 		}
@@ -55,8 +55,8 @@ func (e *Endpoint) judge(got received) Outcome {
 	return o
 }
 
-// unpack undoes gzip that nobody asked for. failed is why data is not whole,
-// or nil; unpack returns what can be had even so.
+// unpack decompresses gzip, which was not requested. failed is why data is not
+// complete, or nil; unpack returns what there is all the same.
 func unpack(data []byte, failed *Failure) ([]byte, *Failure) {
 	if len(data) < 3 || data[0] != 0x1f || data[1] != 0x8b {
 		return data, failed
@@ -76,17 +76,17 @@ func unpack(data []byte, failed *Failure) ([]byte, *Failure) {
 	return plain, failed
 }
 
-// object returns the members of a JSON object, by their names to the letter.
+// object returns the members of a JSON object. Names match exactly.
 func object(data []byte) (map[string]json.RawMessage, bool) {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal(trimBOM(data), &members)
 	return members, err == nil && members != nil
 }
 
-// code finds a code that is known: the error member, or a response code in an
-// OperationOutcome. Others are not repeated: they can be anything. RFC 6749 has
-// one code for every grant that has ended; a description that is a code of rules,
-// and nothing else, says which way it ended.
+// code returns a known code: the error member, or a response code in an
+// OperationOutcome. Others are not repeated: they can be anything. RFC 6749 has one
+// code for every grant that has ended, so a description that is exactly a code of
+// rules is returned in its place.
 func code(members map[string]json.RawMessage, rules []Rule) string {
 	if code := text(members["error"]); knows(rules, code) {
 		if d := text(members["error_description"]); code == "invalid_grant" && d != "" {
@@ -110,8 +110,7 @@ func code(members map[string]json.RawMessage, rules []Rule) string {
 	return ""
 }
 
-// said returns what stands where the issues of an OperationOutcome have their
-// codes.
+// said returns the strings where the issues of an OperationOutcome have their codes.
 func said(raw json.RawMessage) (codes []string) {
 	var issues []struct {
 		Code    any `json:"code"`
@@ -122,7 +121,7 @@ func said(raw json.RawMessage) (codes []string) {
 			} `json:"coding"`
 		} `json:"details"`
 	}
-	_ = json.Unmarshal(raw, &issues) // what has another type is left out
+	_ = json.Unmarshal(raw, &issues) // members of another type are ignored
 	add := func(v any) {
 		if s, ok := v.(string); ok {
 			codes = append(codes, s)
@@ -138,10 +137,10 @@ func said(raw json.RawMessage) (codes []string) {
 	return codes
 }
 
-// mayHoldTokens reports whether a whole response that does not parse may hold
-// tokens in a form that is not known yet. If it does, presenting the old token
-// again ends the session; if it does not, the link waits in vain. So pages,
-// errors and prose are not kept.
+// mayHoldTokens reports whether a complete response that does not parse may hold
+// tokens in an unknown form. If it does, presenting the old token again ends the
+// session; if it does not, the link waits in vain. So pages, errors and prose are
+// not kept.
 func mayHoldTokens(data []byte) bool {
 	data = bytes.TrimSpace(trimBOM(data))
 	var value any
@@ -157,14 +156,14 @@ func mayHoldTokens(data []byte) bool {
 }
 
 // isPage reports whether data, which begins with a tag, is a web page. XML that
-// speaks of tokens is none.
+// mentions tokens is none.
 func isPage(data []byte) bool {
 	low := bytes.ToLower(data)
 	return bytes.Contains(low, []byte("<html")) || bytes.Contains(low, []byte("<!doctype html")) || !bytes.Contains(low, []byte("token"))
 }
 
-// isProse reports whether data is a sentence for people: words that are short,
-// and none of the signs that hold data together.
+// isProse reports whether data is a sentence for people: short words, and no
+// punctuation of data formats.
 func isProse(data []byte) bool {
 	if !utf8.Valid(data) || bytes.ContainsAny(data, "{[=\"\x00") {
 		return false
@@ -177,8 +176,8 @@ func isProse(data []byte) bool {
 	return true
 }
 
-// troubles are members that speak of an error or of the state of a server, in
-// RFC 6749, RFC 9457, FHIR, and what common servers send by default.
+// troubles are members that describe an error or the state of a server, in RFC 6749,
+// RFC 9457, FHIR, and the defaults of common servers.
 var troubles = map[string]bool{
 	"error": true, "errors": true, "error_description": true, "error_uri": true, "error_code": true, "error_message": true,
 	"errorcode": true, "errormessage": true, "exception": true, "trace": true, "reason": true,
@@ -187,8 +186,7 @@ var troubles = map[string]bool{
 	"status": true, "statuscode": true, "status_code": true, "success": true, "maintenance": true,
 }
 
-// hasNews reports whether a JSON value has text that is about something else
-// than an error.
+// hasNews reports whether a JSON value has text about something other than an error.
 func hasNews(value any) bool {
 	members, ok := value.(map[string]any)
 	if !ok {
@@ -205,7 +203,7 @@ func hasNews(value any) bool {
 	return false
 }
 
-// hasText reports whether a JSON value has a string in it that is not empty.
+// hasText reports whether a JSON value contains a string that is not "".
 func hasText(value any) bool {
 	switch v := value.(type) {
 	case string:
@@ -222,8 +220,8 @@ func hasText(value any) bool {
 	return false
 }
 
-// namesToken reports whether an object in a JSON value has a member that is
-// named after a token.
+// namesToken reports whether an object in a JSON value has a member with "token" in
+// its name.
 func namesToken(value any) bool {
 	switch v := value.(type) {
 	case []any:

@@ -22,7 +22,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
-// verdict is what an outcome says, without what it holds.
+// verdict is an outcome without its secrets.
 type verdict struct {
 	Class      tokenwire.Class
 	Code       string
@@ -30,7 +30,7 @@ type verdict struct {
 	RetryAfter time.Duration
 }
 
-// respond returns what is made of a response, whoever sends it.
+// respond returns the outcome of a response.
 func respond(t *testing.T, status int, header http.Header, body string) tokenwire.Outcome {
 	t.Helper()
 	mock := httpmock.NewMockTransport()
@@ -90,7 +90,7 @@ func TestResponses(t *testing.T) {
 		"gzip without its end": {200, nil, packed[:len(packed)-8], verdict{Class: ok}},
 		"tokens and an error":  {200, nil, `{"access_token":"a","error":"invalid_grant"}`, verdict{Class: ok}},
 
-		// Nobody knows what became of the token.
+		// The outcome for the token is unknown.
 		"HTML with 200":             {200, nil, "<html>maintenance, secret-token</html>", verdict{Class: ambiguous}},
 		"HTML with attributes":      {200, nil, `<html lang="en">[maintenance]</html>`, verdict{Class: ambiguous}},
 		"a piece of HTML with 200":  {200, nil, "<p>maintenance</p>", verdict{Class: ambiguous}},
@@ -137,7 +137,7 @@ func TestResponses(t *testing.T) {
 		"200 with half an object":  {200, nil, `{"access_token":"secret-a","refresh_`, verdict{Class: unread}},
 		"200 with more behind it":  {200, nil, `{"access_token":"secret-a"}}`, verdict{Class: unread}},
 
-		// Understood.
+		// Recognized.
 		"invalid_grant":                  {400, nil, `{"error":"invalid_grant","error_description":"secret"}`, invalid},
 		"invalid_grant, 401":             {401, nil, " {\"error\":\"invalid_grant\"}\n", invalid},
 		"invalid_grant in HTML's name":   {400, http.Header{"Content-Type": {"text/html"}}, `{"error":"invalid_grant"}`, invalid},
@@ -150,7 +150,7 @@ func TestResponses(t *testing.T) {
 		"as its second coding":           {401, nil, outcome(`{"code":7},{"details":{"text":[],"coding":[{"code":"x"},{"code":"API_SESSION_EXPIRED"}]}}`), expired},
 		"as its text":                    {401, nil, outcome(`{"details":{"text":"API_SESSION_EXPIRED"}}`), expired},
 		"as its issue":                   {401, nil, outcome(`{"code":"API_SESSION_EXPIRED","details":"x"}`), expired},
-		"beside an error nobody knows":   {401, nil, `{"error":"x","resourceType":"OperationOutcome","issue":[{"code":"API_SESSION_EXPIRED"}]}`, expired},
+		"next to an unknown error":       {401, nil, `{"error":"x","resourceType":"OperationOutcome","issue":[{"code":"API_SESSION_EXPIRED"}]}`, expired},
 		"frozen":                         {403, nil, outcome(`{"code":"ACCESS_FROZEN_OUTWARD"}`), verdict{Class: rejected, Code: "ACCESS_FROZEN_OUTWARD", Cause: "frozen"}},
 		"a body that a rule knows":       {401, nil, "\nBad refresh token ", verdict{Class: rejected, Cause: "known_body"}},
 		"a body that a rule knows, gzip": {401, nil, gzipped("Bad refresh token"), verdict{Class: rejected, Cause: "known_body"}},
@@ -160,7 +160,7 @@ func TestResponses(t *testing.T) {
 		"429":                            {429, http.Header{"Retry-After": {"7"}}, ``, verdict{Class: app, RetryAfter: 7 * time.Second}},
 		"429 with a page":                {429, nil, `<html>`, verdict{Class: app}},
 
-		// Refused in words that nobody knows.
+		// Refused with an unrecognized error.
 		"400, empty":                      {400, nil, ``, verdict{Class: unclear}},
 		"401, empty":                      {401, nil, ``, verdict{Class: unclear}},
 		"unauthorized":                    {401, nil, `{"error":"unauthorized","error_description":"secret"}`, verdict{Class: unclear}},
@@ -224,8 +224,8 @@ func wide(s string) string {
 	return string(b)
 }
 
-// S37: a response that brought no tokens can be looked at by who asks for it,
-// and by nobody else.
+// S37: a response that brought no tokens can be looked at by a caller who asks for
+// it, and is printed nowhere.
 func TestExcerpt(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status  int
@@ -233,7 +233,7 @@ func TestExcerpt(t *testing.T) {
 		what    string
 		excerpt string
 	}{
-		"refusal": {400, "secret", "it sent no tokens", "400 secret"},
+		"refusal": {400, "secret", "the response has no tokens", "400 secret"},
 		"unread":  {200, `{"token_type":"secret"}`, "the token response has no access_token", `200 {"token_type":"secret"}`},
 		"tokens":  {200, `{"access_token":"a"}`, "", ""},
 	} {

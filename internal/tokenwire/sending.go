@@ -14,19 +14,19 @@ import (
 	"sync"
 )
 
-// sending is a form on its way: the body of a request that can be read once,
-// and what net/http reports of the connections for it.
+// sending is a form on its way: the body of a request that can be read once, and
+// what net/http reports of the connections for it.
 type sending struct {
 	mu   sync.Mutex
 	form *strings.Reader
-	// read: somebody read the form, in order to send it or to look at it.
+	// read: the form was read, to be sent or to be logged.
 	read bool
-	// closed: nobody reads the form any more.
+	// closed: the form can no longer be read.
 	closed bool
-	// unsent is the verdict; it is kept true.
+	// unsent is the verdict that the form never left; Read and GotConn keep it true.
 	unsent bool
 
-	dump    bool // the connection that was got last leads nowhere
+	dump    bool // the latest connection leads nowhere
 	wanted  int  // connections asked for
 	got     int  // connections that could be used
 	headers int  // requests whose headers were written
@@ -35,7 +35,6 @@ type sending struct {
 
 var errFormClosed = errors.New("tokenwire: the form has been closed")
 
-// Read implements io.Reader.
 func (s *sending) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,8 +45,8 @@ func (s *sending) Read(p []byte) (int, error) {
 	return s.form.Read(p)
 }
 
-// Close implements io.Closer: transports close a body that they have sent, and
-// may do so before they have stopped reading.
+// Close implements io.Closer. Transports close a body that they have sent, possibly
+// before they stop reading.
 func (s *sending) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +54,6 @@ func (s *sending) Close() error {
 	return nil
 }
 
-// traced returns ctx for a request that has s as its body.
 func (s *sending) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) {
@@ -72,7 +70,7 @@ func (s *sending) traced(ctx context.Context) context.Context {
 			}
 			s.got++
 			if s.unsent {
-				// A transport that has reported a failure and goes on by itself.
+				// A transport that has reported a failure and continues by itself.
 				_ = info.Conn.Close()
 			}
 		},
@@ -90,23 +88,23 @@ func (s *sending) traced(ctx context.Context) context.Context {
 	})
 }
 
-// isDump reports whether conn is what httputil.DumpRequestOut lets net/http
-// write to, under the trace of the request: people look at requests with it.
+// isDump reports whether conn is the connection of httputil.DumpRequestOut, which
+// writes the request under its own trace.
 func isDump(conn net.Conn) bool { return fmt.Sprintf("%T", conn) == "*httputil.dumpConn" }
 
-// neverLeft reports whether the form demonstrably never left, or never reached
-// anybody who would look at it. Then it stays where it is. ended says that the
-// transport is done with the request; refused, that its error says so.
+// neverLeft reports whether the form demonstrably never left, or never reached a
+// server that looked at it. If so, the form can no longer be read. ended means that
+// the transport is done with the request; refused, that its error reports a refusal.
 func (s *sending) neverLeft(ended, refused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !s.read:
 	case ended && s.wanted > 0 && s.got == 0:
-		// Read by somebody who looks at requests, and no connection came about:
-		// no address, nobody listening, no handshake, a proxy that refuses.
+		// The form was read for a log, and no connection was made: no address, no
+		// listener, no handshake, a proxy that refuses.
 	case refused && s.headers > 0:
-		// What was sent before, if anything, is a matter for repeated.
+		// Whether it was sent before is for repeated to decide.
 	default:
 		return false
 	}
@@ -114,20 +112,18 @@ func (s *sending) neverLeft(ended, refused bool) bool {
 	return true
 }
 
-// repeated reports whether the form may have been sent twice. It can be read
-// once, so the headers of a second request with it are written after it was
-// read. Requests that a transport made before, such as for a token of its own,
-// are none of them.
+// repeated reports whether the form may have been sent twice. It can be read once,
+// so the headers of a second request with it are written after it was read. Requests
+// that a transport made before, such as for a token of its own, do not match.
 func (s *sending) repeated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.headers > 1 && s.after > 0
 }
 
-// saysRefused has the errors of net/http, and of golang.org/x/net/http2, for a
-// server that did not look at a request: GOAWAY with an earlier last stream
-// (RFC 9113 section 6.8) and REFUSED_STREAM (section 8.7). Their types cannot
-// be told apart from outside.
+// saysRefused matches the errors of net/http, and of golang.org/x/net/http2, for a
+// server that did not look at a request: GOAWAY with an earlier last stream (RFC
+// 9113 section 6.8) and REFUSED_STREAM (section 8.7). Their types are not exported.
 var saysRefused = regexp.MustCompile(`\A(?:` +
 	`http2: Transport: cannot retry err \[(?:` + goAway + `|` + refusedStream + `)\] after Request\.Body was written; define Request\.GetBody to avoid this error` +
 	`|` + goAway + `|` + refusedStream +
@@ -139,7 +135,7 @@ const (
 	refusedStream = `stream error: stream ID \d+; REFUSED_STREAM; received from peer`
 )
 
-// refusedUnread reports whether err says that the server did not look at the
+// refusedUnread reports whether err means that the server did not look at the
 // request.
 func refusedUnread(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {

@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// ofItsOwn returns what sends POSTs for a client that has rt as its transport.
-// A *http.Transport is copied, so that a POST goes on a connection of its own:
-// a kept one can be closed by the server just as the form is written, and what
-// arrives on it unasked is printed by net/http, token and all. Any other
-// transport is the host's business and is used as it is.
+// ofItsOwn returns the transport for POSTs of a client whose transport is rt. A
+// *http.Transport is copied, so that a POST has a connection of its own: the server
+// can close a kept one just as the form is written, and net/http prints what arrives
+// on an idle one, token and all. Any other transport is used as it is.
 func ofItsOwn(rt http.RoundTripper) http.RoundTripper {
 	host, ok := rt.(*http.Transport)
 	if rt != nil && !ok {
@@ -35,7 +34,7 @@ func ofItsOwn(rt http.RoundTripper) http.RoundTripper {
 	t := host.Clone()
 	t.DisableKeepAlives = true
 	t.ResponseHeaderTimeout = 0 // Endpoint.Timeout is the only bound
-	// A connection that comes about when nobody waits for it any more.
+	// For a connection that is made after the caller has left.
 	t.IdleConnTimeout = 10 * time.Second
 	if t.TLSNextProto["h2"] != nil {
 		// golang.org/x/net/http2, whose connections are the host's.
@@ -43,18 +42,17 @@ func ofItsOwn(rt http.RoundTripper) http.RoundTripper {
 		t.ForceAttemptHTTP2 = true
 	}
 	if t.TLSNextProto == nil && t.TLSClientConfig != nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
-		// Clone copies what net/http offers to the server, and not that it can
-		// keep the offer.
+		// Clone copies the protocols that net/http offers to the server, but not
+		// that it can speak them.
 		t.ForceAttemptHTTP2 = true
 	}
 	return fresh{t}
 }
 
-// fresh sends each request with a copy of a transport. Requests at the same
-// time would share HTTP/2 connections even so, and fail where one of them ends.
+// fresh sends each request with a copy of a transport. Requests at the same time
+// would otherwise share HTTP/2 connections, and fail where one of them ends.
 type fresh struct{ template *http.Transport }
 
-// RoundTrip implements http.RoundTripper.
 func (f fresh) RoundTrip(req *http.Request) (*http.Response, error) {
 	return f.template.Clone().RoundTrip(req)
 }

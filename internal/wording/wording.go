@@ -1,9 +1,8 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wording has what there is to say about each kind of error: to the
-// patient, and to those who run the host. The pages of pkb.Web, package advice and
-// the document errors.md come from it; the errors themselves say what happened.
+// Package wording has the texts about each kind of error, for the patient and for
+// the operator: for the pages of pkb.Web, package advice and its errors.md.
 package wording
 
 import "errors"
@@ -11,11 +10,10 @@ import "errors"
 // Code names a kind of error. It is stable.
 type Code string
 
-// Unforeseen is the code of an error that is not this library's, or of none of the
-// kinds.
+// Unforeseen is the code of an error of no known kind.
 const Unforeseen Code = "unforeseen"
 
-// Turn says who has to act next.
+// Turn is who has to act next.
 type Turn string
 
 // The turns.
@@ -29,19 +27,19 @@ const (
 // Row is one kind of error.
 type Row struct {
 	Code Code
-	// Name is how the document calls it, with the exported names that it is about.
+	// Name is the name in errors.md, with the exported names concerned.
 	Name string
-	// Status is that of an HTTP response about it.
+	// Status is the HTTP status to respond with.
 	Status int
 	Turn   Turn
-	// Cause says what happened; Patient is a text for the patient; Operator says
-	// what those who run the host do.
+	// Cause is what happened; Patient is a text for the patient; Operator is what
+	// the operator of the host does.
 	Cause, Patient, Operator string
-	// Met says how a host's test meets it.
+	// Met is how a host's test provokes it.
 	Met string
 }
 
-// CodeOf returns the kind of an error. Package pkb, which knows them, sets it.
+// CodeOf returns the kind of an error. Package pkb sets it.
 var CodeOf = func(error) Code { return Unforeseen }
 
 // Of returns the row of a code.

@@ -11,8 +11,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// Advise says what to do about an error: to the patient, and to whoever runs the
-// host. errors.md has all of it.
+// For returns what to do about an error, for the patient and the operator.
 func ExampleFor() {
 	err := fmt.Errorf("loading the record: %w", &pkb.RelinkError{Cause: observe.CauseSessionExpired})
 	a := advice.For(err)

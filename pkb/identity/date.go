@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Date is a day in the calendar, without a time of day or a zone, as ISO 8601
-// writes it: 2000-02-29. It is plain text, so it encodes, compares with == and is
-// kept in a column as it is. "" is no date.
+// Date is a calendar day without a time of day or a zone, in the form of ISO 8601:
+// 2000-02-29. It is plain text, so it can be encoded, stored, and compared with ==.
+// "" is no date.
 type Date string
 
-// ParseDate reads a date of the form 2000-02-29.
+// ParseDate parses a date of the form 2000-02-29.
 func ParseDate(s string) (Date, error) {
 	if _, err := time.Parse(time.DateOnly, s); err != nil {
 		return "", errors.New("identity: not a date of the form 2000-02-29")
@@ -21,7 +21,7 @@ func ParseDate(s string) (Date, error) {
 	return Date(s), nil
 }
 
-// Time returns the beginning of the day in loc; the zero time for no date.
+// Time returns the beginning of the day in loc, or the zero time for no date.
 func (d Date) Time(loc *time.Location) time.Time {
 	t, err := time.ParseInLocation(time.DateOnly, string(d), loc)
 	if err != nil {
@@ -30,14 +30,12 @@ func (d Date) Time(loc *time.Location) time.Time {
 	return t
 }
 
-// valid reports whether d is a day of the calendar.
 func (d Date) valid() bool {
 	_, err := ParseDate(string(d))
 	return err == nil
 }
 
-// readDate reads what PKB sends: a date, or a date and time of which the date
-// counts.
+// readDate reads a date of PKB's, and the date of a date and time.
 func readDate(s string) Date {
 	if len(s) > len(time.DateOnly) && s[len(time.DateOnly)] == 'T' {
 		s = s[:len(time.DateOnly)]

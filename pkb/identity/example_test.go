@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/identity"
@@ -16,7 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// demo returns a PKB for tests with one patient, and a client for it.
+// demo returns a test server with one patient, and a client for it.
 func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	server := pkbtest.New(pkbtest.Config{ClientID: "my-app", RedirectURIs: []string{"https://app.example/pkb/callback"}})
 	patient := server.AddPatient(pkbtest.Patient{
@@ -30,7 +31,7 @@ func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	return server, patient, client
 }
 
-// demoClient returns a client of server, with what config has to say.
+// demoClient returns a client of server, with the other fields of config.
 func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) {
 	config.Environment = pkb.BaseURL(server.URL())
 	config.ClientID = server.ClientID()
@@ -56,7 +57,7 @@ func demoLink(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Pati
 	}
 }
 
-// What was typed is read with its spaces, and answers three questions apart.
+// A number parses with its spaces. Checksum and range are separate questions.
 func ExampleParseNHSNumber() {
 	number, err := identity.ParseNHSNumber("999 156 6171")
 	if err != nil {
@@ -74,11 +75,10 @@ func ExampleParseNHSNumber() {
 	// [redacted] 9991566171 999 156 6171
 	// true test (999) false
 	// false false
-	// identity: not an NHS number, which has ten digits
+	// identity: not an NHS number of ten digits
 }
 
-// A CHI number looks like an NHS number; PKB tells them apart by name and
-// country.
+// A CHI number looks like an NHS number; its name and country differ.
 func ExampleNationalID_Kind() {
 	ctx := context.Background()
 	server, _, client := demo()
@@ -98,7 +98,7 @@ func ExampleNationalID_Kind() {
 	// NHS Number [GB-ENG GB-WLS] https://fhir.nhs.uk/Id/nhs-number
 }
 
-// In FHIR resources the system says what kind an identifier is.
+// In FHIR resources the system identifies the kind.
 func ExampleKindBySystem() {
 	fmt.Println(identity.KindBySystem("http://fhir.nl/fhir/NamingSystem/bsn"))
 	fmt.Println(identity.KindBySystem("https://example.org/id") == identity.KindUnknown)
@@ -107,7 +107,7 @@ func ExampleKindBySystem() {
 	// true
 }
 
-// A host compares what PKB says with what it knows of its user.
+// A host compares PKB's details with its own.
 func ExampleSelf_Compare() {
 	ctx := context.Background()
 	server, ada, client := demo()
@@ -139,8 +139,7 @@ func ExampleSelf_Compare() {
 	// the same person: true
 }
 
-// A host that links a user with the record of the same person only, as far as
-// can be told.
+// A host links a user only with a record of the same person.
 func ExampleMatch_Same() {
 	ctx := context.Background()
 	server, ada, _ := demo()
@@ -185,7 +184,7 @@ func ExampleMatch_Same() {
 	// refused: false
 }
 
-// A host compares what PKB says with what it knows.
+// A Date is plain text.
 func ExampleParseDate() {
 	known, err := identity.ParseDate("1984-02-29")
 	fmt.Println(known, err)
@@ -207,14 +206,14 @@ func ExampleParsePublicID() {
 	// true
 }
 
-// A date of death that cannot be read still is one.
+// A date of death in an unknown format is still reported.
 func ExampleSelf_Deceased() {
 	self, err := identity.DecodeSelf([]byte(`{"patient": true, "dateDeceased": "in February 2024"}`))
 	fmt.Println(self.Deceased(), self.Reveal().DateDeceased == "", err)
 	// Output: true true <nil>
 }
 
-// A Self in a test of your own, without HTTP.
+// NewSelf makes a Self in a host's test, without HTTP.
 func ExampleNewSelf() {
 	self := identity.NewSelf(identity.Demographics{FirstName: "Ada", Gender: identity.GenderFemale})
 	fmt.Println(self, self.Reveal().FirstName)
@@ -225,16 +224,56 @@ func ExampleNewSelf() {
 	// true
 }
 
-// A recorded response of users/self, in a test of your own.
+// DecodeSelf reads a recorded response in a host's test.
 func ExampleDecodeSelf() {
 	_, err := identity.DecodeSelf([]byte(`{"patient": false}`))
 	fmt.Println(errors.Is(err, identity.ErrNotAPatient))
 	// Output: true
 }
 
-// What a host knows, concealed until it is asked for.
+// A Known prints as [redacted].
 func ExampleNewKnown() {
 	known := identity.NewKnown(identity.Person{FirstName: "Ada", DateOfBirth: "1980-02-29"})
 	fmt.Println(known, known.Reveal().DateOfBirth)
 	// Output: [redacted] 1980-02-29
+}
+
+// A database column holds the ten digits, and NULL for an absent number.
+func ExampleNHSNumber_Scan() {
+	number, err := identity.ParseNHSNumber("999 156 6171")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	column, err := number.Value() // database/sql calls it
+	fmt.Println(column, err)
+
+	var read identity.NHSNumber
+	fmt.Println(read.Scan(column), read.Equal(number))
+	fmt.Println(read.Scan(nil), read.IsZero())
+	// Output:
+	// 9991566171 <nil>
+	// <nil> true
+	// <nil> true
+}
+
+// Self.NHSNumber is the number that PKB presents as an NHS number.
+func ExampleSelf_NHSNumber() {
+	self, err := identity.DecodeSelf([]byte(`{"patient": true, "dob": "1980-02-29", "heightCm": 172.5,
+		"nationalIds": [{"value": "999 156 6171", "name": "NHS number", "countryCodes": ["GB-ENG"]}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	number, ok := self.NHSNumber()
+	fmt.Println(number, number.Formatted(), ok)
+
+	d := self.Reveal()
+	height, ok := d.HeightCentimetres.Float64()
+	fmt.Println(height, ok, d.DateOfBirth.Time(time.UTC).Year())
+	fmt.Println(len(self.Raw()), "bytes of PKB's JSON")
+	// Output:
+	// [redacted] 999 156 6171 true
+	// 172.5 true 1980
+	// 153 bytes of PKB's JSON
 }

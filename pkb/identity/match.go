@@ -11,8 +11,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
-// Person is what a host knows about its user, in plain Go. Leave out what is not
-// known, and what stands in for it: no 000 000 0000, no "Unknown".
+// Person is what a host knows about its user, in plain Go. Leave out what is
+// unknown, and placeholders such as 000 000 0000 or "Unknown".
 type Person struct {
 	NHSNumber           NHSNumber
 	DateOfBirth         Date
@@ -20,34 +20,34 @@ type Person struct {
 }
 
 // Known is a Person that prints [redacted] and is not encoded, for Self.Compare.
-// The zero Known is nobody.
+// The zero Known is absent.
 type Known struct{ person }
 
 type person = conceal.Hidden[Person]
 
-// NewKnown returns p, concealed.
+// NewKnown returns p, redacted.
 func NewKnown(p Person) Known { return Known{conceal.Of(p)} }
 
-// Reveal returns what is known.
+// Reveal returns the person.
 func (k Known) Reveal() Person { return conceal.Open(k.person) }
 
-// IsZero reports whether it is nobody.
+// IsZero reports whether the Known is absent.
 func (k Known) IsZero() bool { return conceal.Absent(k.person) }
 
-// Equal reports whether both know the same.
+// Equal reports whether both are the same.
 func (k Known) Equal(o Known) bool {
 	a, b := k.Reveal(), o.Reveal()
 	return a.NHSNumber.Equal(b.NHSNumber) && a.DateOfBirth == b.DateOfBirth && a.FirstName == b.FirstName && a.LastName == b.LastName
 }
 
-// Verdict is what comparing one thing has shown.
+// Verdict is the result of comparing one element.
 type Verdict uint8
 
 // The verdicts.
 const (
-	// NotCompared: one side has none, or one that says nothing about a person.
+	// NotCompared: one side is absent, or identifies nobody.
 	NotCompared Verdict = iota
-	// Matched: both sides say the same.
+	// Matched: both sides agree.
 	Matched
 	// Differs: the sides contradict each other.
 	Differs
@@ -67,8 +67,8 @@ func (v Verdict) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Match says what of a host's knowledge PKB's answer confirms. It holds
-// verdicts and no values, so it may be logged.
+// Match reports which elements PKB's response confirms. It holds no values, so it
+// may be logged.
 type Match struct {
 	NHSNumber, DateOfBirth, FirstName, LastName Verdict
 }
@@ -79,24 +79,22 @@ func (m Match) String() string {
 		", first name " + m.FirstName.String() + ", last name " + m.LastName.String()
 }
 
-// Same is a careful answer to the question whether both are the same person:
-// false wherever there is doubt, for a person to look at.
+// Same reports whether both are the same person. In doubt it returns false, so that
+// a person can check.
 //
 //   - An NHS number that differs settles it, whatever else matches: people share
 //     names and birthdays, and nobody shares a number.
-//   - A date of birth that differs settles it too. One of the two is wrong, and
-//     the number may be: a parent's where the child's was meant.
-//   - A matching NHS number is enough with these, unless names were compared and
+//   - A date of birth that differs settles it too. One of the two is wrong, and so
+//     may be the number: a parent's instead of the child's.
+//   - A matching NHS number is enough otherwise, unless names were compared and
 //     none matches: numbers do get filed under a twin or a spouse. One name may
-//     differ, because people marry and go by short names.
+//     differ, because people marry and use short names.
 //   - Without an NHS number to compare, date of birth, first name and last name
-//     must all match. That says less: in a large population some people share
-//     all three. It guards an approval that a signed-in patient gave a moment
-//     ago, and is no way to find somebody. A host that wants the number in any
-//     case asks for m.NHSNumber == identity.Matched as well.
+//     must all match. In a large population some people share all three, so this
+//     confirms the authorization of a signed-in patient and does not identify
+//     anybody. To require the number, also check m.NHSNumber == identity.Matched.
 //
-// A host that does not look at the answer before it trusts a link, links
-// whoever approved.
+// A host that does not check it links whoever approved.
 func (m Match) Same() bool {
 	switch {
 	case m.NHSNumber == Differs || m.DateOfBirth == Differs:
@@ -107,26 +105,24 @@ func (m Match) Same() bool {
 	return m.DateOfBirth == Matched && m.FirstName == Matched && m.LastName == Matched
 }
 
-// Compare reports what of k PKB's response confirms. Nothing is matched by
-// likeness: there is no distance, no sound, no list of short names.
+// Compare reports which elements of k PKB's response confirms. It compares exactly:
+// without edit distance, phonetics or a list of short names.
 //
-// NHS number: compared with what PKB presents as one, which leaves out a CHI
-// number of the same digits. All that it presents must be the known one: two
-// that differ, or one that cannot be read, contradict it. Equal digits whose
-// checksum is wrong, or that are one digit ten times over, are not compared:
-// they stand in for a number.
+// NHS number: compared with those that PKB presents as one, so not with a CHI
+// number of the same digits. All of them must be the known one: two that differ, or
+// one that cannot be read, contradict it. Equal digits are not compared if their
+// checksum is wrong or one digit is repeated ten times: they are a placeholder.
 //
-// Date of birth: the same day, or not. 1 January 1900, which systems write for
-// a day they do not know, is not compared with itself.
+// Date of birth: equal or not. 1 January 1900, which systems use for an unknown
+// day, is not compared with itself.
 //
-// Names: the same letters in the same order. Case does not count, nor do
-// spaces, hyphens, apostrophes, full stops and invisible characters: they are
-// typed one way here and another there ("O'Brien", "OBRIEN"; "Anne-Marie", "Anne
-// Marie"). Accents do count: "Jose" and "José" differ, as letters of another
-// script do that look alike. An accent typed as a character of its own is the
-// accented letter in the European languages of Latin script; other text has to
-// be in the same Unicode normal form on both sides, or differs. A part of a
-// name is not the name. An initial, and a name in which a character was lost
+// Names: the same letters in the same order. Case, spaces, hyphens, apostrophes,
+// full stops and invisible characters are ignored, because people type them
+// differently ("O'Brien", "OBRIEN"; "Anne-Marie", "Anne Marie"). Accents are not
+// ignored: "Jose" and "José" differ, as do similar letters of another script. A
+// combining accent equals the accented letter in the European languages of Latin
+// script; other text must be in the same Unicode normal form on both sides. A part
+// of a name is not the name. An initial, and a name in which a character was lost
 // ("?"), are not compared with their equals.
 func (s Self) Compare(k Known) Match {
 	sent, known := s.Reveal(), k.Reveal()
@@ -185,7 +181,7 @@ func isInitial(name string) bool {
 	return size == len(name) && unicode.Is(unicode.Latin, r)
 }
 
-// letters returns what counts of a name.
+// letters returns the characters of a name that are compared.
 func letters(name string) string {
 	folded := make([]rune, 0, len(name))
 	for _, r := range name {
@@ -207,8 +203,8 @@ func letters(name string) string {
 
 const apostrophes = "'\u2018\u2019\u02bc\u02b9\u2032`\u00b4"
 
-// fold returns one and the same rune for all that differ in case only: the
-// small one if there is one.
+// fold returns one rune for all that differ in case only: the lower-case one if
+// there is one.
 func fold(r rune) rune {
 	least := r
 	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
@@ -220,10 +216,10 @@ func fold(r rune) rune {
 			return small
 		}
 	}
-	return least // the dotted capital I has a small letter that is another one's
+	return least // the lower case of the dotted capital I belongs to another letter
 }
 
-// compose returns the letter that base and a combining accent make.
+// compose returns the letter of base and a combining accent.
 func compose(base, accent rune) (rune, bool) {
 	pairs := accented[accent]
 	for pairs != "" {
@@ -237,8 +233,8 @@ func compose(base, accent rune) (rune, bool) {
 	return 0, false
 }
 
-// accented has, for each combining accent, letters without and with it: those
-// of U+00C0 to U+017F and U+0218 to U+021B.
+// accented has, for each combining accent, letters without and with it: those of
+// U+00C0 to U+017F and U+0218 to U+021B.
 var accented = map[rune]string{
 	'\u0300': "aàeèiìoòuù",
 	'\u0301': "aáeéiíoóuúyýcćlĺnńrŕsśzź",

@@ -11,7 +11,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
 
-// NationalID is one national identifier.
+// NationalID is a national identifier.
 type NationalID struct {
 	// Value is the identifier as PKB sent it.
 	Value string `json:"value,omitempty"`
@@ -21,15 +21,14 @@ type NationalID struct {
 	CountryCodes []string `json:"countryCodes,omitempty"`
 }
 
-// NationalIDKind is a kind of national identifier, by the name that PKB's list
-// gives it.
+// NationalIDKind is a kind of national identifier, named as in PKB's list.
 type NationalIDKind string
 
-// The kinds that PKB lists (PKB: Naming systems). It keeps the first three
-// apart though their values look alike.
+// The kinds that PKB lists (PKB: Naming systems). It distinguishes the first three
+// though their values look alike.
 const (
-	// KindUnknown is every other kind, and an identifier whose name and country
-	// do not go together; NationalID has both as they came.
+	// KindUnknown is any other kind, or one whose name and country contradict each
+	// other.
 	KindUnknown                    NationalIDKind = ""
 	KindNHSNumber                  NationalIDKind = "NHS Number"             // England and Wales
 	KindCHINumber                  NationalIDKind = "CHI Number"             // Scotland
@@ -43,15 +42,17 @@ const (
 	KindCivilID                    NationalIDKind = "Civil ID"
 )
 
-// nationalIDKinds is PKB's list. names are those that users/self may use, with
-// letters and digits only: PKB shows "NHS number" and no other, so all the rest
-// are inferred, from the list and from what the identifiers are called.
-var nationalIDKinds = []struct {
+type kindRow struct {
 	kind      NationalIDKind
 	countries []string
 	system    string
 	names     []string
-}{
+}
+
+// nationalIDKinds is PKB's list. names are those that users/self may use, with
+// letters and digits only. PKB's pages show only "NHS number"; the rest are
+// inferred.
+var nationalIDKinds = []kindRow{
 	{KindNHSNumber, []string{"GB-ENG", "GB-WLS"}, "https://fhir.nhs.uk/Id/nhs-number", []string{"nhsnumber"}},
 	{KindCHINumber, []string{"GB-SCT"}, "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.53", []string{"chinumber", "chi"}},
 	{KindHealthAndCareNumber, []string{"GB-NIR"}, "urn:uuid:1479257a-ce8f-482a-89fa-429ac066c158", []string{"healthandcarenumber", "hcnumber"}},
@@ -64,41 +65,31 @@ var nationalIDKinds = []struct {
 	{KindCivilID, []string{"KW"}, "http://fhir.patientsknowbest.com/id/kuwait-civil-id", []string{"civilid"}},
 }
 
-// KindBySystem returns the kind that PKB's list gives a FHIR identifier system,
-// or KindUnknown. Use it for resources; users/self has names and countries
-// instead, for [NationalID.Kind].
+// KindBySystem returns the kind of a FHIR identifier system in PKB's list, or
+// KindUnknown. It is for resources; users/self has names and countries instead, for
+// [NationalID.Kind].
 func KindBySystem(system string) NationalIDKind {
-	for i := range nationalIDKinds {
-		if nationalIDKinds[i].system == system {
-			return nationalIDKinds[i].kind
-		}
-	}
-	return KindUnknown
+	return listed(func(k kindRow) bool { return k.system == system }).kind
 }
 
-// System returns the kind's identifier system in FHIR, or "".
-func (k NationalIDKind) System() string {
-	for i := range nationalIDKinds {
-		if nationalIDKinds[i].kind == k {
-			return nationalIDKinds[i].system
-		}
-	}
-	return ""
-}
+// System returns the kind's FHIR identifier system, or "".
+func (k NationalIDKind) System() string { return k.row().system }
 
-// Countries returns the codes of the countries that PKB's list has for the
-// kind, or nil.
-func (k NationalIDKind) Countries() []string {
-	for i := range nationalIDKinds {
-		if nationalIDKinds[i].kind == k {
-			return slices.Clone(nationalIDKinds[i].countries)
-		}
+// Countries returns the kind's country codes in PKB's list, or nil.
+func (k NationalIDKind) Countries() []string { return slices.Clone(k.row().countries) }
+
+func (k NationalIDKind) row() kindRow { return listed(func(row kindRow) bool { return row.kind == k }) }
+
+// listed returns the first row that fits, or the zero row.
+func listed(fits func(kindRow) bool) kindRow {
+	if i := slices.IndexFunc(nationalIDKinds, fits); i >= 0 {
+		return nationalIDKinds[i]
 	}
-	return nil
+	return kindRow{}
 }
 
 // Kind reports which kind of identifier this is, from the name and country codes
-// PKB sent: both must be the kind's, in any case and spacing. The format of the
+// PKB sent: both must be the kind's, ignoring case and spacing. The format of the
 // value is not considered. Names other than "NHS number" are inferred.
 func (n NationalID) Kind() NationalIDKind {
 	name := strings.Map(func(r rune) rune {
@@ -107,15 +98,11 @@ func (n NationalID) Kind() NationalIDKind {
 		}
 		return -1
 	}, n.Name)
-	for i := range nationalIDKinds {
-		k := &nationalIDKinds[i]
-		if slices.Contains(k.names, name) && slices.ContainsFunc(n.CountryCodes, func(country string) bool {
+	return listed(func(k kindRow) bool {
+		return slices.Contains(k.names, name) && slices.ContainsFunc(n.CountryCodes, func(country string) bool {
 			return slices.ContainsFunc(k.countries, func(c string) bool { return strings.EqualFold(c, strings.TrimSpace(country)) })
-		}) {
-			return k.kind
-		}
-	}
-	return KindUnknown
+		})
+	}).kind
 }
 
 func readNationalID(w *jsonwalk.Walk, name string, n *NationalID) {
@@ -134,10 +121,10 @@ func readNationalID(w *jsonwalk.Walk, name string, n *NationalID) {
 	}
 }
 
-// NHSNumber returns the patient's NHS number: the one that PKB presents as
-// such, by name and country, never by its form. Its checksum and range are
-// questions of their own. ok is false when there is none, one that is not ten
-// digits, or two that differ: NationalIDs has them all.
+// NHSNumber returns the patient's NHS number: the identifier whose name and country
+// are an NHS number's, whatever its form. It checks neither checksum nor range. ok
+// is false if there is none, one that is not ten digits, or two that differ:
+// NationalIDs has them all.
 func (s Self) NHSNumber() (number NHSNumber, ok bool) {
 	for _, sent := range s.presented() {
 		n, err := ParseNHSNumber(sent)
@@ -149,7 +136,6 @@ func (s Self) NHSNumber() (number NHSNumber, ok bool) {
 	return number, !number.IsZero()
 }
 
-// presented returns what PKB presents as an NHS number, without empty ones.
 func (s Self) presented() (sent []string) {
 	for _, id := range s.Reveal().NationalIDs {
 		if id.Kind() == KindNHSNumber && strings.TrimFunc(id.Value, isSeparator) != "" {

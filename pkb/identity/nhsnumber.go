@@ -14,19 +14,18 @@ import (
 	"github.com/betawerk/pkb-go/internal/conceal"
 )
 
-// NHSNumber is a number of the form that the health services of England and
-// Wales, Scotland and Northern Ireland share: ten digits, of which the last
-// checks the others. It prints [redacted], is refused by JSON and other
-// encoders, and goes into and out of a database column (Scan and Value: ten
-// digits, NULL for none); Reveal and Formatted return the digits. The zero
-// NHSNumber is absent.
+// NHSNumber is a number of the form that the health services of England and Wales,
+// Scotland and Northern Ireland share: ten digits, the last of which is a check
+// digit. It prints [redacted] and refuses to be encoded, except in a database
+// column (Scan and Value: ten digits, NULL for none). Reveal and Formatted return
+// the digits. The zero NHSNumber is absent.
 //
-// Three questions about it have three answers, and none follows from another:
+// Three questions about a number are independent:
 //
-//   - ChecksumValid: could these digits have been issued at all?
-//   - Range: which service draws its numbers from this range?
-//   - [NationalID.Kind]: as what does PKB present it? Only this makes a number
-//     of a record the patient's NHS number.
+//   - ChecksumValid: could these digits have been issued?
+//   - Range: which service issues numbers in this range?
+//   - [NationalID.Kind]: what does PKB say it is? Only this makes a number the
+//     patient's NHS number.
 //
 // Compare numbers with Equal, not with ==.
 type NHSNumber struct{ digits }
@@ -34,10 +33,10 @@ type NHSNumber struct{ digits }
 // digits are ten ASCII digits, or nothing.
 type digits = conceal.Hidden[string]
 
-var errNHSNumber = errors.New("identity: not an NHS number, which has ten digits")
+var errNHSNumber = errors.New("identity: not an NHS number of ten digits")
 
-// ParseNHSNumber reads ten digits, with spaces and dashes wherever people put
-// them. It checks neither the check digit nor the range.
+// ParseNHSNumber parses ten digits, with spaces and dashes anywhere. It checks
+// neither the check digit nor the range.
 func ParseNHSNumber(s string) (NHSNumber, error) {
 	read := make([]byte, 0, 10)
 	for _, r := range s {
@@ -57,7 +56,7 @@ func ParseNHSNumber(s string) (NHSNumber, error) {
 	return NHSNumber{conceal.OfText(string(read))}, nil
 }
 
-// isSeparator reports whether people write r between groups of digits.
+// isSeparator reports whether r may separate digits.
 func isSeparator(r rune) bool { return unicode.IsSpace(r) || isDash(r) }
 
 func isDash(r rune) bool {
@@ -67,8 +66,8 @@ func isDash(r rune) bool {
 // Reveal returns the ten digits without spaces, or "".
 func (n NHSNumber) Reveal() string { return conceal.Open(n.digits) }
 
-// Formatted returns the number in clear as people read it, "999 156 6171", or
-// "".
+// Formatted returns the number in clear for people to read, such as "999 156 6171",
+// or "".
 func (n NHSNumber) Formatted() string {
 	if n.IsZero() {
 		return ""
@@ -77,7 +76,7 @@ func (n NHSNumber) Formatted() string {
 	return d[:3] + " " + d[3:6] + " " + d[6:]
 }
 
-// IsZero reports whether there is no number.
+// IsZero reports whether the number is absent.
 func (n NHSNumber) IsZero() bool { return conceal.Absent(n.digits) }
 
 // Value implements driver.Valuer: the ten digits, or NULL.
@@ -88,7 +87,7 @@ func (n NHSNumber) Value() (driver.Value, error) {
 	return n.Reveal(), nil
 }
 
-// Scan implements sql.Scanner: NULL and text that ParseNHSNumber reads.
+// Scan implements sql.Scanner, for NULL and text that ParseNHSNumber accepts.
 func (n *NHSNumber) Scan(column any) (err error) {
 	switch v := column.(type) {
 	case nil:
@@ -106,12 +105,11 @@ func (n *NHSNumber) Scan(column any) (err error) {
 // Equal reports whether both have the same digits, or are absent.
 func (n NHSNumber) Equal(o NHSNumber) bool { return n.Reveal() == o.Reveal() }
 
-// ChecksumValid reports whether the last digit fits the others: the sum of the
-// digits, weighted 10 down to 1, is a multiple of 11. Every change of one digit
-// breaks it, and every swap of two different digits. One digit ten times over
-// passes, as 0000000000: valid is not issued.
-//
-// (NHS Data Dictionary: NHS NUMBER, whose five steps come to the same.)
+// ChecksumValid reports whether the check digit is right: the sum of the digits,
+// weighted 10 down to 1, is a multiple of 11. It detects each change of one digit
+// and each swap of two different digits. One digit ten times over passes, such as
+// 0000000000: valid is not issued. (NHS Data Dictionary: NHS NUMBER, whose five
+// steps come to the same.)
 func (n NHSNumber) ChecksumValid() bool {
 	if n.IsZero() {
 		return false
@@ -123,22 +121,22 @@ func (n NHSNumber) ChecksumValid() bool {
 	return sum%11 == 0
 }
 
-// repeated reports whether all digits are the same: what people type where a
-// number is asked for and none is known, and the check digit lets it pass.
+// repeated reports whether all digits are the same, which the check digit allows:
+// people type that for an unknown number.
 func (n NHSNumber) repeated() bool {
 	d := n.Reveal()
 	return d != "" && strings.Trim(d, d[:1]) == ""
 }
 
-// NumberRange says which health service a number's range belongs to.
+// NumberRange is the health service that a number's range belongs to.
 type NumberRange string
 
-// The ranges. They do not overlap. None of them is PKB's word, and a number in
-// a range need not have been issued.
+// The ranges do not overlap. PKB confirms none of them, and a number in a range
+// need not have been issued.
 const (
-	// RangeUnknown: none of the others. England is said to issue more numbers
-	// that begin with 3; no official page with their bounds was found, so they
-	// are among these.
+	// RangeUnknown: none of the others. England is said to issue more numbers that
+	// begin with 3; no official page with their bounds was found, so they are among
+	// these.
 	RangeUnknown NumberRange = ""
 	// RangeEnglandWales: first nine digits 400 000 000 to 499 999 999 and
 	// 600 000 000 to 799 999 999, of England, Wales and the Isle of Man.
@@ -156,9 +154,8 @@ const (
 	RangeTest NumberRange = "test (999)"
 )
 
-// Range returns the range that the digits fall into. It says nothing about what
-// kind of number PKB takes it for, and is no reason to treat it as another
-// kind: that is [NationalID.Kind].
+// Range returns the range of the digits. It does not decide what kind of number PKB
+// says it is: that is [NationalID.Kind].
 func (n NHSNumber) Range() NumberRange {
 	d := n.Reveal()
 	switch {

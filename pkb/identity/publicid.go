@@ -9,23 +9,21 @@ import (
 	"strings"
 )
 
-// PublicID is a PKB public id: a UUID in lower case. It is what Purview names
-// and what FHIR calls Patient.id on the Facade; it is not the numeric id of
-// users/self, which is a [UserID]. It is plain text that names a patient: keep it,
-// encode it, and leave it out of logs.
+// PublicID is a PKB public id: a UUID in lower case. Purview returns it, and on the
+// Facade it is Patient.id. It is not the numeric id of users/self, which is a
+// [UserID]. It is plain text that identifies a patient: store it, encode it, and
+// keep it out of logs.
 type PublicID string
 
-var errNotAUUID = errors.New("identity: not a public id, which is a UUID")
+var errNotAUUID = errors.New("identity: not a public id: not a UUID")
 
-// ParsePublicID reads a public id in either case, and refuses everything else:
-// above all a number, which is the id of users/self.
-//
-// (PKB: PKB Public ID.)
+// ParsePublicID parses a public id in either case. It refuses anything else, above
+// all a number, which is the id of users/self. (PKB: PKB Public ID.)
 func ParsePublicID(s string) (PublicID, error) {
 	id := strings.ToLower(strings.TrimSpace(s))
 	if !isUUID(id) {
 		if id != "" && strings.Trim(id, "0123456789") == "" {
-			return "", fmt.Errorf("%w; this is a number, like the user id of users/self", errNotAUUID)
+			return "", fmt.Errorf("%w but a number, such as the user id of users/self", errNotAUUID)
 		}
 		return "", errNotAUUID
 	}
@@ -37,16 +35,12 @@ func isUUID(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		c := s[i]
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if s[i] != '-' {
 				return false
 			}
-		default:
-			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
+		} else if strings.IndexByte("0123456789abcdef", s[i]) < 0 {
+			return false
 		}
 	}
 	return true

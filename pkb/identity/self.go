@@ -1,9 +1,9 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package identity is who PKB reports a patient to be: the response of users/self,
-// the PKB public id, the NHS number among other national identifiers, and a
-// comparison with what a host knows about its user.
+// Package identity holds who PKB says a patient is: the response of users/self, the
+// PKB public id, the NHS number and other national identifiers. [Self.Compare]
+// compares it with what a host knows about its user.
 //
 // [Self] and [NHSNumber] are about a patient: they print [redacted], and encoding
 // them is an error. What Reveal returns is plain Go: strings, lists and a [Date],
@@ -22,16 +22,14 @@ import (
 )
 
 var (
-	// ErrNotAPatient reports that the PKB account is not a patient's.
+	// ErrNotAPatient: the PKB account is not a patient's.
 	ErrNotAPatient = errors.New("pkb: the PKB account is not a patient's")
 	errMalformed   = errors.New("identity: the response is not a JSON object")
 )
 
 // Self is the response of users/self about a patient. It prints [redacted] and is
 // not encoded; Reveal returns the demographics, and Raw the JSON as PKB sent it.
-// The zero Self is absent.
-//
-// (PKB: Patient Identifier and Demographic Retrieval.)
+// The zero Self is absent. (PKB: Patient Identifier and Demographic Retrieval.)
 type Self struct{ hidden }
 
 type hidden = conceal.Hidden[response]
@@ -42,9 +40,9 @@ type response struct {
 	deceased     bool
 }
 
-// Demographics is what users/self reports about a patient, in plain Go. Its JSON has
-// PKB's member names. null, "" and an absent member all are the zero value, and so
-// is a member whose JSON does not fit; Self.Raw tells them apart.
+// Demographics is what users/self reports about a patient, in plain Go, with PKB's
+// member names in JSON. A member that is null, "", absent, or of JSON that does not
+// fit is left at its zero value; Self.Raw tells them apart.
 //
 // It is personal data: do not log it.
 type Demographics struct {
@@ -53,14 +51,14 @@ type Demographics struct {
 	// UserType was null for a patient in PKB's sample; Patient decides.
 	UserType string `json:"userType,omitempty"`
 
-	// The height, in the units that PKB names its members by. By their names,
-	// HeightFeet and HeightInches are one height, and HeightInchesTotal is the same
-	// in inches alone. PKB's sample rounds centimetres down.
+	// Height, in the units of PKB's member names. By those, HeightFeet and
+	// HeightInches are one height, and HeightInchesTotal is the same in inches.
+	// PKB's sample rounds centimetres down.
 	HeightCentimetres Measure `json:"heightCm,omitempty"`
 	HeightFeet        Measure `json:"heightFeet,omitempty"`
 	HeightInches      Measure `json:"heightInches,omitempty"`
 	HeightInchesTotal Measure `json:"heightInchesTotal,omitempty"`
-	// The weight, in both units.
+	// Weight, in both units.
 	WeightKilograms Measure `json:"weightKg,omitempty"`
 	WeightPounds    Measure `json:"weightLbs,omitempty"`
 
@@ -74,7 +72,7 @@ type Demographics struct {
 	// Gender is the member that PKB advises to use: the sex assigned at birth, by
 	// the page on this call; another page calls it the administrative gender.
 	Gender Gender `json:"gender,omitempty"`
-	// GenderMF is an older member that knows two genders only. Use Gender.
+	// GenderMF is an older member with two genders only. Use Gender.
 	GenderMF Gender `json:"genderMF,omitempty"`
 
 	Email            string `json:"email,omitempty"`
@@ -90,38 +88,38 @@ type Demographics struct {
 	TeamName         string `json:"teamName,omitempty"`
 
 	NationalIDs []NationalID `json:"nationalIds,omitempty"`
-	// OrgLevelIDs and TeamLevelIDs are local identifiers. PKB's pages do not show
-	// their members, so they are kept as they were sent.
+	// OrgLevelIDs and TeamLevelIDs are local identifiers, as PKB sent them: its
+	// pages do not show their members.
 	OrgLevelIDs  []json.RawMessage `json:"orgLevelIds,omitempty"`
 	TeamLevelIDs []json.RawMessage `json:"teamLevelIds,omitempty"`
 	Contacts     []Contact         `json:"contacts,omitempty"`
-	// Patient is always true in a Self: anything else is ErrNotAPatient.
+	// Patient is always true: anything else is ErrNotAPatient.
 	Patient bool `json:"patient"`
 }
 
-// UserID is PKB's numeric id of a user: a decimal number, as text. It is not the
-// public id, which is a [PublicID].
+// UserID is PKB's numeric id of a user: a decimal number, as text. The public id is
+// a [PublicID].
 type UserID string
 
-// Contact is one way to reach the patient.
+// Contact is a way to contact the patient.
 type Contact struct {
 	// ID is PKB's id of the contact: a decimal number in its sample.
 	ID string `json:"id,omitempty"`
-	// Type is PKB's code: EMAIL, or another that its pages do not list.
+	// Type is PKB's code, such as EMAIL; its pages list no others.
 	Type string `json:"contactType,omitempty"`
 	// Value is the address or the number.
 	Value string `json:"contactValue,omitempty"`
-	// PhoneUse is PKB's code for the use of a phone number; "" for others.
+	// PhoneUse is PKB's code for the use of a phone number.
 	PhoneUse string `json:"phoneUseType,omitempty"`
-	// Primary and Confirmed are PKB's flags; its pages do not explain them.
+	// Primary and Confirmed are PKB's flags, which its pages do not explain.
 	Primary   bool `json:"primary"`
 	Confirmed bool `json:"confirmed"`
 }
 
-// Gender is a code as PKB sends it; unknown codes are kept.
+// Gender is a code as PKB sends it, known or not.
 type Gender string
 
-// The codes of Gender (PKB's blog of 5 July 2017). There may be others.
+// The codes that PKB's blog of 5 July 2017 lists.
 const (
 	GenderUnknown       Gender = "U"
 	GenderMale          Gender = "M"
@@ -129,11 +127,10 @@ const (
 	GenderIndeterminate Gender = "I"
 )
 
-// Measure is a number in the unit that the name of its field gives, as the text
-// that PKB sends.
+// Measure is a number as PKB sends it, in the unit of its field's name.
 type Measure string
 
-// Float64 returns the number; ok is false when there is none.
+// Float64 returns the number; ok is false if there is none.
 func (m Measure) Float64() (value float64, ok bool) {
 	value, err := strconv.ParseFloat(string(m), 64)
 	if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
@@ -142,15 +139,14 @@ func (m Measure) Float64() (value float64, ok bool) {
 	return value, true
 }
 
-// NewSelf returns a Self with these demographics, as a test builds it without
-// HTTP. Its Patient is true.
+// NewSelf returns a Self with these demographics, for tests. Its Patient is true.
 func NewSelf(d Demographics) Self {
 	d.Patient = true
 	raw, _ := json.Marshal(d) // fails only for a local id that is not JSON
 	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: d.DateDeceased != ""})}
 }
 
-// DecodeSelf reads a response of users/self. A member whose JSON does not fit is
+// DecodeSelf decodes a response of users/self. A member whose JSON does not fit is
 // left at its zero value; the rest is decoded. A response without "patient": true
 // is ErrNotAPatient: data about somebody else must not be taken for a patient's.
 func DecodeSelf(data []byte) (Self, error) {
@@ -169,7 +165,7 @@ func DecodeSelf(data []byte) (Self, error) {
 	return Self{conceal.Of(r)}, nil
 }
 
-// Reveal returns the demographics: show them to the patient, do not log them.
+// Reveal returns the demographics: show them to the patient, and do not log them.
 func (s Self) Reveal() Demographics { return conceal.Open(s.hidden).demographics }
 
 // Raw returns a copy of the whole response as PKB sent it, without a byte-order
@@ -189,7 +185,6 @@ func (s Self) Equal(o Self) bool {
 	return s.IsZero() == o.IsZero() && s.Deceased() == o.Deceased() && s.text() == o.text()
 }
 
-// text is the demographics as one text, for comparing.
 func (s Self) text() string {
 	b, _ := json.Marshal(s.Reveal()) // fails only for a local id that is not JSON
 	return string(b)
@@ -198,15 +193,14 @@ func (s Self) text() string {
 // Deceased reports whether PKB sent a date of death, readable or not.
 func (s Self) Deceased() bool { return conceal.Open(s.hidden).deceased }
 
-// readMember reads one member of the response.
 func readMember(w *jsonwalk.Walk, name string, r *response) {
 	d := &r.demographics
-	if text := d.text(name); text != nil {
-		*text = w.Scalar()
+	if text := texts[name]; text != nil {
+		*text(d) = w.Scalar()
 		return
 	}
-	if measure := d.measure(name); measure != nil {
-		*measure = Measure(strings.TrimSpace(w.Scalar()))
+	if measure := measures[name]; measure != nil {
+		*measure(d) = Measure(strings.TrimSpace(w.Scalar()))
 		return
 	}
 	switch name {
@@ -236,61 +230,34 @@ func readMember(w *jsonwalk.Walk, name string, r *response) {
 	}
 }
 
-// text returns where a member goes that is a text, or nil.
-func (d *Demographics) text(name string) *string {
-	switch name {
-	case "userType":
-		return &d.UserType
-	case "title":
-		return &d.Title
-	case "firstName":
-		return &d.FirstName
-	case "lastName":
-		return &d.LastName
-	case "email":
-		return &d.Email
-	case "phone":
-		return &d.Phone
-	case "address1":
-		return &d.Address1
-	case "address2":
-		return &d.Address2
-	case "city":
-		return &d.City
-	case "state":
-		return &d.State
-	case "postalCode":
-		return &d.PostalCode
-	case "country":
-		return &d.Country
-	case "jobTitle":
-		return &d.JobTitle
-	case "organizationName":
-		return &d.OrganizationName
-	case "teamName":
-		return &d.TeamName
+// texts and measures return the field of a member of that type.
+var (
+	texts = map[string]func(*Demographics) *string{
+		"userType":         func(d *Demographics) *string { return &d.UserType },
+		"title":            func(d *Demographics) *string { return &d.Title },
+		"firstName":        func(d *Demographics) *string { return &d.FirstName },
+		"lastName":         func(d *Demographics) *string { return &d.LastName },
+		"email":            func(d *Demographics) *string { return &d.Email },
+		"phone":            func(d *Demographics) *string { return &d.Phone },
+		"address1":         func(d *Demographics) *string { return &d.Address1 },
+		"address2":         func(d *Demographics) *string { return &d.Address2 },
+		"city":             func(d *Demographics) *string { return &d.City },
+		"state":            func(d *Demographics) *string { return &d.State },
+		"postalCode":       func(d *Demographics) *string { return &d.PostalCode },
+		"country":          func(d *Demographics) *string { return &d.Country },
+		"jobTitle":         func(d *Demographics) *string { return &d.JobTitle },
+		"organizationName": func(d *Demographics) *string { return &d.OrganizationName },
+		"teamName":         func(d *Demographics) *string { return &d.TeamName },
 	}
-	return nil
-}
-
-// measure returns where a member goes that is a measure, or nil.
-func (d *Demographics) measure(name string) *Measure {
-	switch name {
-	case "heightCm":
-		return &d.HeightCentimetres
-	case "heightFeet":
-		return &d.HeightFeet
-	case "heightInches":
-		return &d.HeightInches
-	case "heightInchesTotal":
-		return &d.HeightInchesTotal
-	case "weightKg":
-		return &d.WeightKilograms
-	case "weightLbs":
-		return &d.WeightPounds
+	measures = map[string]func(*Demographics) *Measure{
+		"heightCm":          func(d *Demographics) *Measure { return &d.HeightCentimetres },
+		"heightFeet":        func(d *Demographics) *Measure { return &d.HeightFeet },
+		"heightInches":      func(d *Demographics) *Measure { return &d.HeightInches },
+		"heightInchesTotal": func(d *Demographics) *Measure { return &d.HeightInchesTotal },
+		"weightKg":          func(d *Demographics) *Measure { return &d.WeightKilograms },
+		"weightLbs":         func(d *Demographics) *Measure { return &d.WeightPounds },
 	}
-	return nil
-}
+)
 
 func readContact(w *jsonwalk.Walk, name string, c *Contact) {
 	switch name {
@@ -312,8 +279,8 @@ func readContact(w *jsonwalk.Walk, name string, c *Contact) {
 // readBool reads true, or "true"; anything else is false.
 func readBool(w *jsonwalk.Walk) bool { return w.Scalar() == "true" }
 
-// readObjects reads an array of objects, or one in its place. An element that is no
-// object is passed over.
+// readObjects reads an array of objects, or a single one. Other elements are
+// ignored.
 func readObjects[T any](w *jsonwalk.Walk, member func(*jsonwalk.Walk, string, *T)) (found []T) {
 	w.Each(func() {
 		var v T
@@ -324,7 +291,7 @@ func readObjects[T any](w *jsonwalk.Walk, member func(*jsonwalk.Walk, string, *T
 	return found
 }
 
-// readRaw reads an array, or one element in its place, without looking into it.
+// readRaw reads an array, or a single element, undecoded.
 func readRaw(w *jsonwalk.Walk) (found []json.RawMessage) {
 	w.Each(func() {
 		if e := w.Value(); len(e) > 0 && e[0] != 'n' && string(e) != `""` {

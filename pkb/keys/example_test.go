@@ -20,10 +20,10 @@ func ExampleParse() {
 	}
 	ring, err := keys.Parse(key) // usually os.Getenv("PKB_KEYS")
 	fmt.Println(ring, err)
-	// Output: keys.Keyring[redacted] <nil>
+	// Output: [redacted] <nil>
 }
 
-// A key that a key management service has unwrapped.
+// The key was unwrapped by a key management service.
 func ExampleKeyring_AddKey() {
 	unwrapped := make([]byte, 32) // what the service's Decrypt returned
 	ring := &keys.Keyring{}
@@ -32,7 +32,7 @@ func ExampleKeyring_AddKey() {
 	// Output: [kms-2026-01] <nil>
 }
 
-// A key that stays where it is: anything with Encrypt and Decrypt.
+// The key cannot be exported: any type with Encrypt and Decrypt will do.
 func ExampleKeyring_AddAEAD() {
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
@@ -49,7 +49,7 @@ func ExampleKeyring_AddAEAD() {
 	// Output: <nil> [tink-1]
 }
 
-// keyset stands for a tink.AEAD, which fits as it is.
+// keyset stands for a tink.AEAD.
 type keyset struct{ cipher.AEAD }
 
 func (k keyset) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
@@ -58,4 +58,24 @@ func (k keyset) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 
 func (k keyset) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	return k.Open(nil, nil, ciphertext, associatedData)
+}
+
+// A new key seals once every replica has it; the old one still opens.
+func ExampleKeyring_Promote() {
+	first, _ := keys.Generate("2026-01")
+	second, err := keys.Generate("2026-07")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ring, err := keys.Parse(first + "," + second)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(ring.KeyIDs())
+	fmt.Println(ring.Promote("2026-07"), ring.KeyIDs())
+	// Output:
+	// [2026-01 2026-07]
+	// <nil> [2026-07 2026-01]
 }

@@ -8,54 +8,57 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/seal"
 )
 
-// Keyring holds the keys that seal tokens before a store sees them:
-// AES-256-GCM, bound to environment, client id, app_user_id and generation, so
-// that a sealed blob opens in its own row only. One key seals, and all of them
-// open. The zero Keyring is empty and ready for AddKey; most hosts use
-// Parse. It is safe for concurrent use.
+// Keyring holds the keys that seal tokens before a store sees them: AES-256-GCM,
+// bound to environment, client id, app_user_id and generation, so that a sealed
+// blob opens only in its own row. One key seals, and all of them open. The zero
+// Keyring is empty and ready for AddKey; most hosts use Parse. It is safe for
+// concurrent use, prints [redacted], and is not encoded.
 //
-// To change keys without an interruption: give every replica the new key (at
-// the end of Parse's text, or with AddKey), then let every replica seal
-// with it (at the front, or Promote), then call Client.Reseal, then take the
-// old one away, after Client.RetireKey has found no record that needs it.
-type Keyring struct{ ring seal.Ring }
+// To change keys without an interruption, add the new key on every replica (at the
+// end of Parse's text, or with AddKey). Then let every replica seal with it (first
+// in the text, or Promote), and call Client.Reseal. Remove the old key once
+// Client.RetireKey has found no record that needs it.
+type Keyring struct {
+	printing
+	ring seal.Ring
+}
 
-// AEAD is a key that stays where it is: in an HSM, at a key management service,
-// in a keyset of Tink's, whose tink.AEAD is one as it stands. It binds the
-// ciphertext to associatedData, and is safe for concurrent use.
+type printing = conceal.Printing
+
+// AEAD is a key that cannot be exported: in an HSM, a key management service, or a
+// Tink keyset, whose tink.AEAD implements it. It binds the ciphertext to
+// associatedData, and is safe for concurrent use.
 //
-// Each save and each first read of a link calls it; one that is out of reach
-// stops refreshes before they begin, and no link is lost. A local key that was
-// unwrapped once, for AddKey, needs no network and is the better choice.
+// Each save and each first read of a link calls it. While it is out of reach, no
+// refresh begins, and no link is lost. A local key that was unwrapped once, for
+// AddKey, needs no network and is the better choice.
 type AEAD interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
 
-// AddKey puts a key of 32 bytes on the keyring, such as one that a key
-// management service has unwrapped. The first key added seals.
+// AddKey adds a key of 32 bytes, such as one that a key management service has
+// unwrapped. The first key added seals.
 func (k *Keyring) AddKey(id string, key []byte) error {
 	return wrapped(k.ring.Add(id, key))
 }
 
-// AddAEAD puts a key that stays where it is on the keyring. The first key added
-// seals.
+// AddAEAD adds a key that cannot be exported. The first key added seals.
 func (k *Keyring) AddAEAD(id string, a AEAD) error {
 	return wrapped(k.ring.AddAEAD(id, a))
 }
 
-// Promote makes a key on the keyring the one that seals. Promote no key that
-// another replica does not have yet: it could not open what this one seals.
+// Promote makes a key on the keyring the one that seals. First add it on every
+// replica: others must open what this one seals.
 func (k *Keyring) Promote(id string) error { return wrapped(k.ring.Promote(id)) }
 
-// KeyIDs names the keys: the one that seals, and then the others in order.
+// KeyIDs returns the ids of the keys: the one that seals, then the others in order.
 func (k *Keyring) KeyIDs() []string { return k.ring.KeyIDs() }
 
 func wrapped(err error) error {
@@ -66,8 +69,8 @@ func wrapped(err error) error {
 }
 
 // Generate returns a new random key named id, in the form that [Parse] reads. Make
-// one once, keep it where you keep your other secrets, and never lose it: without
-// the key every patient has to approve again.
+// one once, keep it with your other secrets, and never lose it: without the key
+// every patient has to approve again.
 func Generate(id string) (string, error) {
 	if err := seal.CheckKeyID(id); err != nil {
 		return "", wrapped(err)
@@ -77,12 +80,11 @@ func Generate(id string) (string, error) {
 	return id + ":" + base64.StdEncoding.EncodeToString(key), nil
 }
 
-// Parse reads keys written as "id:base64", separated by commas; each has 32 bytes.
-// The first seals; all of them open. To change the key, put the new one in front
-// and keep the old one.
+// Parse parses keys of 32 bytes written as "id:base64", separated by commas. The
+// first seals; all of them open. To change the key, put the new one first and keep
+// the old one.
 //
-// Its errors name an entry by its number: what is in the place of an id may be a
-// key.
+// Its errors have the number of an entry, not its id, which may be a misplaced key.
 func Parse(text string) (*Keyring, error) {
 	k := &Keyring{}
 	for i, entry := range strings.Split(strings.TrimSpace(text), ",") {
@@ -100,12 +102,6 @@ func Parse(text string) (*Keyring, error) {
 	}
 	return k, nil
 }
-
-// String implements fmt.Stringer.
-func (k *Keyring) String() string { return "keys.Keyring" + conceal.Text }
-
-// Format implements fmt.Formatter: a Keyring prints nothing of its keys.
-func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // What opens a Keyring for the rest of the module, and for nobody outside it.
 func init() {

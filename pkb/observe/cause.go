@@ -3,40 +3,38 @@
 
 package observe
 
-// Cause says why a link has ended.
+// Cause is why a link has ended.
 type Cause string
 
 // The causes of ErrRelinkRequired.
 const (
-	// CauseSessionExpired: PKB's session is over (API_SESSION_EXPIRED).
+	// CauseSessionExpired: PKB's session has expired (API_SESSION_EXPIRED).
 	CauseSessionExpired Cause = "session_expired"
-	// CauseSessionInvalid: PKB ended the session (API_SESSION_INVALID), for
-	// example because a refresh token was presented twice.
+	// CauseSessionInvalid: PKB ended the session (API_SESSION_INVALID), for example
+	// because a refresh token was presented twice.
 	CauseSessionInvalid Cause = "session_invalid"
 	// CauseGrantRejected: PKB rejected the refresh token (invalid_grant).
 	CauseGrantRejected Cause = "grant_rejected"
-	// CauseFinalTokenExpired: the session's last access token, which came
-	// without a refresh token, has expired.
+	// CauseFinalTokenExpired: the session's last access token, whose response had
+	// no refresh token, has expired.
 	CauseFinalTokenExpired Cause = "final_token_expired"
-	// CauseOutcomeUnknown: a refresh was sent, its response was lost, and the one
+	// CauseOutcomeUnknown: the response to a refresh was lost, and its one
 	// repetition was rejected.
 	CauseOutcomeUnknown Cause = "outcome_unknown"
 	// CauseFrozen: PKB has frozen the patient's access.
 	CauseFrozen Cause = "frozen"
-	// CauseWrongPatient: the account that had approved turned out not to be a
-	// patient's, or not to be the person whom Config.Identify accepts, after its
-	// link had begun to work without that being known.
+	// CauseWrongPatient: the account that approved is not a patient's, or
+	// Config.Identify refused it, after the link had begun to work unchecked.
 	CauseWrongPatient Cause = "wrong_patient"
-	// CauseShared: the record turned out to be linked with another of the host's
-	// users.
+	// CauseShared: another of the host's users is linked with the record.
 	CauseShared Cause = "shared"
-	// CauseRefusedUnclear: the token endpoint refused this link in words that are
-	// not known, six times or more over an hour or more, while it served others.
-	// The verdict is provisional: a call presents the refresh token once more every
-	// six hours, and a success restores the link.
+	// CauseRefusedUnclear: the token endpoint refused this link in unknown words at
+	// least six times in at least an hour, while it served others. This is
+	// provisional: a call presents the refresh token once more every six hours, and
+	// a success restores the link.
 	CauseRefusedUnclear Cause = "refused_unclear"
-	// CauseAnswerUnreadable: the whole response to a refresh, which may hold the
-	// new tokens, could not be read. It is kept: a later version may read it, and
-	// then the link comes back. Client.Discard gives it up.
-	CauseAnswerUnreadable Cause = "answer_unreadable"
+	// CauseResponseUnreadable: the whole response to a refresh, which may hold the
+	// new tokens, could not be read. It is kept: a later version may read it, which
+	// restores the link. Client.Discard drops it.
+	CauseResponseUnreadable Cause = "response_unreadable"
 )

@@ -5,13 +5,13 @@ package observe
 
 // Stats counts what happened in this process since New.
 type Stats struct {
-	// Refreshes counts new tokens that came and were saved.
+	// Refreshes counts refreshes whose tokens were saved.
 	Refreshes uint64
 	// Uncertain counts refreshes whose outcome was unknown.
 	Uncertain uint64
-	// SaveRetries counts saves of new tokens that had to be repeated.
+	// SaveRetries counts retried saves of new tokens.
 	SaveRetries uint64
-	// Lost counts links that ended, by cause.
+	// Lost counts the links that ended, by cause.
 	Lost map[Cause]uint64
 }
 

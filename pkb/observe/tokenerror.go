@@ -3,13 +3,12 @@
 
 package observe
 
-// TokenError says what an error response of the token endpoint means, for
-// Config.TokenErrors. Of Status, Code and Body those that are set must match; at
-// least one of Code and Body must be set. It cannot make a success of an error, nor
-// an end of the session of a success or of a status of 500 and above.
+// TokenError defines what an error response of the token endpoint means, for
+// Config.TokenErrors. All of Status, Code and Body that are set must match; Code or
+// Body must be set. It does not apply to a success or to a status of 500 and above.
 type TokenError struct {
-	// Status is the HTTP status, from 400 to 499 but for 408 and 425; 0 means any
-	// of them.
+	// Status is the HTTP status, from 400 to 499 except 408 and 425; 0 means any of
+	// them.
 	Status int
 	// Code is the "error" member of a JSON object, or a response code in an
 	// OperationOutcome.
@@ -29,10 +28,10 @@ const (
 	MeansSessionOver TokenMeans = "session_over"
 	// MeansFrozen: PKB has frozen this patient's access (CauseFrozen).
 	MeansFrozen TokenMeans = "frozen"
-	// MeansApplication: the application or its configuration is refused, whoever's
-	// token it was.
+	// MeansApplication: the application or its configuration is refused, for every
+	// link.
 	MeansApplication TokenMeans = "application"
-	// MeansBusy: nobody is served just now.
+	// MeansBusy: no link is served now.
 	MeansBusy TokenMeans = "busy"
 	// MeansUnclear: it concerns this link, and proves nothing.
 	MeansUnclear TokenMeans = "unclear"

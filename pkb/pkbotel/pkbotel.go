@@ -5,33 +5,33 @@
 // duration for each operation, and counts of what happens to links. Give what
 // [New] returns to pkb.Config.Telemetry.
 //
-// It needs the API of OpenTelemetry and no SDK; exporters are yours. Beside it,
-// in the directory grafana, are a dashboard and alert rules for Prometheus that
-// use these metrics, with the reasons for each threshold.
+// It needs the API of OpenTelemetry and no SDK; exporters are yours. The directory
+// grafana has a dashboard and alert rules for Prometheus that use these metrics, with
+// the reason for each threshold.
 //
 // # Metrics
 //
-//	pkb.client.operation.duration  histogram, s   how long operations took; its count is how many there were
+//	pkb.client.operation.duration  histogram, s   how long operations took, and how many there were
 //	pkb.client.link.events         counter        what happened to links, by kind
 //	pkb.client.links.lost          counter        links that ended, by cause
 //	pkb.client.links               gauge          links in the store, by state; see [Telemetry.CountLinks]
 //
 // # Attributes
 //
-//	pkb.operation              authorize, complete, exchange, refresh, purview, users/self, ...   spans, durations
-//	pkb.outcome                a observe.Outcome: ok, unavailable, uncertain, ...                     spans, durations
-//	http.response.status_code  of PKB's answer; absent without one                                spans, durations
-//	pkb.code                   PKB's response code, or that of RFC 6749; absent without one       spans
-//	pkb.requests               how many requests a call took, repetitions among them               spans
-//	error.type                 pkb.outcome, of a span that failed                                 spans
-//	pkb.event                  a observe.EventKind                                                    events
-//	pkb.cause                  a observe.Cause                                                        links lost
-//	pkb.link.state             linked, uncertain or relink_required                               links
+//	pkb.operation              authorize, complete, exchange, refresh, users/self, ...       spans, durations
+//	pkb.outcome                an observe.Outcome: ok, unavailable, uncertain, ...            spans, durations
+//	http.response.status_code  of PKB's response; absent without one                          spans, durations
+//	pkb.code                   PKB's response code, or that of RFC 6749; absent without one   spans
+//	pkb.requests               the number of requests of a call, including retries            spans
+//	error.type                 pkb.outcome, of a span that failed                             spans
+//	pkb.event                  an observe.EventKind                                           events
+//	pkb.cause                  an observe.Cause                                               links lost
+//	pkb.link.state             linked, uncertain or relink_required                           links
 //
-// None holds an app_user_id, a token, an address or anything about a patient: a
-// observe.Telemetry is not told any of it. Counts by kind and by cause begin with 0
-// for each, so that the first one shows in a rate. A new kind or cause of a
-// newer pkb appears when it happens.
+// None holds an app_user_id, a token, an address or anything about a patient: an
+// observe.Telemetry gets none of it. Counts by kind and by cause begin with 0 for
+// each, so that the first one shows in a rate. A kind or cause that a newer pkb adds
+// appears when it happens.
 //
 // # Spans
 //
@@ -40,7 +40,7 @@
 // A refresh is a trace of its own, because it outlives the call that needed it
 // and serves others too: it links to the span of the first of them. One that
 // began early, in the background, links to none. A span's error is the outcome
-// in a word, never an answer.
+// as a word, never a response.
 //
 // Nothing of a trace is sent to PKB: no traceparent, no baggage. A transport of
 // yours that adds them (otelhttp, in pkb.Config.HTTPClient) would tell PKB your
@@ -102,7 +102,7 @@ var (
 	}
 	causes = []observe.Cause{
 		observe.CauseSessionExpired, observe.CauseSessionInvalid, observe.CauseGrantRejected, observe.CauseFinalTokenExpired,
-		observe.CauseOutcomeUnknown, observe.CauseFrozen, observe.CauseWrongPatient, observe.CauseShared, observe.CauseRefusedUnclear, observe.CauseAnswerUnreadable,
+		observe.CauseOutcomeUnknown, observe.CauseFrozen, observe.CauseWrongPatient, observe.CauseShared, observe.CauseRefusedUnclear, observe.CauseResponseUnreadable,
 	}
 	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
 )
@@ -117,7 +117,7 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Telemetry is a observe.Telemetry for OpenTelemetry. Make one with New; several
+// Telemetry is an observe.Telemetry for OpenTelemetry. Make one with New; several
 // clients may share it.
 type Telemetry struct {
 	tracer   trace.Tracer
@@ -132,8 +132,8 @@ var (
 	_ observe.Follower  = (*Telemetry)(nil)
 )
 
-// New returns a Telemetry. Its error is that of a MeterProvider that does not
-// take these metrics.
+// New returns a Telemetry. It returns the error of a MeterProvider that does not
+// accept these metrics.
 func New(cfg Config) (*Telemetry, error) {
 	if cfg.TracerProvider == nil {
 		cfg.TracerProvider = tracenoop.NewTracerProvider()
@@ -211,8 +211,8 @@ func (t *Telemetry) Begin(ctx context.Context, op observe.Operation) (context.Co
 	}
 }
 
-// failed reports whether an outcome is an error; that the patient said no, or
-// that the caller left, is none.
+// failed reports whether an outcome is an error; a patient who said no, or a caller
+// who left, is not one.
 func failed(o observe.Outcome) bool {
 	return o != observe.OutcomeOK && o != observe.OutcomeDenied && o != observe.OutcomeCanceled
 }
@@ -227,8 +227,8 @@ func (t *Telemetry) Event(kind observe.EventKind, cause observe.Cause) {
 }
 
 // CountLinks counts the links of client by state, for the gauge
-// pkb.client.links. It reads every record of the store, so call it now and then,
-// such as every quarter of an hour, in one process for all. It returns the
+// pkb.client.links. It reads every record of the store, so call it rarely, such as
+// every quarter of an hour, in one process of them all. It returns the
 // errors of pkb.Client.Links; then the gauge stays as it was.
 func (t *Telemetry) CountLinks(ctx context.Context, client *pkb.Client) error {
 	counted := make(map[tokenstore.State]int64)

@@ -62,7 +62,7 @@ func (a *app) approve(p *pkbtest.Patient, change ...string) string {
 	return code
 }
 
-// tokens is any answer of the token endpoint.
+// tokens is any response of the token endpoint.
 type tokens struct {
 	Status      int    `json:"-"`
 	Access      string `json:"access_token"`
@@ -94,7 +94,7 @@ func (a *app) post(form url.Values, header ...string) tokens {
 	}
 	got := tokens{Status: resp.StatusCode}
 	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
-		a.Fatalf("the token endpoint's answer: %v", err)
+		a.Fatalf("the token endpoint's response: %v", err)
 	}
 	return got
 }

@@ -17,7 +17,7 @@ import (
 // scopePatient is the only user type this server knows.
 const scopePatient = "PATIENT"
 
-// code is an authorization code; it stays known after use, to notice a second.
+// code is an authorization code; it is kept after use, to notice a second use.
 type code struct {
 	clientID string
 	// redirectURI is what the authorize request sent, "" if nothing.
@@ -99,7 +99,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusFound, "", nil)
 }
 
-// issueCode commits an approval. It returns "" if nobody has that public id, or
+// issueCode grants an authorization. It returns "" if nobody has that public id, or
 // if whoever has it denies.
 func (s *Server) issueCode(req authorizeRequest, publicID string) (issued string, denies bool) {
 	s.mu.Lock()
@@ -118,7 +118,7 @@ func (s *Server) issueCode(req authorizeRequest, publicID string) (issued string
 
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// readAuthorize checks an authorize request. What is wrong with it comes back
+// readAuthorize checks an authorize request. What is wrong with it is returned
 // as a sentence for the error page.
 func (s *Server) readAuthorize(q url.Values) (authorizeRequest, string) {
 	for name, values := range q {
@@ -167,7 +167,7 @@ func (s *Server) readAuthorize(q url.Values) (authorizeRequest, string) {
 	return req, ""
 }
 
-// redirectMatches says whether sent is the registered base, with or without
+// redirectMatches reports whether sent is the registered base, with or without
 // more query parameters. PKB documents only that sentence; the rest is
 // inferred: everything else must be equal, but for the port of a loopback
 // address.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Config says what kind of PKB a Server plays. The zero Config is useful: a
+// Config configures a Server. The zero Config is useful: a
 // public client called "test-client" with the token life that PKB's examples
 // show. Durations of zero or less mean the default.
 type Config struct {
@@ -28,10 +28,11 @@ type Config struct {
 	// redirect_uri out. Default: https://app.example and http on localhost and
 	// 127.0.0.1, each with /pkb/callback and /callback.
 	RedirectURIs []string
-	// TokenLife is the life of an access token, answered as expires_in in whole
+	// TokenLife is the life of an access token, sent as expires_in in whole
 	// seconds. Default 10 minutes, at least 1 second.
 	TokenLife time.Duration
-	// SessionLife is how long after the code's exchange tokens can be had and used.
+	// SessionLife is the time after the code's exchange during which tokens are issued and
+	// accepted.
 	// Default 24 hours; PKB sets it per client id and publishes no figure.
 	SessionLife time.Duration
 	// CodeLife is the life of an authorization code. Default 1 minute.
@@ -39,14 +40,14 @@ type Config struct {
 	// RequirePKCE refuses an authorize request without an S256 code_challenge.
 	// Default false; a challenge that is sent is always honoured.
 	RequirePKCE bool
-	// PurviewGETOnly answers 405 to every other method than GET at Purview.
-	// Default false: GET and POST both work. Do not set both this and
-	// PurviewPOSTOnly: no method would be left.
+	// PurviewGETOnly makes Purview respond with 405 to every method other than GET.
+	// Default false: GET and POST both work. Do not set PurviewPOSTOnly too: no
+	// method would be left.
 	PurviewGETOnly bool
-	// PurviewPOSTOnly answers 405 to every other method than POST at Purview.
+	// PurviewPOSTOnly makes Purview respond with 405 to every method other than POST.
 	// Default false.
 	PurviewPOSTOnly bool
-	// PageSize is how many matches of a search one page of the Facade has.
+	// PageSize is the number of matches on one page of a search.
 	// Default 20; PKB publishes no figure.
 	PageSize int
 	// Addr is where Start listens, as "host:port". Default "127.0.0.1:0": a free
@@ -57,10 +58,9 @@ type Config struct {
 	BasePath string
 	// ControlAPI serves the control API under /sandbox/, as the package comment
 	// describes. Whoever reaches the server can then end sessions and make it
-	// fail, without any credential. Default false: there is nothing at these
-	// addresses.
+	// fail, without any credential. Default false: these addresses do not exist.
 	ControlAPI bool
-	// KeepRequests is how many of the newest requests Requests returns.
+	// KeepRequests is the number of newest requests that Requests returns.
 	// Default 10,000. Counts are not bounded by it.
 	KeepRequests int
 }

@@ -15,14 +15,14 @@ import (
 	"strings"
 )
 
-// Approve plays a patient who opens authorizeURL in a browser, logs in as p and
+// Approve acts as a patient who opens authorizeURL in a browser, logs in as p and
 // presses Approve: it gets the page and posts the consent form, in memory,
 // whatever host authorizeURL names. It returns where the browser is sent, which
 // is the app's callback with code and state, or with an error if p denies; it
 // does not go there.
 //
-// The error carries the text of PKB's error page when the authorize request was
-// bad, and says so when p was not added to this server. It never repeats the
+// The error has the text of PKB's error page when the authorize request was
+// bad, and says so when p was not added to this server. It never contains the
 // state or a code.
 func (s *Server) Approve(ctx context.Context, authorizeURL string, p *Patient) (callback *url.URL, err error) {
 	if p == nil {
@@ -31,7 +31,7 @@ func (s *Server) Approve(ctx context.Context, authorizeURL string, p *Patient) (
 	return s.decide(ctx, authorizeURL, "approve", p.PublicID)
 }
 
-// Deny plays a patient who presses Deny. It is otherwise as Approve; the
+// Deny acts as a patient who presses Deny. It is otherwise as Approve; the
 // callback has error=access_denied and state (inferred).
 func (s *Server) Deny(ctx context.Context, authorizeURL string) (callback *url.URL, err error) {
 	return s.decide(ctx, authorizeURL, "deny", "")
@@ -47,10 +47,10 @@ func (s *Server) decide(ctx context.Context, authorizeURL, decision, publicID st
 		return nil, fmt.Errorf("pkbtest: opening the authorize page: %w", err)
 	}
 	if status != http.StatusOK {
-		return nil, fmt.Errorf("pkbtest: instead of the consent page came an error page (status %d): %s", status, words(page))
+		return nil, fmt.Errorf("pkbtest: the authorize address returned an error page (status %d): %s", status, words(page))
 	}
-	// The consent page has the same fields beside the patient and the decision,
-	// so that it need not be opened.
+	// The consent page has the same fields in addition to the patient and the
+	// decision, so it need not be opened.
 	action, fields, err := readHiddenFields(page)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Server) decide(ctx context.Context, authorizeURL, decision, publicID st
 	}
 	location := header.Get("Location")
 	if status != http.StatusFound || location == "" {
-		return nil, fmt.Errorf("pkbtest: instead of a redirect came status %d: %s", status, words(page))
+		return nil, fmt.Errorf("pkbtest: the consent form returned status %d and no redirect: %s", status, words(page))
 	}
 	callback, err := url.Parse(location)
 	if err != nil {

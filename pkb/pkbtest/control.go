@@ -31,7 +31,7 @@ const (
 )
 
 // controls are the control API's calls, as the package comment lists them. Each
-// returns what to answer, or what is wrong with the body in a sentence.
+// returns the response, or a sentence about what is wrong with the body.
 var controls = []struct {
 	method, path string
 	do           func(s *Server, body []byte) (answer any, problem string)
@@ -256,9 +256,9 @@ func (c faultCommand) check() string {
 	case c.status == 0 && (c.body != "" || c.contentType != "" || len(c.header) > 0):
 		return "body, contentType and header need a status"
 	case (c.status == http.StatusNoContent || c.status == http.StatusNotModified) && c.body != "":
-		return fmt.Sprintf("an answer with status %d has no body", c.status)
+		return fmt.Sprintf("a response with status %d has no body", c.status)
 	case c.commit && c.status == 0 && !c.cut:
-		return "commit needs status or cut: it says that the work is done before"
+		return "commit needs status or cut: the work is done before that"
 	case c.refuse != "" && (c.endpoint == string(Authorize) || c.endpoint == string(Token)):
 		return "refuse is for calls with an access token, not for " + c.endpoint
 	case c.refuse != "" && !responseCodeForm.MatchString(c.refuse):
@@ -318,7 +318,7 @@ func (s *Server) controlRevoke(body []byte) (any, string) {
 }
 
 // controlSessions does something to the sessions of one patient, or of all when
-// the body says so: nobody ends everybody's sessions by a slip.
+// the body says so: nobody ends all sessions by mistake.
 func (s *Server) controlSessions(body []byte, do func(*session)) (any, string) {
 	var who string
 	var all bool
@@ -365,7 +365,7 @@ func (s *Server) controlFind(who string) (*Patient, string) {
 
 // readCommand reads a JSON object into the variables that its members point to.
 // It is stricter than encoding/json: no other members, none twice, none null,
-// nothing behind. What is wrong comes back in words.
+// nothing after it. What is wrong is returned as a sentence.
 func readCommand(data []byte, members map[string]any) string {
 	d := json.NewDecoder(bytes.NewReader(data))
 	const wrong = "the body must be one JSON object"
@@ -438,7 +438,7 @@ func readMember(value json.RawMessage, into any) string {
 	return ""
 }
 
-// sendControl answers so that a person can read it.
+// sendControl sends JSON that is easy to read.
 func sendControl(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -19,8 +19,8 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// order sends one order to the control API, as curl does with a JSON header,
-// and returns the status and the answer, which is always JSON.
+// order sends one call to the control API, as curl does with a JSON header,
+// and returns the status and the response, which is always JSON.
 func (a *app) order(method, path, body string) (int, map[string]any) {
 	a.Helper()
 	contentType := ""
@@ -239,11 +239,12 @@ func TestControlRequests(t *testing.T) {
 		t.Errorf("form %v, at %v", list.Requests[2].Form, list.Requests[0].At)
 	}
 	if n := a.server.Count(""); n != 0 {
-		t.Errorf("%d orders are counted as requests of the app", n)
+		t.Errorf("%d calls of the control API are counted as requests of the app", n)
 	}
 }
 
-// What is not understood is refused, says what to write, and changes nothing.
+// A call that is not understood is refused, changes nothing, and its error says what to
+// write.
 func TestControlRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		path, body, want string
@@ -308,7 +309,7 @@ func TestControlRefuses(t *testing.T) {
 				t.Errorf("%d faults were queued", n)
 			}
 			if status, _ := a.self(token.Access); status != 200 || a.server.Now().Sub(now) > time.Minute {
-				t.Errorf("something was changed: users/self answers %d", status)
+				t.Errorf("something was changed: users/self returns %d", status)
 			}
 		})
 	}
@@ -390,7 +391,7 @@ func TestControlRefusesWebPages(t *testing.T) {
 	}
 }
 
-// Whatever is sent is answered in JSON: it is done, or it is refused and nothing
+// Every response is JSON: it is done, or it is refused and nothing
 // has changed. A fault that was taken does not break the server.
 func FuzzControl(f *testing.F) {
 	paths := []string{"faults", "clock", "freeze", "sessions/end", "sessions/revoke"}

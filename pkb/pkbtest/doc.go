@@ -1,10 +1,9 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pkbtest is a PKB for tests: it plays Patients Know Best (PKB) towards
-// an app that links patients, with the log-in and consent pages, the token
-// endpoint, Purview and users/self, inside the test or on a port of this
-// machine.
+// Package pkbtest is a PKB for tests: it acts as Patients Know Best (PKB) for an
+// app that links patients, with the log-in and consent pages, the token endpoint,
+// Purview, users/self and the FHIR record, inside the test or on a local port.
 //
 // It is not PKB and not made by PKB. It is for tests and demonstrations only:
 // there is no password, whoever opens the log-in page picks the patient. All
@@ -28,10 +27,10 @@
 //
 // # Control API
 //
-// With Config.ControlAPI the server also takes orders over HTTP, for tests that
-// are not written in Go and for people who try their app by hand:
+// With Config.ControlAPI the server can also be controlled over HTTP, by tests that
+// are not written in Go and by people who try their app by hand:
 //
-//	GET    /sandbox/patients         who there is, frozen or not, with how many live sessions
+//	GET    /sandbox/patients         all patients, whether they are frozen, and their live sessions
 //	GET    /sandbox/requests         as Requests, secrets redacted
 //	GET    /sandbox/clock            as Now
 //	POST   /sandbox/clock            as Advance: {"advance": "15m"}
@@ -41,34 +40,34 @@
 //	POST   /sandbox/sessions/revoke  as InvalidateSessions, with the same body
 //	POST   /sandbox/freeze           as Freeze: {"patient": "slow", "frozen": false}
 //
-// A patient is named as for FindPatient. A fault is meant for the next request
-// to an endpoint, and has these members:
+// A patient is named as for FindPatient. A fault applies to the next request to an
+// endpoint, and has these members:
 //
-//	endpoint     authorize, token, purview, self, facade, or other for every address that is none of them
-//	status       answer with this status, as Respond
+//	endpoint     authorize, token, purview, self, facade, or other for all other addresses
+//	status       respond with this status, as Respond
 //	contentType  ... and this content type
 //	header       ... and these headers: {"Retry-After": "30"}
 //	body         ... and this body
 //	cut          true: cut the connection, as Drop
 //	commit       true: do the work before that, as RespondAfter and DropAfter
-//	refuse       answer with this response code of PKB, as Refuse
+//	refuse       respond with this response code of PKB, as Refuse
 //	delay        wait before, such as "1.5s"; alone, as Delay
-//	times        how many requests it is for; 1 if left out
+//	times        the number of requests it applies to; default 1
 //
-// The next token request is carried out and its answer lost, and the one after
-// that takes long:
+// The next token request is carried out and its response lost, and the one after
+// that takes 10 seconds:
 //
 //	curl -d '{"endpoint": "token", "cut": true, "commit": true}' \
 //	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
 //	curl -d '{"endpoint": "token", "delay": "10s"}' \
 //	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
 //
-// An order that is not understood is answered with 400 and {"error": "..."},
-// which says what to write, and changes nothing. Orders are neither listed nor
-// counted as requests. There is no credential: whoever reaches the server can
-// control it, so let it listen on this machine only. Web pages can not: a
-// request with an Origin, one whose body is not sent as application/json, and
-// one to a host name other than localhost and that of URL are refused.
+// A call that is not understood gets status 400 and {"error": "..."}, which says
+// what to write, and changes nothing. Calls of the control API are neither listed
+// nor counted as requests. There is no credential: whoever reaches the server can
+// control it, so let it listen on loopback only. Web pages cannot control it: a
+// request with an Origin, one whose body is not sent as application/json, and one
+// to a host name other than localhost and that of URL are refused.
 //
 // # What is documented by PKB
 //
@@ -77,39 +76,39 @@
 // authorize request ends on an error page and not at the app; that extra
 // parameters may stand on top of a registered redirect URI; that the code is
 // bound to the client id and the exact redirect_uri; the members of the token
-// answer, and that refresh_token is left out when the access token outlives the
+// response, and that refresh_token is left out when the access token outlives the
 // session; that a refresh token used more than once invalidates the session;
 // the response codes ACC_TOKEN_EXPIRED, BAD_AUTHENTICATION,
 // API_SESSION_EXPIRED, API_SESSION_INVALID, ACCESS_FROZEN_OUTWARD and
-// USER_TYPE_NOT_PERM; the answers of users/self and of Purview; the searches
+// USER_TYPE_NOT_PERM; the responses of users/self and of Purview; the searches
 // and reads of the Facade, their parameters, which of those are required and
 // the prefixes of their dates (its CapabilityStatement); the Patient resource;
-// the answer of date-of-last-data-point; that what the patient may not see is
-// left out without a word.
+// the response of date-of-last-data-point; that what the patient may not see is
+// left out silently.
 //
 // # What is inferred
 //
 // PKB's own behaviour may differ in all of this: the HTTP status of every error
-// and of the redirect; the parameters that come back when the patient refuses
+// and of the redirect; the parameters that are returned when the patient denies
 // (here error=access_denied, as in RFC 6749); the token endpoint's error body
 // (RFC 6749 section 5.2, with a PKB response code as error_description when the
-// session is over); the refresh form (RFC 6749 section 6); that the newer pair
+// session has ended); the refresh form (RFC 6749 section 6); that the newer pair
 // dies with the session; that an older access token of a live session lasts
 // until its own expiry; that a frozen patient's tokens can be refreshed; how
 // long a code lives, that it works once, and what a second use does (here it
 // invalidates the session made from it); what else ends a session, such as a
-// patient who takes the approval back (here InvalidateSessions, so
+// patient who revokes the approval (here InvalidateSessions, so
 // API_SESSION_INVALID); how log-in and consent are split into pages; the name
 // "CHI number" and whatever else makes a scenario; client secrets and PKCE,
 // which PKB documents for no patient's client; the path /fhir/Consent/$purview
 // and its methods; where the response code sits in an OperationOutcome; which
 // values are null or missing when a patient lacks them; of the Facade, the
 // paging and its addresses, which element a search parameter looks at, every
-// refusal, the answer to a search for somebody else (nothing) and to a read of
-// one (403), the path and methods of date-of-last-data-point and its answer
+// refusal, the response to a search for somebody else (nothing) and to a read of
+// one (403), the path and methods of date-of-last-data-point and its response
 // without data, and what MadeUpResource puts where PKB's pages do not say.
 //
-// Of what an app may send, the stricter reading was mostly taken: a parameter
-// sent twice, a secret that nobody asked for or an unknown scope is refused,
-// though PKB may let it pass.
+// Where PKB's pages allow several readings of what an app may send, this server is
+// strict: a parameter sent twice, an unexpected secret or an unknown scope is
+// refused, though PKB may accept it.
 package pkbtest

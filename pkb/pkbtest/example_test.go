@@ -90,7 +90,7 @@ func ExampleServer_Approve_mistake() {
 
 	_, err := server.Approve(context.Background(), server.URL()+"/apiAuthorize.action?response_type=code&client_id=typo", patient)
 	fmt.Println(err)
-	// Output: pkbtest: instead of the consent page came an error page (status 400): The client_id "typo" is not known; this server knows "test-client".
+	// Output: pkbtest: the authorize address returned an error page (status 400): The client_id "typo" is not known; this server knows "test-client".
 }
 
 // A server in memory: link a patient and call users/self.
@@ -134,7 +134,7 @@ func ExampleStart() {
 	// Output: 401 Unauthorized
 }
 
-// The answer to a refresh is lost; presenting the same token again ends the
+// The response to a refresh is lost; presenting the same token again ends the
 // session.
 func ExampleServer_Next() {
 	server := pkbtest.New(pkbtest.Config{})
@@ -152,7 +152,7 @@ func ExampleServer_Next() {
 			"grant_type": {"refresh_token"}, "client_id": {server.ClientID()}, "refresh_token": {refresh},
 		})
 		if err != nil {
-			fmt.Println("no answer")
+			fmt.Println("no response")
 			continue
 		}
 		body, _ := io.ReadAll(resp.Body)
@@ -161,7 +161,7 @@ func ExampleServer_Next() {
 	}
 	fmt.Println("reused:", server.ReusedRefreshTokens(), "live sessions:", server.LiveSessions(patient))
 	// Output:
-	// no answer
+	// no response
 	// {"error":"invalid_grant","error_description":"API_SESSION_INVALID"}
 	// reused: 1 live sessions: 0
 }
@@ -198,10 +198,10 @@ func ExampleServer_AddScenarios() {
 	// no NHS number: Noah Numberless has a record without national ids
 	// CHI number only: Catriona Chionly has a Scottish number and no NHS number
 	// two NHS numbers: Toby Twonumbers has a record with two different NHS numbers
-	// frozen: Freya Frozen approves, but access is frozen: calls answer ACCESS_FROZEN_OUTWARD
+	// frozen: Freya Frozen approves, but access is frozen: calls get ACCESS_FROZEN_OUTWARD
 	// wrong person: Wilf Wrongone is somebody else: approve as this one for a user who is linked to another
 	// professional: Petra Professional approves by mistake: the record is no patient's
-	// slow: Sloane Slowly approves, and every answer to the app takes its time
+	// slow: Sloane Slowly approves, and every response to the app takes 3 seconds
 	// flaky: Flora Flaky approves, and every second request of the app fails
 }
 
@@ -258,7 +258,7 @@ func ExampleConfig_controlAPI() {
 	// 503 Service Unavailable Retry-After: 30
 }
 
-// A test that ends with faults that nobody met did not test what it says.
+// A test that ends with faults that nobody met did not test what it claims.
 func ExampleServer_ClearFaults() {
 	server := pkbtest.New(pkbtest.Config{})
 	server.Next(pkbtest.Token, pkbtest.Drop(), pkbtest.DropAfter())

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Facade is PKB's FHIR API, but for Purview: fhir/... .
+// Facade is PKB's FHIR API, except Purview: fhir/... .
 const Facade Endpoint = "facade"
 
 // record is what the server has of patients' records.
@@ -42,7 +42,7 @@ type result struct {
 }
 
 // AddResource adds a FHIR resource to a patient's record, or, if the patient is
-// nil, to what every patient may read, as an Organization. It is served as it
+// nil, to what every patient may read, such as an Organization. It is served as it
 // is given. One of the same type and id is replaced. AddResource returns an
 // error for what is not a JSON object with a resourceType.
 func (s *Server) AddResource(p *Patient, body []byte) error {
@@ -76,7 +76,7 @@ func (s *Server) AddResource(p *Patient, body []byte) error {
 }
 
 // Withhold hides what has one of these privacy labels in meta.security from the
-// patient's app, as consents do: searches leave it out without a word. No label
+// patient's app, as consents do: searches leave it out silently. No label
 // means that nothing is hidden any more.
 func (s *Server) Withhold(p *Patient, labels ...string) {
 	s.mu.Lock()
@@ -87,7 +87,7 @@ func (s *Server) Withhold(p *Patient, labels ...string) {
 	s.record.withheld[p.PublicID] = slices.Clone(labels)
 }
 
-// parameterRule is what PKB's CapabilityStatement says of a search parameter.
+// parameterRule is what PKB's CapabilityStatement says about a search parameter.
 type parameterRule struct {
 	required bool
 	prefixes []string // of a date
@@ -150,8 +150,8 @@ const lastDataPointPath = "Patient/$date-of-last-data-point"
 
 // facade serves searches and reads of the record. Documented, by PKB's
 // CapabilityStatement: which there are, their parameters, which of those are
-// required, and the prefixes of dates. Inferred: paging, errors, and what is
-// answered about somebody else.
+// required, and the prefixes of dates. Inferred: paging, errors, and the
+// response about somebody else.
 func (s *Server) facade(w http.ResponseWriter, r *http.Request, path string) {
 	kind, id, deep := strings.Cut(path, "/")
 	lastDataPoint := path == lastDataPointPath
@@ -188,8 +188,8 @@ func sendResource(w http.ResponseWriter, body []byte) {
 	send(w, http.StatusOK, mediaTypeFHIR, body)
 }
 
-// lastDataPoint answers as PKB's example does, which is not FHIR: the time is
-// beside the identifier, and the system ends in a space. What PKB answers for a
+// lastDataPoint responds as PKB's example does, which is not FHIR: the time is
+// next to the identifier, and the system ends in a space. The response for a
 // record without data is inferred.
 func (s *Server) lastDataPoint(p *Patient) []byte {
 	s.mu.Lock()
@@ -257,7 +257,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, p *Patient, kind
 			bad("the parameter %q is not known here", name)
 			return
 		case len(sent) > 1 && len(rule.prefixes) < 2 && name != "_include":
-			bad("the parameter %q came more than once", name)
+			bad("the parameter %q was sent more than once", name)
 			return
 		}
 		for _, v := range sent {
@@ -339,7 +339,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, p *Patient, token,
 	s.send(w, found, token, offset)
 }
 
-// send answers with one page.
+// send sends one page.
 func (s *Server) send(w http.ResponseWriter, found *result, token string, offset int) {
 	type link struct {
 		Relation string `json:"relation"`

@@ -226,7 +226,7 @@ func TestFacadeLastDataPoint(t *testing.T) {
 	}
 	part := got.Parameter[0].Part[0]
 	if got.Parameter[0].Name != "lastDataPointsResult" || part.Name != "patientIdentifier" || part.ValueIdentifier.Value != "9991566171" || a.server.Now().Sub(part.LastRecordUpdate).Abs() > time.Minute {
-		t.Errorf("answer %s", body)
+		t.Errorf("response %s", body)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 // endpoints are those with a name; the control API knows them by it.
 var endpoints = []Endpoint{Authorize, Token, Purview, Self, Facade}
 
-// Fault changes how one request is answered. It gets the handler that would do
+// Fault changes the response to one request. It gets the handler that would do
 // the real work; it may call it before, after, or not at all. Write your own
 // where those of this package do not fit; they also combine:
 //
@@ -40,7 +40,7 @@ var endpoints = []Endpoint{Authorize, Token, Purview, Self, Facade}
 type Fault func(next http.Handler) http.Handler
 
 // Next queues faults for the endpoint. Each is used for one request, in the
-// order of arrival; requests after the last are answered as usual. A nil Fault
+// order of arrival; requests after the last get the usual response. A nil Fault
 // is Pass.
 func (s *Server) Next(e Endpoint, f ...Fault) {
 	s.mu.Lock()
@@ -48,9 +48,9 @@ func (s *Server) Next(e Endpoint, f ...Fault) {
 	s.faults[e] = append(s.faults[e], f...)
 }
 
-// ClearFaults takes back the faults that are queued and not used, at every
-// endpoint, and returns how many there were. A test that wants every fault to
-// have been met wants 0.
+// ClearFaults removes the faults that are queued and not used, at every
+// endpoint, and returns how many there were. A test that expects every fault to
+// be used wants 0.
 func (s *Server) ClearFaults() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *Server) ClearFaults() int {
 	return n
 }
 
-// Respond answers with this instead of doing the work: no code is spent, no
+// Respond sends this response instead of doing the work: no code is spent, no
 // token rotates. contentType "" sends no Content-Type.
 func Respond(status int, contentType, body string) Fault {
 	return func(http.Handler) http.Handler {
@@ -72,7 +72,7 @@ func Respond(status int, contentType, body string) Fault {
 	}
 }
 
-// RespondAfter does the work, so tokens rotate, and answers with this instead.
+// RespondAfter does the work, so tokens rotate, and sends this response instead.
 func RespondAfter(status int, contentType, body string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +82,7 @@ func RespondAfter(status int, contentType, body string) Fault {
 	}
 }
 
-// Refuse answers Purview or users/self with one of PKB's response codes, such
+// Refuse responds at Purview or users/self with one of PKB's response codes, such
 // as "USER_TYPE_NOT_PERM", in an OperationOutcome, and does no work. The status
 // is the one this package infers for the code: 401 for codes about tokens and
 // sessions, 403 for the others.
@@ -101,8 +101,8 @@ func Drop() Fault {
 	}
 }
 
-// DropAfter does the work, so tokens rotate, and cuts the connection without an
-// answer: the response is lost.
+// DropAfter does the work, so tokens rotate, and cuts the connection: the response
+// is lost.
 func DropAfter() Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -113,8 +113,8 @@ func DropAfter() Fault {
 }
 
 // Delay waits for d, by the real clock or a testing/synctest bubble's, before
-// the work is done and answered. When the client leaves meanwhile the work is
-// still done, at once: a server does not notice in time.
+// the work is done and the response sent. If the client disconnects meanwhile, the
+// work is still done, at once: a server does not notice in time.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,15 +129,15 @@ func Delay(d time.Duration) Fault {
 	}
 }
 
-// Pass lets one request through: it keeps a place in the queue.
+// Pass lets one request through: it holds a place in the queue.
 func Pass() Fault {
 	return func(next http.Handler) http.Handler { return next }
 }
 
-// Rewrite does the work and changes the answer before it is sent: f may change
+// Rewrite does the work and changes the response before it is sent: f may change
 // the headers in place and returns the body. Content-Length is set to fit
-// afterwards, unless f sets it: one that is too large makes an answer that
-// breaks off.
+// afterwards, unless f sets it: one that is too large makes a truncated
+// response.
 func Rewrite(f func(h http.Header, body []byte) []byte) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,13 +157,13 @@ func Rewrite(f func(h http.Header, body []byte) []byte) Fault {
 	}
 }
 
-// answer takes down what a handler answers.
+// answer records the response of a handler.
 type answer struct {
 	header http.Header
-	sent   http.Header // header as it was when the answer began
+	sent   http.Header // header as it was when the response began
 	status int
 	body   bytes.Buffer
-	// flushed says that some of it would have left already.
+	// flushed: some of it would have been sent already.
 	flushed bool
 }
 
@@ -188,7 +188,7 @@ func (a *answer) Flush() {
 	a.flushed = true
 }
 
-// sentHeader ends an answer that nobody wrote to, as package http does.
+// sentHeader ends a response that nobody wrote to, as package http does.
 func (a *answer) sentHeader() http.Header {
 	a.WriteHeader(http.StatusOK)
 	return a.sent

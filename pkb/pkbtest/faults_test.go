@@ -83,7 +83,7 @@ func TestFaults(t *testing.T) {
 			pkbtest.Rewrite(func(h http.Header, b []byte) []byte { h.Set("Content-Encoding", "gzip"); return b }),
 			fails, true,
 		},
-		"Rewrite to half an answer": {
+		"Rewrite to half a response": {
 			pkbtest.Rewrite(func(h http.Header, b []byte) []byte { h.Set("Content-Length", "1000"); return b[:20] }),
 			func(s int, b string, err error) bool {
 				return s == 200 && len(b) == 20 && errors.Is(err, io.ErrUnexpectedEOF)

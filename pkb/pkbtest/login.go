@@ -31,7 +31,7 @@ type consent struct {
 	Again string
 }
 
-// logIn answers with the log-in page, or, when somebody was chosen on it, with
+// logIn sends the log-in page, or, when somebody was chosen on it,
 // the consent page. Both are asked for with GET and change nothing, so that the
 // browser's Back and Reload do what they should.
 func (s *Server) logIn(w http.ResponseWriter, req authorizeRequest, fields url.Values) {

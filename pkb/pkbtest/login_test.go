@@ -155,7 +155,7 @@ func TestBrowserGoesBackAndForth(t *testing.T) {
 	// Approved twice, as after Back: two codes, each good for itself.
 	one, two := b.approveOn(consent), b.approveOn(consent)
 	if one == two || b.exchange(one).Status != 200 || b.exchange(two).Status != 200 {
-		t.Error("a second approval spoils the first")
+		t.Error("a second authorization spoils the first")
 	}
 }
 

@@ -50,7 +50,7 @@ type outcomeCoding struct {
 	Code   string `json:"code"`
 }
 
-// sendCode answers with one of PKB's response codes. PKB documents the code
+// sendCode sends one of PKB's response codes. PKB documents the code
 // system and that an OperationOutcome carries the code; the place in it, the
 // status and the media type are inferred.
 func sendCode(w http.ResponseWriter, r *http.Request, code string) {
@@ -66,7 +66,7 @@ func sendCode(w http.ResponseWriter, r *http.Request, code string) {
 	})
 }
 
-// sendProblem answers with an OperationOutcome that has no response code.
+// sendProblem sends an OperationOutcome that has no response code.
 func sendProblem(w http.ResponseWriter, r *http.Request, status int, diagnostics string) {
 	code := "processing"
 	switch status {
@@ -92,8 +92,8 @@ func fhirNotFound(w http.ResponseWriter, r *http.Request) {
 	sendProblem(w, r, http.StatusNotFound, "there is nothing at this address")
 }
 
-// bearer returns the patient whose access token came with r, or the response
-// code that says why there is none.
+// bearer returns the patient whose access token r has, or the response code for
+// why there is none.
 func (s *Server) bearer(r *http.Request) (*Patient, string) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {

@@ -17,7 +17,7 @@ import (
 // Patient is one made-up patient. AddPatient fills the empty fields with
 // made-up values. Put no real person in.
 type Patient struct {
-	// PublicID is the PKB public id, a UUID: what Purview answers.
+	// PublicID is the PKB public id, a UUID: what Purview returns.
 	PublicID string
 	// UserID is the "id" of users/self: a decimal number, not the public id.
 	UserID string
@@ -35,21 +35,21 @@ type Patient struct {
 	// Email is also the patient's contact.
 	Email string
 
-	// Self overrides single members of the users/self answer, by their JSON
+	// Self overrides single members of the users/self response, by their JSON
 	// name, with values that encoding/json can write. nil overrides nothing; a
 	// member with the value nil becomes null.
 	Self map[string]any
-	// Purview overrides the references that Purview answers with, such as
+	// Purview overrides the references that Purview returns, such as
 	// {"Practitioner/..."}. nil means the patient's own Patient/PublicID; empty
 	// but not nil means none.
 	Purview []string
-	// NotPatient makes users/self answer "patient": false, as for a
+	// NotPatient makes users/self return "patient": false, as for a
 	// professional who approved by mistake.
 	NotPatient bool
 
 	// Scenario is a name by which FindPatient and the control API find the
-	// patient, such as "slow". About says what is special, as it goes on after
-	// "who": "approves, and everything works". The pages show both.
+	// patient, such as "slow". About describes what is special, and continues a sentence
+	// after "who": "approves, and everything works". The pages show both.
 	Scenario, About string
 	// Denies refuses whichever button is pressed on the consent page.
 	Denies bool
@@ -59,11 +59,11 @@ type Patient struct {
 	// Frozen freezes the patient's access when the patient is added; see Freeze.
 	// false leaves it as it is.
 	Frozen bool
-	// Delay is waited for before each answer to the app about this patient, as
+	// Delay is the wait before each response to the app about this patient, as
 	// with the Fault of that name. The patient's own pages do not wait.
 	Delay time.Duration
 	// Flaky lets every second request of the app about this patient fail, counted
-	// at each endpoint: the second answers 503, the fourth is cut as by Drop, and
+	// at each endpoint: the second gets 503, the fourth is cut as by Drop, and
 	// so on in turn. Nothing is done before it fails, so no token is spent;
 	// exchanges of a code are not counted and work.
 	Flaky bool
@@ -121,7 +121,7 @@ func (s *Server) find(who string) *Patient {
 	return nil
 }
 
-// nobody says that find found nobody, and who there is. Callers hold the lock.
+// nobody returns the error of find, which lists who there is. Callers hold the lock.
 func (s *Server) nobody(who string) string {
 	var names []string
 	for _, p := range s.patients {

@@ -25,7 +25,7 @@ type reference struct {
 	Reference string `json:"reference"`
 }
 
-// purview serves the Purview operation. Documented: the answer. Inferred: path
+// purview serves the Purview operation. Documented: the response. Inferred: path
 // and methods.
 func (s *Server) purview(w http.ResponseWriter, r *http.Request) {
 	methods := []string{http.MethodGet, http.MethodPost}
@@ -56,8 +56,8 @@ func (s *Server) purview(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusOK, mediaTypeFHIR, body.Bytes())
 }
 
-// caller returns the patient whose token came with a request that is in order;
-// or nil, when it has answered what is wrong.
+// caller returns the patient whose token a valid request has; or nil, when it has
+// sent an error.
 func (s *Server) caller(w http.ResponseWriter, r *http.Request, otherMethod string, methods ...string) *Patient {
 	refuse := func() { sendProblem(w, r, http.StatusMethodNotAllowed, otherMethod) }
 	if !allow(w, r, refuse, methods...) {

@@ -23,7 +23,7 @@ const redacted = "[redacted]"
 type Request struct {
 	// Endpoint is where the path leads, whatever the method; "" if nowhere.
 	Endpoint Endpoint
-	// Method and Path are as they came, Path decoded and with BasePath.
+	// Method and Path are as they were received, Path decoded and with BasePath.
 	Method, Path string
 	// Host is the Host header.
 	Host string
@@ -37,7 +37,7 @@ type Request struct {
 	Body []byte
 	// At is the server's time of arrival.
 	At time.Time
-	// Status is the answer's status; 0 while there is none, and for good if the
+	// Status is the response's status; 0 while there is none, and for good if the
 	// connection was cut.
 	Status int
 }
@@ -55,7 +55,7 @@ func (q Request) String() string {
 		line += " " + grant
 	}
 	if q.Status == 0 {
-		return line + ": no answer"
+		return line + ": no response"
 	}
 	return fmt.Sprintf("%s: %d", line, q.Status)
 }
@@ -154,8 +154,8 @@ func (s *Server) Requests() []Request {
 	return out
 }
 
-// Count returns how many requests came to the endpoint, whatever their method,
-// answer or fault.
+// Count returns the number of requests to the endpoint, whatever their method,
+// response or fault.
 func (s *Server) Count(e Endpoint) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,11 +163,11 @@ func (s *Server) Count(e Endpoint) int {
 }
 
 // Exchanges returns how many times a code was posted to the token endpoint,
-// counted on arrival, whatever came of it.
+// counted on arrival, whatever the outcome.
 func (s *Server) Exchanges() int { return s.grantCount("authorization_code") }
 
 // Refreshes returns how many times a refresh token was posted to the token
-// endpoint, counted on arrival, whatever came of it.
+// endpoint, counted on arrival, whatever the outcome.
 func (s *Server) Refreshes() int { return s.grantCount("refresh_token") }
 
 func (s *Server) grantCount(grant string) int {

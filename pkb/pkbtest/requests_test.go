@@ -65,7 +65,7 @@ func TestRequests(t *testing.T) {
 		"authorize: POST /tenant/apiAuthorize.action: 302",
 		"token: POST /tenant/apiToken.action authorization_code: 200",
 		"purview: POST /tenant/fhir/Consent/$purview: 200",
-		"self: GET /tenant/json/users/self: no answer",
+		"self: GET /tenant/json/users/self: no response",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -16,7 +16,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// The documented answer, with this package's made-up values.
+// The documented response, with this package's made-up values.
 const documentedSelf = `{
   "id": "7310001",
   "userType": null,
@@ -68,7 +68,7 @@ func TestSelf(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("answer (-want +got):\n%s", diff)
+		t.Errorf("response (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(keysOf(documentedSelf), keysOf(body)); diff != "" {
 		t.Errorf("names in order (-want +got):\n%s", diff)

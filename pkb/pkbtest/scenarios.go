@@ -22,10 +22,10 @@ import (
 //	no NHS number      a record without national ids
 //	CHI number only    a record with a Scottish number and no NHS number
 //	two NHS numbers    a record with two different NHS numbers
-//	frozen             calls answer ACCESS_FROZEN_OUTWARD; see Freeze
+//	frozen             calls get ACCESS_FROZEN_OUTWARD; see Freeze
 //	wrong person       somebody else: for a user whose link is another patient's
 //	professional       approves by mistake: the record is no patient's
-//	slow               every answer to the app takes 3 seconds of real time
+//	slow               every response to the app takes 3 seconds of real time
 //	flaky              every second request of the app fails; see Patient
 //
 // The names stand in Patient.Scenario, and FindPatient finds them. All ids are
@@ -62,7 +62,7 @@ func (s *Server) AddScenarios() []*Patient {
 			}},
 			FirstName: "Toby", LastName: "Twonumbers", Gender: "M", NHSNumber: "9990000050",
 		}, {
-			Scenario: "frozen", About: "approves, but access is frozen: calls answer ACCESS_FROZEN_OUTWARD", Frozen: true,
+			Scenario: "frozen", About: "approves, but access is frozen: calls get ACCESS_FROZEN_OUTWARD", Frozen: true,
 			FirstName: "Freya", LastName: "Frozen", Gender: "F", NHSNumber: "9990000077",
 		}, {
 			Scenario: "wrong person", About: "is somebody else: approve as this one for a user who is linked to another",
@@ -72,7 +72,7 @@ func (s *Server) AddScenarios() []*Patient {
 			Purview:   []string{"Practitioner/5ce0a000-0000-4000-8000-000000000009"},
 			FirstName: "Petra", LastName: "Professional", Title: "Dr.", Gender: "F",
 		}, {
-			Scenario: "slow", About: "approves, and every answer to the app takes its time", Delay: 3 * time.Second,
+			Scenario: "slow", About: "approves, and every response to the app takes 3 seconds", Delay: 3 * time.Second,
 			FirstName: "Sloane", LastName: "Slowly", Gender: "M", NHSNumber: "9990000093",
 		}, {
 			Scenario: "flaky", About: "approves, and every second request of the app fails", Flaky: true,

@@ -147,7 +147,7 @@ func TestScenarioDenies(t *testing.T) {
 }
 
 // Whatever the life of a token is: the first comes with a refresh token, the
-// second is the last, and then the session is over.
+// second is the last, and then the session has ended.
 func TestScenarioSessionEndsSoon(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 10 * time.Minute, 30 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {

@@ -113,13 +113,13 @@ func (s *Server) ClientID() string { return s.cfg.ClientID }
 // keeps working.
 func (s *Server) Close() { s.close() }
 
-// String says where the server is; it prints no token.
+// String returns the server's address; it prints no token.
 func (s *Server) String() string { return "pkbtest.Server at " + s.url }
 
 // Format prints String under every verb, so that none prints a token.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// ServeHTTP answers one request. A Drop fault panics with
+// ServeHTTP serves one request. A Drop fault panics with
 // http.ErrAbortHandler, as package http wants it; keep that in mind when you
 // call ServeHTTP yourself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +186,7 @@ func notFound(w http.ResponseWriter, _ *http.Request) {
 	sendPage(w, http.StatusNotFound, errorPage, "There is nothing at this address.")
 }
 
-// send answers at once and whole. contentType "" sends none.
+// send sends a whole response at once. contentType "" sends none.
 func send(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
 	if contentType == "" {
@@ -201,7 +201,7 @@ func send(w http.ResponseWriter, status int, contentType string, body []byte) {
 	_, _ = w.Write(body) // a client that left is no error of ours
 }
 
-// allow answers 405 by means of refuse unless the request's method is among
+// allow sends 405 by means of refuse unless the request's method is among
 // methods.
 func allow(w http.ResponseWriter, r *http.Request, refuse func(), methods ...string) bool {
 	if slices.Contains(methods, r.Method) {
@@ -212,7 +212,7 @@ func allow(w http.ResponseWriter, r *http.Request, refuse func(), methods ...str
 	return false
 }
 
-// statusWriter tells the request log the status before it goes out.
+// statusWriter records the status in the request log before it is sent.
 type statusWriter struct {
 	http.ResponseWriter
 	note func(int)

@@ -25,7 +25,7 @@ func TestStartListensWhereItIsTold(t *testing.T) {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		resp, err := client.Get(s.URL() + "/json/users/self")
 		if err != nil {
-			t.Errorf("%q: nobody answers at URL: %v", addr, err)
+			t.Errorf("%q: nothing is listening at URL: %v", addr, err)
 		} else {
 			_ = resp.Body.Close()
 			if resp.StatusCode != http.StatusUnauthorized {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// session is what one approval opens. Tokens point to it and die with it.
+// session is what one authorization opens. Tokens point to it and die with it.
 type session struct {
 	publicID string
 	scope    string
@@ -38,14 +38,14 @@ type refreshToken struct {
 	spent   bool
 }
 
-// EndSessions ends the patient's sessions as when their duration is over: both
-// tokens answer API_SESSION_EXPIRED. A nil patient means every patient.
+// EndSessions ends the patient's sessions as when their time has expired: both
+// tokens get API_SESSION_EXPIRED. A nil patient means every patient.
 func (s *Server) EndSessions(p *Patient) {
 	s.eachLive(p, func(e *session) { e.ends = s.now() })
 }
 
-// InvalidateSessions kills the patient's sessions, as when the patient takes the
-// approval back (inferred): both tokens answer API_SESSION_INVALID. A nil patient
+// InvalidateSessions invalidates the patient's sessions, as when the patient revokes
+// the approval (inferred): both tokens get API_SESSION_INVALID. A nil patient
 // means every patient.
 func (s *Server) InvalidateSessions(p *Patient) {
 	s.eachLive(p, func(e *session) { e.invalid = true })
@@ -60,7 +60,7 @@ func (s *Server) LiveSessions(p *Patient) int {
 }
 
 // Freeze freezes the patient's access or thaws it: while frozen, Purview and
-// users/self answer ACCESS_FROZEN_OUTWARD. Tokens can still be refreshed
+// users/self return ACCESS_FROZEN_OUTWARD. Tokens can still be refreshed
 // (inferred).
 func (s *Server) Freeze(p *Patient, frozen bool) {
 	s.mu.Lock()

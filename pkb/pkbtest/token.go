@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// tokenAnswer is the token endpoint's answer; its members are documented.
+// tokenAnswer is the token endpoint's response; its members are documented.
 type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -24,7 +24,7 @@ type tokenAnswer struct {
 	Scope        string `json:"scope"`
 }
 
-// tokenRefusal is an error answer as RFC 6749 section 5.2 has it (inferred).
+// tokenRefusal is an error response as in RFC 6749 section 5.2 (inferred).
 type tokenRefusal struct {
 	status      int
 	basic       bool
@@ -241,7 +241,7 @@ func sendTokenJSON(w http.ResponseWriter, status int, v any) {
 func mustJSON(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("pkbtest: an answer could not be written as JSON: %v", err))
+		panic(fmt.Sprintf("pkbtest: a response could not be written as JSON: %v", err))
 	}
 	return data
 }

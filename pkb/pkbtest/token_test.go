@@ -30,11 +30,11 @@ func TestTokenAnswer(t *testing.T) {
 	}
 	want := tokens{Status: 200, Access: got.Access, Type: "Bearer", ExpiresIn: 600, Refresh: got.Refresh, Scope: "PATIENT"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("answer (-want +got):\n%s", diff)
+		t.Errorf("response (-want +got):\n%s", diff)
 	}
 }
 
-// refused is the answer to a grant that does not work.
+// refused is the response to a grant that does not work.
 func refused(code string) func(tokens) bool {
 	return func(got tokens) bool { return got.Status == 400 && got.Error == code && got.Access == "" }
 }

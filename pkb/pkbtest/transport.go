@@ -26,7 +26,7 @@ import (
 // A request's cancellation ends the wait at once, while the server finishes
 // what it began. A connection that is cut is an error that wraps
 // io.ErrUnexpectedEOF. Bodies are read, checked against Content-Length and
-// closed, and answers in gzip unpacked, as http.Transport does. An answer
+// closed, and gzip responses unpacked, as http.Transport does. A response
 // arrives when the server has finished it, not piece by piece.
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
@@ -86,7 +86,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // arrive returns the request as a server would see it, but for its body.
-// gunzip says that the client did not ask for gzip itself, so that it must not
+// gunzip: the client did not ask for gzip itself, so it must not
 // see it.
 func arrive(req *http.Request) (arriving *http.Request, gunzip bool, err error) {
 	if req.URL == nil {
@@ -200,7 +200,7 @@ func (a *answer) response(req *http.Request, gunzip bool) *http.Response {
 	return resp
 }
 
-// brokenOff is the end of an answer that is shorter than it promised.
+// brokenOff is the end of a response that is shorter than announced.
 type brokenOff struct{}
 
 func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

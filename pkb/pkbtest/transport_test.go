@@ -20,7 +20,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// In memory and over a port the answers are the same, header for header.
+// In memory and over a port the responses are the same, header for header.
 func TestMemoryAndPortAnswerAlike(t *testing.T) {
 	type answer struct {
 		Status int

@@ -10,27 +10,21 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// Appointments yields the patient's appointments, all or those of a time. It
-// yields what Search does, and of that the appointments.
-//
-// (PKB: Appointment.)
+// Appointments yields the patient's appointments, all or those of a time. See
+// [Record.Search] for errors. (PKB: Appointment.)
 func (r *Record) Appointments(ctx context.Context, when ...When) iter.Seq2[fhir.Resource[fhir.Appointment], error] {
 	return find[fhir.Appointment](ctx, r, "Appointment", nil, when...)
 }
 
-// Encounters yields the patient's contacts with providers, all or those of a
-// time: PKB knows only After, Before and On here. It yields what Search does,
-// and of that the encounters.
-//
+// Encounters yields the patient's contacts with providers, all or those of a time,
+// for which PKB accepts only After, Before and On. See [Record.Search] for errors.
 // (PKB: Facade CapabilityStatement.)
 func (r *Record) Encounters(ctx context.Context, when ...When) iter.Seq2[fhir.Resource[fhir.Encounter], error] {
 	return find[fhir.Encounter](ctx, r, "Encounter", nil, when...)
 }
 
-// Communications yields the patient's messages, all or those sent at a time. It
-// yields what Search does, and of that the messages.
-//
-// (PKB: Facade CapabilityStatement.)
+// Communications yields the patient's messages, all or those sent at a time. See
+// [Record.Search] for errors. (PKB: Facade CapabilityStatement.)
 func (r *Record) Communications(ctx context.Context, when ...When) iter.Seq2[fhir.Resource[fhir.Communication], error] {
 	return find[fhir.Communication](ctx, r, "Communication", nil, when...)
 }

@@ -10,11 +10,9 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// Consents yields who may see what of the patient's record, as far as this
-// patient may see it. It yields what Search does, and of that the consents. Do
-// not decide by them who may see something: PKB does that.
-//
-// (PKB: Facade Consent.)
+// Consents yields who may see what of the patient's record, as far as this patient
+// may see it. PKB enforces them: do not decide access by them. See [Record.Search]
+// for errors. (PKB: Facade Consent.)
 func (r *Record) Consents(ctx context.Context) iter.Seq2[fhir.Resource[fhir.Consent], error] {
 	return find[fhir.Consent](ctx, r, "Consent", nil)
 }

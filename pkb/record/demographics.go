@@ -13,14 +13,12 @@ import (
 	"github.com/betawerk/pkb-go/pkb/identity"
 )
 
-// Demographics reads the patient's own Patient resource, with the public id as
-// its id. Self answers more of it, and is what PKB tells patient apps to use.
-// That a patient may read it is inferred.
+// Demographics reads the patient's own Patient resource, whose id is the public id.
+// Self has more, and is what PKB tells patient apps to use. That a patient may read
+// this resource is inferred.
 //
-// It returns ErrWrongPatient if another patient's came, the errors of PublicID,
-// or an *APIError.
-//
-// (PKB: Facade Patient.)
+// It returns ErrWrongPatient if the resource is another patient's, the errors of
+// PublicID, or an *APIError. (PKB: Facade Patient.)
 func (r *Record) Demographics(ctx context.Context) (fhir.Resource[fhir.Patient], error) {
 	id, err := r.source.PublicID(ctx)
 	if err != nil {
@@ -33,15 +31,12 @@ func (r *Record) Demographics(ctx context.Context) (fhir.Resource[fhir.Patient],
 	return found, err
 }
 
-// HasNHSNumber asks PKB whether an NHS number is this patient's. It is the one
-// search for patients that PKB offers, and this the one use of it with a
-// patient's token: it says nothing of other patients. The number travels in the
-// address, as PKB has it.
+// HasNHSNumber asks PKB whether an NHS number is this patient's. It is the only
+// search for patients that PKB offers, and reveals nothing about other patients.
+// The number is sent in the address, as PKB requires.
 //
-// It returns ErrWrongPatient if PKB finds another patient by the number,
-// ErrSearch for no number, the errors of PublicID, or an *APIError.
-//
-// (PKB: Facade: Examples.)
+// It returns ErrWrongPatient if PKB finds another patient by the number, ErrSearch
+// for no number, the errors of PublicID, or an *APIError. (PKB: Facade: Examples.)
 func (r *Record) HasNHSNumber(ctx context.Context, number identity.NHSNumber) (bool, error) {
 	if number.IsZero() {
 		return false, &SearchError{Resource: "Patient", Parameter: "identifier", Problem: "there is no NHS number"}

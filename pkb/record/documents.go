@@ -12,27 +12,24 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// DocumentFilter narrows a search for documents. The zero DocumentFilter means
-// all of the patient's.
+// DocumentFilter narrows a search for documents. The zero DocumentFilter finds all
+// of the patient's.
 type DocumentFilter struct {
-	// Created is when the document was made.
+	// Created is when the document was created.
 	Created []When
-	// IndexedOn is the day on which the document came to PKB, in its own
-	// location; the zero time means any.
+	// IndexedOn is the day on which PKB received the document, in its own location;
+	// the zero time means any.
 	IndexedOn time.Time
-	// Status is a document-status; PKB defines the parameter, and its values
-	// could not be read.
+	// Status is a document-status. PKB defines the parameter; its values could not
+	// be read.
 	Status string
-	// SourceOrganisation is the id of the Organization that the document came
-	// from.
+	// SourceOrganisation is the id of the Organization that sent the document.
 	SourceOrganisation string
 }
 
-// DocumentReferences yields the patient's documents: what they are and where.
-// It yields what Search does, and of that the documents. The documents
-// themselves are at the addresses of their attachments.
-//
-// (PKB: Facade CapabilityStatement.)
+// DocumentReferences yields the descriptions of the patient's documents. The
+// documents are at the addresses of their attachments. See [Record.Search] for
+// errors. (PKB: Facade CapabilityStatement.)
 func (r *Record) DocumentReferences(ctx context.Context, filter DocumentFilter) iter.Seq2[fhir.Resource[fhir.DocumentReference], error] {
 	q := url.Values{}
 	set(q, "document-status", "", filter.Status)
@@ -46,7 +43,6 @@ func (r *Record) DocumentReferences(ctx context.Context, filter DocumentFilter) 
 	return find[fhir.DocumentReference](ctx, r, "DocumentReference", q, when...)
 }
 
-// set adds a parameter, unless it is empty.
 func set(q url.Values, name, prefix, value string) {
 	if value != "" {
 		q.Set(name, prefix+value)

@@ -6,23 +6,21 @@ package record
 import "errors"
 
 var (
-	// ErrSearch reports that PKB does not offer what was asked for. Nothing was
-	// sent. errors.As with *SearchError reports what is wrong.
+	// ErrSearch: PKB does not offer this search. Nothing was sent. *SearchError has
+	// the reason.
 	ErrSearch = errors.New("record: PKB does not offer this search; nothing was sent")
 
-	// ErrPaging reports that the pages of a search could not be followed to their
-	// end: what came before is not everything. errors.As with *PagingError reports
-	// why.
+	// ErrPaging: the pages of a search could not be followed to the end, so the
+	// results are incomplete. *PagingError has the reason.
 	ErrPaging = errors.New("record: the pages of a search cannot be followed to their end")
 )
 
-// SearchError is ErrSearch with what is wrong. It holds no value that was asked
-// for.
+// SearchError is ErrSearch with what is wrong. It holds no value of the search.
 type SearchError struct {
-	// Resource is the type of resource, and Parameter the search parameter, or
-	// "id"; either can be "".
+	// Resource is the resource type, and Parameter the search parameter, or "id";
+	// either can be "".
 	Resource, Parameter string
-	// Problem says what is wrong.
+	// Problem is what is wrong.
 	Problem string
 }
 
@@ -45,9 +43,9 @@ type PagingError struct {
 	// Reason is one of:
 	//
 	//	elsewhere   the next page is on another server, or outside the FHIR API; no
-	//	            request was sent and no token went there
+	//	            request and no token was sent there
 	//	unreadable  the link to the next page is not a URL
-	//	cycle       the next page is one that was read before
+	//	cycle       the next page was read before
 	//	limit       there are more than 10,000 pages
 	Reason string
 }
@@ -55,7 +53,7 @@ type PagingError struct {
 var pagingReasons = map[string]string{
 	elsewhere:  "the next page is not on the server of the record, and no token was sent there",
 	unreadable: "the link to the next page cannot be read",
-	cycle:      "the next page is one that was read before",
+	cycle:      "the next page was read before",
 	limit:      "there are more than 10,000 pages",
 }
 

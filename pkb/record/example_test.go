@@ -14,12 +14,13 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/identity"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/pkb/record"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// demo returns a PKB for tests with one patient, and a client for it.
+// demo returns a test server with one patient, and a client for it.
 func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	server := pkbtest.New(pkbtest.Config{ClientID: "my-app", RedirectURIs: []string{"https://app.example/pkb/callback"}})
 	patient := server.AddPatient(pkbtest.Patient{
@@ -33,7 +34,7 @@ func demo() (*pkbtest.Server, *pkbtest.Patient, *pkb.Client) {
 	return server, patient, client
 }
 
-// demoClient returns a client of server, with what config has to say.
+// demoClient returns a client of server, with the other fields of config.
 func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) {
 	config.Environment = pkb.BaseURL(server.URL())
 	config.ClientID = server.ClientID()
@@ -90,26 +91,26 @@ func demoRecord(ctx context.Context) (*pkbtest.Server, *pkb.Patient) {
 	return server, client.ForUser("app-user-1")
 }
 
-// A search goes through all pages. What it yields prints nothing of itself.
+// A search goes through all pages. A Resource prints as [redacted].
 func ExampleRecord_Observations() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
 	from := time.Date(2018, 7, 1, 0, 0, 0, 0, time.UTC)
 
 	for obs, err := range patient.Record().Observations(ctx, record.Laboratory, record.During(from, from.AddDate(0, 1, 0))) {
-		if err != nil { // a page that failed: what came before is not all
+		if err != nil { // the observations before it are not all
 			fmt.Println(err)
 			return
 		}
 		o := obs.Reveal()
-		if q := o.ValueQuantity; q != nil { // nil where the value is of another type
+		if q := o.ValueQuantity; q != nil { // nil if the value has another type
 			fmt.Println(obs, o.Code.Text, q.Value, q.Unit)
 		}
 	}
 	// Output: [redacted] Haemoglobin 140.50 g/L
 }
 
-// Reports point to the observations that they are made of.
+// A report refers to its observations.
 func ExampleRecord_DiagnosticReports() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -124,7 +125,7 @@ func ExampleRecord_DiagnosticReports() {
 	// Output: Full blood count Observation obs-1 <nil>
 }
 
-// Documents can be narrowed by when they were made.
+// A search for documents can be narrowed to a time.
 func ExampleRecord_DocumentReferences() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -139,8 +140,8 @@ func ExampleRecord_DocumentReferences() {
 	// Output: Clinic letter
 }
 
-// Several times have to be true together. Encounters know fewer of them than
-// appointments do, and a search that PKB does not offer is not sent.
+// Several times are ANDed. PKB accepts fewer of them for encounters than for
+// appointments, and a search that it does not offer is not sent.
 func ExampleRecord_Appointments() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -164,7 +165,7 @@ func ExampleRecord_Appointments() {
 	// Your result is ready <nil>
 }
 
-// Who may see what, and who that is.
+// Consents refer to organisations and practitioners.
 func ExampleRecord_Consents() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -195,7 +196,7 @@ func ExampleRecord_Consents() {
 	// true
 }
 
-// Questionnaires, the requests for them, and the answers.
+// Questionnaires, the requests for them, and their responses.
 func ExampleRecord_QuestionnaireResponses() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -217,7 +218,7 @@ func ExampleRecord_QuestionnaireResponses() {
 	// active <nil>
 }
 
-// Search yields what stands beside the matches, too.
+// Search also yields included resources.
 func ExampleRecord_Search() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -235,7 +236,7 @@ func ExampleRecord_Search() {
 	// ProcedureRequest pr-1 active true
 }
 
-// The system of an identifier can be looked up.
+// NamingSystems describes the system of an identifier.
 func ExampleRecord_NamingSystems() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -245,7 +246,7 @@ func ExampleRecord_NamingSystems() {
 	// Output: TestHospitalNumber <nil>
 }
 
-// The patient's own Patient resource, which prints nothing of itself.
+// Demographics reads the patient's own Patient resource.
 func ExampleRecord_Demographics() {
 	ctx := context.Background()
 	_, patient := demoRecord(ctx)
@@ -267,7 +268,7 @@ func ExampleRecord_Demographics() {
 	// true <nil>
 }
 
-// A cheap question, before reading the record again.
+// LastDataPoint is a cheap check before reading the record again.
 func ExampleRecord_LastDataPoint() {
 	ctx := context.Background()
 	server, patient := demoRecord(ctx)
@@ -278,4 +279,32 @@ func ExampleRecord_LastDataPoint() {
 	}
 	fmt.Println(ok, server.Now().Sub(at) < time.Minute)
 	// Output: true true
+}
+
+// A Source of canned responses tests code that reads a record without HTTP.
+func ExampleNew() {
+	r := record.New("https://pkb.example/fhir", canned(`{"resourceType": "Questionnaire", "id": "q-1", "title": "How are you?"}`))
+	found, err := r.Questionnaire(context.Background(), "q-1")
+	fmt.Println(found.Reveal().Title, err)
+	// Output: How are you? <nil>
+}
+
+// canned is a response to every request.
+type canned string
+
+func (c canned) PublicID(context.Context) (identity.PublicID, error) {
+	return "1d4a8b2d-f885-499f-ba51-50600312f316", nil
+}
+
+func (c canned) Get(_ context.Context, _ observe.Operation, _ string, decode func([]byte) (string, error)) error {
+	_, err := decode([]byte(c))
+	return err
+}
+
+func (c canned) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
+	return c.Get(ctx, op, address, decode)
+}
+
+func (c canned) Unusable(_ observe.Operation, problem string, _ error, _ fhir.Resource[fhir.OperationOutcome]) error {
+	return errors.New(problem)
 }

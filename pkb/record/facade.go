@@ -12,9 +12,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/apicall"
 )
 
-// facade is what is known of the endpoint that a record is read from: PKB's
-// Facade, which speaks FHIR STU3. PKB marks it as one that will go: whatever
-// follows it has to be told here, and in the table of searches.
+// facade is PKB's FHIR STU3 endpoint. PKB has announced its end: its successor
+// needs changes here and in the table of searches.
 type facade struct{ base string } // without a slash at its end
 
 func (f facade) search(resource string, q url.Values) string {
@@ -26,9 +25,8 @@ func (f facade) read(resource, id string) string { return f.base + "/" + resourc
 
 func (f facade) operation(resource, name string) string { return f.base + "/" + resource + "/$" + name }
 
-// next returns the address behind a link from the page at the address current.
-// The bearer goes to the server of the record and to nobody else, whatever a
-// page says.
+// next resolves the link to the next page. The bearer is sent to the record's
+// server only, whatever a page says.
 func (f facade) next(current, link string) (string, error) {
 	from, err := url.Parse(current)
 	if err != nil {
@@ -38,16 +36,15 @@ func (f facade) next(current, link string) (string, error) {
 	if err != nil || to.User != nil {
 		return "", &PagingError{Reason: unreadable}
 	}
-	home, err := url.Parse(f.base)
-	if err != nil || !apicall.SameOrigin(f.base, to.String()) || !within(home.Path, to.Path) {
+	base, err := url.Parse(f.base)
+	if err != nil || !apicall.SameOrigin(f.base, to.String()) || !within(base.Path, to.Path) {
 		return "", &PagingError{Reason: elsewhere}
 	}
-	// Written as at home: the bearer goes by what is written.
-	to.Scheme, to.Host, to.Fragment, to.RawFragment = home.Scheme, home.Host, "", ""
+	// The transport adds the bearer only to an origin that is written like the base.
+	to.Scheme, to.Host, to.Fragment, to.RawFragment = base.Scheme, base.Host, "", ""
 	return to.String(), nil
 }
 
-// within reports whether p is base or below it.
 func within(base, p string) bool {
 	base, clean := strings.TrimRight(base, "/"), path.Clean("/"+p)
 	return strings.TrimRight(p, "/") == strings.TrimRight(clean, "/") && strings.HasPrefix(clean+"/", base+"/")
@@ -56,9 +53,10 @@ func within(base, p string) bool {
 // parameter is one search parameter of PKB's CapabilityStatement.
 type parameter struct {
 	required bool
-	// prefixes are those of a date; nil for what is no date.
+	// prefixes are those of a date; nil for other types.
 	prefixes []string
-	// repeats says that all of several values must fit.
+	// repeats reports that the parameter may be given several times, which are
+	// ANDed.
 	repeats bool
 }
 
@@ -67,8 +65,8 @@ var (
 	whose   = parameter{required: true}
 )
 
-// searches are the searches that PKB's CapabilityStatement has, and their
-// parameters. Whether patient is required or not, it is always sent.
+// searches are the searches of PKB's CapabilityStatement, with their parameters.
+// patient is always sent, required or not.
 var searches = map[string]map[string]parameter{
 	"Appointment":       {"patient": whose, "date": anyTime},
 	"Communication":     {"patient": whose, "sent": anyTime},
@@ -85,11 +83,11 @@ var searches = map[string]map[string]parameter{
 	},
 }
 
-// includes are what _include may be.
+// includes are the values of _include.
 var includes = []string{"QuestionnaireResponse:basedOn:ProcedureRequest", "QuestionnaireResponse:subject:Patient"}
 
-// checkSearch refuses a search that PKB does not offer, before it is sent. The
-// patient is not in q yet.
+// checkSearch returns an error for a search that PKB does not offer. q has no
+// patient yet.
 func checkSearch(resource string, q url.Values) error {
 	parameters, ok := searches[resource]
 	if !ok {
@@ -104,16 +102,16 @@ func checkSearch(resource string, q url.Values) error {
 		case !ok:
 			return refuse(name, "PKB does not offer this parameter")
 		case name == "patient":
-			return refuse(name, "it is the patient of the link, and nobody else's to set")
+			return refuse(name, "it is always the link's patient")
 		case len(values) > 1 && !p.repeats:
-			return refuse(name, "PKB takes one value")
+			return refuse(name, "PKB accepts one value")
 		}
 		for _, v := range values {
 			switch {
 			case strings.TrimSpace(v) == "" || strings.HasSuffix(v, "|"):
 				return refuse(name, "it is empty")
 			case strings.ContainsAny(v, ",\\$"):
-				return refuse(name, "PKB takes no list of values, and no escape of one") // FHIR gives these a meaning
+				return refuse(name, "PKB accepts no list of values and no escapes") // FHIR gives these a meaning
 			case name == "_include" && !slices.Contains(includes, v):
 				return refuse(name, "PKB does not offer to include this")
 			case p.prefixes != nil && !slices.Contains(p.prefixes, prefix(v)):
@@ -123,13 +121,13 @@ func checkSearch(resource string, q url.Values) error {
 	}
 	for name, p := range parameters {
 		if p.required && name != "patient" && len(q[name]) == 0 {
-			return refuse(name, "PKB requires it, and it is empty")
+			return refuse(name, "it is required and empty")
 		}
 	}
 	return nil
 }
 
-// prefix returns what a date is compared by: eq, if nothing stands before it.
+// prefix returns the comparison of a date; eq is the default.
 func prefix(date string) string {
 	if date[0] >= '0' && date[0] <= '9' {
 		return "eq"

@@ -11,9 +11,8 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// Category says what kind of data points a search is for: a code with its
-// system before it, as "system|code". PKB's pages show two codes and know more;
-// give others the same form.
+// Category is a category of data points: a code with its system, as "system|code".
+// PKB's pages show two codes, and there are others.
 type Category string
 
 // The categories that PKB's pages show (PKB: Observation; observation-category).
@@ -22,19 +21,15 @@ const (
 	Measurement Category = fhir.ObservationCategorySystem + "|MEASUREMENT"
 )
 
-// Observations yields the patient's data points of one category, all or those
-// of a time. It yields what Search does, and of that the observations.
-//
-// (PKB: Observation.)
+// Observations yields the patient's data points of one category, all or those of a
+// time. See [Record.Search] for errors. (PKB: Observation.)
 func (r *Record) Observations(ctx context.Context, category Category, when ...When) iter.Seq2[fhir.Resource[fhir.Observation], error] {
 	return find[fhir.Observation](ctx, r, "Observation", url.Values{"category": {string(category)}}, when...)
 }
 
-// DiagnosticReports yields the reports on the patient's tests, of one category,
-// all or those of a time. It yields what Search does, and of that the reports.
-// Which categories reports have, PKB's pages do not say.
-//
-// (PKB: Facade CapabilityStatement.)
+// DiagnosticReports yields the patient's test reports of one category, all or those
+// of a time. PKB's pages do not list the categories of reports. See [Record.Search]
+// for errors. (PKB: Facade CapabilityStatement.)
 func (r *Record) DiagnosticReports(ctx context.Context, category Category, when ...When) iter.Seq2[fhir.Resource[fhir.DiagnosticReport], error] {
 	return find[fhir.DiagnosticReport](ctx, r, "DiagnosticReport", url.Values{"category": {string(category)}}, when...)
 }

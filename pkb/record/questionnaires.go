@@ -11,42 +11,35 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// Questionnaires yields the questionnaires that PKB lets the patient see, those
-// of one publisher if its Organization's id is given and not "". It yields what
-// Search does, and of that the questionnaires.
-//
-// (PKB: Facade CapabilityStatement.)
+// Questionnaires yields the questionnaires that the patient may see, of one
+// publisher if the id of its Organization is not "". See [Record.Search] for
+// errors. (PKB: Facade CapabilityStatement.)
 func (r *Record) Questionnaires(ctx context.Context, publisher string) iter.Seq2[fhir.Resource[fhir.Questionnaire], error] {
 	q := url.Values{}
 	set(q, "publisher-reference", "Organization/", publisher)
 	return find[fhir.Questionnaire](ctx, r, "Questionnaire", q)
 }
 
-// Questionnaire reads one questionnaire by its id. It returns ErrNotFound if
-// there is none, ErrSearch for what is no id, the errors of Token, or an
-// *APIError.
-//
-// (PKB: Facade CapabilityStatement.)
+// Questionnaire reads one questionnaire by its id. It returns the errors of
+// Organization. (PKB: Facade CapabilityStatement.)
 func (r *Record) Questionnaire(ctx context.Context, id string) (fhir.Resource[fhir.Questionnaire], error) {
 	return read[fhir.Questionnaire](ctx, r, "Questionnaire", id)
 }
 
-// ResponseFilter narrows a search for questionnaires that were filled in. The
-// zero ResponseFilter means all of the patient's.
+// ResponseFilter narrows a search for completed questionnaires. The zero
+// ResponseFilter finds all of the patient's.
 type ResponseFilter struct {
 	// Authored is when the answers were given.
 	Authored []When
-	// BasedOn is the id of the ProcedureRequest that was answered.
+	// BasedOn is the id of the ProcedureRequest that was fulfilled.
 	BasedOn string
 	// Questionnaire is the id of the Questionnaire.
 	Questionnaire string
 }
 
-// QuestionnaireResponses yields the questionnaires that the patient has filled
-// in. It yields what Search does, and of that the responses. Search can include
-// the requests for them.
-//
-// (PKB: Facade CapabilityStatement.)
+// QuestionnaireResponses yields the questionnaires that the patient has completed.
+// Search can include the requests for them. See [Record.Search] for errors. (PKB:
+// Facade CapabilityStatement.)
 func (r *Record) QuestionnaireResponses(ctx context.Context, filter ResponseFilter) iter.Seq2[fhir.Resource[fhir.QuestionnaireResponse], error] {
 	q := url.Values{}
 	set(q, "based-on", "ProcedureRequest/", filter.BasedOn)
@@ -54,10 +47,9 @@ func (r *Record) QuestionnaireResponses(ctx context.Context, filter ResponseFilt
 	return find[fhir.QuestionnaireResponse](ctx, r, "QuestionnaireResponse", q, filter.Authored...)
 }
 
-// ProcedureRequest reads a request, as one to fill in a questionnaire, by its
-// id. It returns the errors of Questionnaire.
-//
-// (PKB: Facade CapabilityStatement.)
+// ProcedureRequest reads a request by its id, such as one to complete a
+// questionnaire. It returns the errors of Organization. (PKB: Facade
+// CapabilityStatement.)
 func (r *Record) ProcedureRequest(ctx context.Context, id string) (fhir.Resource[fhir.ProcedureRequest], error) {
 	return read[fhir.ProcedureRequest](ctx, r, "ProcedureRequest", id)
 }

@@ -12,35 +12,32 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
-// maxPages bounds one search: a server that makes up new pages for ever is
-// broken.
+// maxPages bounds one search, in case a server generates pages without end.
 const maxPages = 10_000
 
-// Search yields everything that a search finds, as PKB sends it: resources of
-// the type, those that they include, and operation outcomes with remarks. The
-// methods that are named after what they read are easier; this one is for
-// _include, and for what comes beside the matches.
+// Search yields all results of a search: resources of the type, those that they
+// include, and operation outcomes with remarks. The methods named after a resource
+// are easier; this one is for _include, and for results other than matches.
 //
-// q holds parameters that PKB's CapabilityStatement has for the type; a search
-// that it does not have, or that lacks what it requires, gets ErrSearch and is
-// not sent. The parameter patient is added: it is the link's patient, always.
-// A search for Patient is not offered here; see HasNHSNumber.
+// q holds parameters of the type in PKB's CapabilityStatement. A search with
+// others, or without required ones, is ErrSearch and is not sent. The parameter
+// patient is added: it is always the link's patient. For Patient, use HasNHSNumber.
 //
-// Pages are fetched as they are needed, each time the result is ranged over, and
-// one at a time is in memory; one that is larger than 4 MiB fails. A page that
-// fails is an error and the end: the resources before it are not all that there
-// are. A bundle without resources is no error: PKB leaves out silently what the
-// patient may not see. A link to a page on another server is not followed and no
-// token goes there, and pages that go round in circles end: ErrPaging.
+// Pages are fetched as they are needed, each time the result is ranged over, one at
+// a time; one that is larger than 4 MiB is an error. An error ends the sequence:
+// the resources before it are not all. A bundle without resources is no error: PKB
+// silently omits what the patient may not see. A link to another server is not
+// followed, and no token is sent there; it is ErrPaging, as is a cycle of pages.
 //
-// In addition it yields the errors of pkb.Patient.PublicID, or a *pkb.APIError.
-//
-// (PKB: Facade endpoint; its CapabilityStatement. Paging is inferred.)
+// Otherwise Search yields the errors of pkb.Patient.PublicID, or a *pkb.APIError.
+// The methods named after a resource also yield one for an operation outcome among
+// the results that is an error. (PKB: Facade endpoint; its CapabilityStatement.
+// Paging is inferred.)
 func (r *Record) Search(ctx context.Context, resource string, q url.Values) iter.Seq2[fhir.Resource[fhir.Any], error] {
 	return func(yield func(fhir.Resource[fhir.Any], error) bool) {
 		err := checkSearch(resource, q)
 		if resource == "Patient" {
-			err = &SearchError{Resource: resource, Problem: "a search for patients is not offered: use HasNHSNumber"}
+			err = &SearchError{Resource: resource, Problem: "a search for patients is not offered, other than HasNHSNumber"}
 		}
 		if err != nil {
 			yield(fhir.Resource[fhir.Any]{}, err)
@@ -54,9 +51,8 @@ func (r *Record) Search(ctx context.Context, resource string, q url.Values) iter
 	}
 }
 
-// find yields what a search finds of type T, which is what was searched for.
-// Resources beside the matches are passed over, but not an operation outcome
-// that says that something went wrong.
+// find yields the matches of a search, decoded. It ignores other resources, except
+// an operation outcome that is an error.
 func find[T any](ctx context.Context, r *Record, resource string, q url.Values, when ...When) iter.Seq2[fhir.Resource[T], error] {
 	return func(yield func(fhir.Resource[T], error) bool) {
 		for e, err := range r.entries(ctx, resource, q, when...) {
@@ -84,23 +80,22 @@ func find[T any](ctx context.Context, r *Record, resource string, q url.Values, 
 
 func searchOf(resource string) observe.Operation { return observe.Operation(resource + " search") }
 
-// outcomeError makes an error of an operation outcome with an issue that is
-// one; remarks are nil.
+// outcomeError returns an error for an operation outcome with an error in it, or
+// nil.
 func (r *Record) outcomeError(resource string, entry fhir.Resource[fhir.Any]) error {
 	outcome, err := fhir.As[fhir.OperationOutcome](entry)
 	if err != nil {
-		return nil //nolint:nilerr // it says nothing
+		return nil //nolint:nilerr // it reports nothing
 	}
 	for _, i := range outcome.Reveal().Issue {
 		if i.Severity == "error" || i.Severity == "fatal" {
-			return r.source.Unusable(searchOf(resource), "an error came instead of a part of the result", nil, outcome)
+			return r.source.Unusable(searchOf(resource), "the result has an error instead of a part", nil, outcome)
 		}
 	}
 	return nil
 }
 
-// entries yields the entries of all pages of a search, and at most one error,
-// last.
+// entries yields the entries of all pages, and at most one error, last.
 func (r *Record) entries(ctx context.Context, resource string, q url.Values, when ...When) iter.Seq2[fhir.Entry, error] {
 	return func(yield func(fhir.Entry, error) bool) {
 		address, err := r.searchAddress(ctx, resource, q, when)
@@ -132,7 +127,6 @@ func (r *Record) entries(ctx context.Context, resource string, q url.Values, whe
 	}
 }
 
-// searchAddress returns the address of a search that PKB offers.
 func (r *Record) searchAddress(ctx context.Context, resource string, q url.Values, when []When) (string, error) {
 	all := url.Values{}
 	for name, values := range q {
@@ -165,14 +159,13 @@ func (r *Record) page(ctx context.Context, resource, address string) (page fhir.
 	return page, err
 }
 
-// read reads one resource by its id.
 func read[T any](ctx context.Context, r *Record, resource, id string) (found fhir.Resource[T], err error) {
 	if _, err := fhir.ParseReference(resource + "/" + id); err != nil {
-		return found, &SearchError{Resource: resource, Parameter: "id", Problem: "it is not the id of a resource: at most 64 letters, digits, '-' and '.'"}
+		return found, &SearchError{Resource: resource, Parameter: "id", Problem: "it is not the id of a resource: up to 64 letters, digits, '-' and '.'"}
 	}
 	err = r.source.Get(ctx, observe.Operation(resource+" read"), r.facade.read(resource, id), func(data []byte) (string, error) {
 		found, err = fhir.Decode[T](data)
-		return "the response is not a resource of the type asked for", err
+		return "the response is not a resource of the requested type", err
 	})
 	return found, err
 }

@@ -5,31 +5,31 @@ package record
 
 import "time"
 
-// When narrows a search to a time. Several together all have to be true. Which
-// of them a search takes is PKB's choice: a search for encounters knows After,
-// Before and On only.
+// When narrows a search to a time. Several are ANDed. Which of them a search
+// accepts is PKB's choice: a search for encounters accepts After, Before and On
+// only.
 //
-// What happened on a day or in a month, without a time of day, counts as PKB's
-// server sees it; an instant is sent in UTC, to the millisecond.
+// PKB decides how a day or month without a time of day compares; an instant is sent
+// in UTC, to the millisecond.
 type When struct {
 	values  []string
 	problem string
 	indexed bool
 }
 
-// From is a time or later (ge).
+// From matches a time or later (ge).
 func From(t time.Time) When { return instant("ge", t) }
 
-// Until is a time or earlier (le).
+// Until matches a time or earlier (le).
 func Until(t time.Time) When { return instant("le", t) }
 
-// After is later than a time (gt).
+// After matches later than a time (gt).
 func After(t time.Time) When { return instant("gt", t) }
 
-// Before is earlier than a time (lt).
+// Before matches earlier than a time (lt).
 func Before(t time.Time) When { return instant("lt", t) }
 
-// On is the day that t is in, in t's own location (eq).
+// On matches the day of t in t's own location (eq).
 func On(t time.Time) When {
 	if t.IsZero() {
 		return When{problem: noTime}
@@ -37,7 +37,7 @@ func On(t time.Time) When {
 	return When{values: []string{"eq" + t.Format(time.DateOnly)}}
 }
 
-// During is a time from a beginning to before an end (ge and lt).
+// During matches from a beginning to before an end (ge and lt).
 func During(from, to time.Time) When {
 	w := instant("ge", from)
 	end := instant("lt", to)
@@ -51,7 +51,7 @@ func During(from, to time.Time) When {
 	return w
 }
 
-const noTime = "it is no time"
+const noTime = "it is not a time"
 
 func instant(prefix string, t time.Time) When {
 	if t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
@@ -67,7 +67,7 @@ func (w When) trouble() string {
 	return w.problem
 }
 
-// parameter returns the name of the date that a search is narrowed by.
+// parameter returns the date parameter of a search.
 func (w When) parameter(resource string) string {
 	switch {
 	case w.indexed:

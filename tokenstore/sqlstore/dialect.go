@@ -14,7 +14,7 @@ type Dialect string
 
 // The dialects.
 const (
-	// Postgres is PostgreSQL, and what speaks its protocol and SQL.
+	// Postgres is PostgreSQL, or a database with its protocol and SQL.
 	Postgres Dialect = "postgres"
 	// MySQL is MySQL 8 and MariaDB 10.5, and later ones.
 	MySQL Dialect = "mysql"
@@ -22,17 +22,17 @@ const (
 	SQLite Dialect = "sqlite"
 )
 
-// dialects is in what they differ.
+// dialects are the differences between them.
 var dialects = map[Dialect]struct {
 	quote string
 	// numbered: parameters are $1, $2 and not ?.
 	numbered bool
-	// skip makes an insert of a row that exists write nothing; where it is
-	// empty, such an insert is an error with a code of its own.
+	// skip makes an insert of a row that exists write nothing. Where it is "", such
+	// an insert is an error with a code of its own.
 	skip string
-	// prepare: statements are prepared once for each connection. The drivers
-	// for MySQL would else prepare each time, which is one more round trip, and
-	// those for SQLite compile each time. Those for PostgreSQL see to it
+	// prepare: statements are prepared once for each connection. Otherwise the
+	// drivers for MySQL would prepare each time, which is one more round trip, and
+	// those for SQLite would compile each time. Those for PostgreSQL prepare by
 	// themselves, or must not, behind a pooler.
 	prepare bool
 }{

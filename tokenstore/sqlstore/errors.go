@@ -17,31 +17,31 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// What is wrong with the database, for errors.Is. None of them says anything
-// about a link: no patient has to do anything.
+// What is wrong with the database, for errors.Is. None of them is about a link: no
+// patient has to do anything.
 var (
-	// ErrReadOnly: the database takes no writes, as a replica does, or a
-	// primary after a failover. Point the *sql.DB at the primary.
+	// ErrReadOnly: the database takes no writes, as a replica does, or a primary
+	// after a failover. Point the *sql.DB at the primary.
 	ErrReadOnly = errors.New("the database is read-only; connect to the primary")
 	// ErrFull: there is no room for the row. Make some.
 	ErrFull = errors.New("the database has no room left")
-	// ErrUnavailable: the database could not be reached, went away, or did not
-	// answer in time. What was sent may have been done or not.
+	// ErrUnavailable: the database could not be reached, went away, or did not answer
+	// in time. What was sent may have been done or not.
 	ErrUnavailable = errors.New("the database is not available")
 	// ErrBusy: the database undid the statement, again and again: deadlocks,
 	// serialization failures, a locked file. Nothing was written.
 	ErrBusy = errors.New("the database is too busy")
-	// ErrNoTable: there is no table, or it is not this package's. Call Migrate,
-	// or run Schema.
-	ErrNoTable = errors.New("the table is missing or another one; call Migrate or run Schema")
+	// ErrNoTable: there is no table, or it is not this package's. Call Migrate, or
+	// run Schema.
+	ErrNoTable = errors.New("the table is absent or has other columns; call Migrate or run Schema")
 	// ErrRefused: the database refuses this user or this statement.
-	ErrRefused = errors.New("the database refuses; the user needs SELECT, INSERT, UPDATE and DELETE on the table")
+	ErrRefused = errors.New("the database refused the statement; the user needs SELECT, INSERT, UPDATE and DELETE on the table")
 )
 
-// Error is a failure of the database. Its text has the database's own code and
-// no value of a row: what a driver writes may repeat one.
+// Error is a failure of the database. Its text has the database's own code and no
+// value of a row, which the driver's text may repeat.
 type Error struct {
-	// Op is what was tried: load, save, delete, list, count or migrate.
+	// Op is the operation: load, save, delete, list, count or migrate.
 	Op string
 	// Code is the database's own: a SQLSTATE, MySQL's or SQLite's number, or
 	// empty.
@@ -69,8 +69,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns one of this package's errors, and the driver's for errors.As;
-// the driver's text may repeat values of a row.
+// Unwrap returns one of this package's errors, and the driver's for errors.As; the
+// driver's text may repeat values of a row.
 func (e *Error) Unwrap() []error {
 	if e.kind == nil {
 		return []error{e.cause}
@@ -81,7 +81,7 @@ func (e *Error) Unwrap() []error {
 // Format implements fmt.Formatter: every verb prints the text alone.
 func (e *Error) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
-// explain turns what a driver returned into an error of ours.
+// explain turns a driver's error into one of this package's.
 func (s *Store) explain(op string, err error) error {
 	e := &Error{Op: op, cause: err, Code: code(err)}
 	var network net.Error
@@ -102,10 +102,10 @@ func (s *Store) explain(op string, err error) error {
 	return e
 }
 
-// errDuplicate: an insert found the row there.
+// errDuplicate: the row to insert exists.
 var errDuplicate = errors.New("duplicate key")
 
-// kinds is what codes mean.
+// kinds are the meanings of codes.
 var kinds = map[Dialect]map[string]error{
 	// SQLSTATE: PostgreSQL, appendix A.
 	Postgres: {
@@ -140,10 +140,10 @@ var kinds = map[Dialect]map[string]error{
 
 func kindOf(d Dialect, code string) error { return kinds[d][code] }
 
-// code finds the database's own code in a driver's error. Drivers cannot be
-// imported here, and have no interface in common but SQLState; so their fields
-// are read by name: Code (lib/pq, mattn/go-sqlite3) and Number
-// (go-sql-driver/mysql), and the method Code (modernc.org/sqlite).
+// code finds the database's own code in a driver's error. Drivers cannot be imported
+// here, and have no interface in common but SQLState; so their fields are read by
+// name: Code (lib/pq, mattn/go-sqlite3) and Number (go-sql-driver/mysql), and the
+// method Code (modernc.org/sqlite).
 func code(err error) string {
 	type state interface {
 		error

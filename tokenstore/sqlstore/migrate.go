@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The schemas. Every statement can be run again and changes nothing then, so
-// that no table has to remember which were.
+// Every statement of the schemas can be run again and then changes nothing, so that
+// no table has to remember which were run.
 var (
 	//go:embed schema/postgres_001_links.sql
 	postgres001 string
@@ -33,8 +33,8 @@ var (
 // defaultTable is the table's name in the schemas.
 const defaultTable = "pkb_links"
 
-// Schema returns the SQL that Migrate runs, for hosts that change their
-// database with a tool of their own. It can be run again at any time.
+// Schema returns the SQL that Migrate runs, for hosts that migrate their database
+// with a tool of their own. It can be run again at any time.
 func (s *Store) Schema() string {
 	sql := strings.Join(schemas[s.dialect], "\n")
 	if s.bare == defaultTable && s.schema == "" {
@@ -46,9 +46,9 @@ func (s *Store) Schema() string {
 	).Replace(sql)
 }
 
-// Migrate makes the table and its indexes, if they are not there. Any number of
-// replicas may call it at once, each time they start. The user of the *sql.DB
-// needs the right to make tables.
+// Migrate creates the table and its indexes if they do not exist. Any number of
+// replicas may call it at the same time, each time they start. The user of the
+// *sql.DB needs the right to create tables.
 func (s *Store) Migrate(ctx context.Context) error {
 	for statement := range strings.SplitSeq(withoutComments(s.Schema()), ";") {
 		if strings.TrimSpace(statement) == "" {
@@ -61,9 +61,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// define runs one statement of a schema. Two that make the same thing at the
-// same time may get in each other's way, even with IF NOT EXISTS; the second
-// time it is there.
+// define runs one statement of a schema. Two processes that create the same table at
+// the same time may fail, even with IF NOT EXISTS; the second time it exists.
 func (s *Store) define(ctx context.Context, statement string) error {
 	for try := 1; ; try++ {
 		err := s.do(ctx, "migrate", func(ctx context.Context) error {
@@ -82,8 +81,7 @@ func (s *Store) define(ctx context.Context, statement string) error {
 	}
 }
 
-// atTheSameTime are the codes with which PostgreSQL says that somebody else is
-// making the same table.
+// atTheSameTime are PostgreSQL's codes for another session creating the same table.
 var atTheSameTime = map[string]bool{"23505": true, "42710": true, "42P07": true, "XX000": true}
 
 func withoutComments(sql string) string {

@@ -10,7 +10,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// columns are a row's, in the order of values and scan.
+// columns are in the order of values and scan.
 var columns = []string{
 	"app_user_id", "version", "environment", "client_id", "state", "cause", "public_id", "claim",
 	"pair", "candidate", "tried", "generation",
@@ -19,7 +19,6 @@ var columns = []string{
 	"key_id", "details", "sealed",
 }
 
-// values returns r's columns.
 func values(r tokenstore.Record) []any {
 	return []any{
 		[]byte(r.AppUserID), signed(r.Version), r.Environment, r.ClientID, string(r.State), r.Cause, r.PublicID, sql.NullString{String: r.Claim, Valid: r.Claim != ""},
@@ -30,7 +29,6 @@ func values(r tokenstore.Record) []any {
 	}
 }
 
-// scan reads one row.
 func scan(row interface{ Scan(...any) error }) (tokenstore.Record, error) {
 	var (
 		r                                            tokenstore.Record
@@ -56,11 +54,11 @@ func scan(row interface{ Scan(...any) error }) (tokenstore.Record, error) {
 	return r, nil
 }
 
-// signed and unsigned are for what SQL has no unsigned numbers for.
+// SQL has no unsigned numbers.
 func signed(n uint64) int64   { return int64(n) }  //nolint:gosec // Save refuses what does not fit
 func unsigned(n int64) uint64 { return uint64(n) } //nolint:gosec // Save wrote it
 
-// micros is how a time is kept: a number has no zone and is rounded by nobody.
+// micros is how a time is stored: a number has no zone and is rounded by nobody.
 func micros(t time.Time) sql.NullInt64 {
 	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
 }
@@ -72,7 +70,7 @@ func moment(n sql.NullInt64) time.Time {
 	return time.UnixMicro(n.Int64).UTC()
 }
 
-// notNil makes nothing an empty value, and not NULL.
+// notNil returns an empty value for nil, which would be stored as NULL.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}

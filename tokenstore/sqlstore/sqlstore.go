@@ -1,42 +1,41 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sqlstore keeps links in the host's own database, through the *sql.DB
-// that the host has already: PostgreSQL, MySQL and MariaDB, SQLite. The host
-// brings the driver; this package imports none.
+// Package sqlstore keeps links in the host's own database, through the *sql.DB that
+// the host has already: PostgreSQL, MySQL and MariaDB, SQLite. The host brings the
+// driver; this package imports none.
 //
 //	db, err := sql.Open("pgx", dsn)
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres})
 //	err = store.Migrate(ctx) // or run store.Schema() with your own tool
 //
-// Each call is one statement: no transaction and no connection is held between
-// two of them, so a pool of one connection is enough, and a refresh never
-// holds one while it waits for PKB. A write is compared and swapped by the
-// statement itself, which makes it right at every isolation level.
+// Each call is one statement: no transaction and no connection is held between two
+// of them, so a pool of one connection is enough, and a refresh never holds one
+// while it waits for PKB. The statement itself compares and swaps, which makes a
+// write correct at every isolation level.
 //
 // # What the database must promise
 //
-// An acknowledged write is there for every later read. So the *sql.DB must
-// reach the primary, and not a read replica. On a cluster that replicates after
-// acknowledging (MySQL or MariaDB with asynchronous replicas, PostgreSQL
-// without synchronous_commit), a failover may bring back an older row: the
-// library notices from what PKB answers, and the patient must approve again.
-// Versions are not used again even then: each Save steps by a random amount.
-// Galera needs wsrep_sync_wait=1 for reads. SQLite wants one machine, WAL, a
-// busy time-out, and synchronous=FULL if acknowledged writes are to outlive a
-// loss of power.
+// Every later read sees an acknowledged write. So the *sql.DB must reach the
+// primary, and not a read replica. On a cluster that replicates after acknowledging
+// (MySQL or MariaDB with asynchronous replicas, PostgreSQL without
+// synchronous_commit), a failover may bring back an older row: the library detects
+// that from PKB's response, and the patient must approve again. Versions are not
+// used again even then: each Save steps by a random amount. Galera needs
+// wsrep_sync_wait=1 for reads. SQLite needs a local file, WAL, a busy time-out, and
+// synchronous=FULL if acknowledged writes are to survive a loss of power.
 //
-// What is overwritten or deleted leaves the table at once. Free pages, logs and
-// backups of the database may keep it for as long as they do; it is sealed
-// there as it was in the table.
+// Overwritten and deleted data leaves the table at once. Free pages, logs and
+// backups of the database may keep it for as long as they do; it is sealed there as
+// it was in the table.
 //
 // The tests run against PostgreSQL through pgx's database/sql driver, MariaDB
-// through go-sql-driver/mysql and SQLite through modernc.org/sqlite.
-// CockroachDB and Aurora have not been run: CockroachDB speaks PostgreSQL's
-// dialect, answers contention with SQLSTATE 40001, which is retried here, and
-// 40003 for an unknown outcome, which is returned; Aurora's writer endpoint is
-// a primary, and its failover looks like a lost connection and then like a
-// read-only server, both of which are errors of their own below.
+// through go-sql-driver/mysql and SQLite through modernc.org/sqlite. CockroachDB and
+// Aurora have not been tested. CockroachDB speaks PostgreSQL's dialect, and reports
+// contention as SQLSTATE 40001, which is retried here, and an unknown outcome as
+// 40003, which is returned. Aurora's writer endpoint is a primary, and its failover
+// looks like a lost connection and then like a read-only server, both of which are
+// errors of their own below.
 package sqlstore
 
 import (
@@ -56,22 +55,22 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Config says how to speak to the database. Only Dialect is required.
+// Config describes the database. Only Dialect is required.
 type Config struct {
 	// Dialect is Postgres, MySQL or SQLite.
 	Dialect Dialect
-	// Table is the name of the table, "pkb_links" if empty.
+	// Table is the name of the table; "" means "pkb_links".
 	Table string
-	// Schema is the schema (in MySQL: the database) of the table; empty for the
+	// Schema is the schema (in MySQL: the database) of the table; "" means the
 	// connection's own. SQLite has none.
 	Schema string
-	// Timeout bounds each statement, 5 seconds if 0.
+	// Timeout bounds each statement; 0 means 5 seconds.
 	Timeout time.Duration
 }
 
-// Store is a tokenstore.Store in a database. Its methods are safe for
-// concurrent use; errors are those of tokenstore, of the context, or an *Error.
-// Closing the *sql.DB is the host's business.
+// Store is a tokenstore.Store in a database. Its methods are safe for concurrent
+// use; errors are those of tokenstore, of the context, or an *Error. It does not
+// close the *sql.DB.
 type Store struct {
 	db      *sql.DB
 	dialect Dialect
@@ -93,7 +92,7 @@ var (
 	_ tokenstore.Counter = (*Store)(nil)
 )
 
-// identifier is what may name a table: nothing that needs care when quoted.
+// identifier matches table names that need no escaping when quoted.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,47}$`)
 
 // New returns a store in db. It sends nothing yet: call Migrate, or run Schema,
@@ -162,8 +161,8 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 	}
 	statement, args := s.update, []any(nil)
 	if rec.Version == 0 {
-		// Where a new row's versions begin is random, so that they never meet
-		// those of a row that was deleted.
+		// The first version of a new row is random, so that it differs from those of
+		// a row that was deleted.
 		statement, next.Version = s.insert, 1+random()>>2
 		args = values(next)
 	} else {
@@ -188,7 +187,6 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 // maxStep is the most by which a version grows.
 const maxStep = 1 << 20
 
-// random returns 64 random bits.
 func random() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
@@ -232,7 +230,6 @@ func (s *Store) FindPublicID(ctx context.Context, publicID string, limit int) ([
 	return s.page(ctx, "find", s.find, publicID, publicID, limit)
 }
 
-// page returns the records that a query selects.
 func (s *Store) page(ctx context.Context, op, query string, args ...any) (page []tokenstore.Record, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		page = page[:0]
@@ -240,7 +237,7 @@ func (s *Store) page(ctx context.Context, op, query string, args ...any) (page [
 		if err != nil {
 			return err
 		}
-		defer func() { _ = rows.Close() }() // rows.Err tells what went wrong
+		defer func() { _ = rows.Close() }() // rows.Err has the error
 		for rows.Next() {
 			r, err := scan(rows)
 			if err != nil {
@@ -292,8 +289,8 @@ func (s *Store) query(ctx context.Context, statement string, args ...any) (*sql.
 	return s.db.QueryContext(ctx, statement, args...)
 }
 
-// prepare returns a statement that stays prepared, or nil where that is not
-// wanted or not possible just now.
+// prepare returns a statement that stays prepared, or nil where that is not wanted
+// or not possible.
 func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
 	if !dialects[s.dialect].prepare {
 		return nil
@@ -306,12 +303,12 @@ func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
 	}
 	p, err := s.db.PrepareContext(ctx, statement)
 	if err != nil {
-		return nil // what is wrong shows when it is sent
+		return nil // the error is returned when the statement is sent
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if first := s.prepared[statement]; first != nil {
-		_ = p.Close() // somebody was faster
+		_ = p.Close() // another goroutine was faster
 		return first
 	}
 	if s.prepared == nil {
@@ -321,12 +318,12 @@ func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
 	return p
 }
 
-// tries is how often a statement is sent that the database undid.
+// tries bounds how often a statement is sent that the database undid.
 const tries = 10
 
-// do runs one statement within the store's time-out. What the database says it
-// has undone (a deadlock, a serialization failure, a locked file) is tried
-// again; what may have been done never is.
+// do runs one statement within the store's time-out. It retries what the database
+// reports as undone (a deadlock, a serialization failure, a locked file), and never
+// what may have been done.
 func (s *Store) do(ctx context.Context, op string, f func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -346,7 +343,7 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			return e
 		}
 		if limited.Err() != nil {
-			return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no answer within %v", s.timeout), cause: err}
+			return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
 		}
 		if !errors.Is(e, ErrBusy) || try == tries {
 			return e
@@ -361,8 +358,8 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 	}
 }
 
-// maxText is the longest of the short texts of a record, in bytes: what every
-// column takes without cutting it.
+// maxText bounds the short texts of a record, in bytes: every column stores that
+// without cutting it.
 const (
 	maxText  = 4096
 	maxState = 32

@@ -22,7 +22,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
 
-// Open your database as you always do, with your driver, and hand it over.
+// Open your database as you always do, with your driver, and pass it on.
 func Example() {
 	db, err := sql.Open("pgx", "postgres://app@db.example/app") // with _ "github.com/jackc/pgx/v5/stdlib"
 	if err != nil {
@@ -49,12 +49,12 @@ type scripted struct{}
 
 func (scripted) Open(string) (driver.Conn, error) { return conn{&script{}}, nil }
 
-// script is a database that answers each statement with the next error, and
-// with one affected row when there is none left.
+// script is a database that responds to each statement with the next error, and with
+// one affected row when there is none left.
 type script struct {
 	errs []error
 	sent int
-	// hang answers nothing until the statement is given up.
+	// hang means that statements do not return until their contexts end.
 	hang bool
 }
 
@@ -92,7 +92,7 @@ func (c conn) QueryContext(ctx context.Context, _ string, _ []driver.NamedValue)
 	return nil, io.ErrUnexpectedEOF
 }
 
-// The errors of the drivers people use, as they look from outside.
+// The errors of common drivers, as they look from outside.
 type (
 	pgError     struct{ code string } // pgx and lib/pq
 	mysqlError  struct{ Number uint16 }
@@ -118,7 +118,7 @@ func store(t *testing.T, s *script, d sqlstore.Dialect) *sqlstore.Store {
 	return st
 }
 
-// Every failure has a name, and none of the driver's text.
+// Every failure has an error of its own, and none of the driver's text.
 func TestFailuresHaveNames(t *testing.T) {
 	for name, test := range map[string]struct {
 		dialect sqlstore.Dialect
@@ -153,7 +153,7 @@ func TestFailuresHaveNames(t *testing.T) {
 	}
 }
 
-// What the database has undone is done again; what may have been done is not.
+// What the database has undone is retried; what may have been done is not.
 func TestOnlyWhatWasUndoneIsRepeated(t *testing.T) {
 	for name, test := range map[string]struct {
 		dialect sqlstore.Dialect
@@ -179,8 +179,8 @@ func TestOnlyWhatWasUndoneIsRepeated(t *testing.T) {
 	}
 }
 
-// A database that does not answer is given up; a caller that gives up gets its
-// own error.
+// A database that does not respond is given up; a caller that gives up gets its own
+// error.
 func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := store(t, &script{hang: true}, sqlstore.Postgres)
@@ -196,10 +196,10 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
-// A primary that was promoted without the last writes sees writes on versions
-// from which others were made before: none gets the version of a lost write.
+// A primary that was promoted without the last writes sees writes on versions from
+// which others were made before: none gets the version of a lost write.
 func TestVersionsOfLostWritesAreNotUsedAgain(t *testing.T) {
-	s := store(t, &script{}, sqlstore.Postgres) // takes any version for the current one
+	s := store(t, &script{}, sqlstore.Postgres) // accepts any version as the current one
 	for _, base := range []uint64{0, 7} {
 		const writes = 20
 		seen := map[uint64]bool{}

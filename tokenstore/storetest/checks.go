@@ -17,7 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// checks is the contract. Names are stable: people look them up.
+// checks are the contract. Names are stable.
 var checks = []check{
 	{
 		"missing record", "a user without a link must not look like one whose link cannot be read",
@@ -42,7 +42,7 @@ var checks = []check{
 			least := p.create(tokenstore.Record{AppUserID: p.id("empty")})
 			p.holds("an empty record", tokenstore.Record{AppUserID: p.id("empty"), Version: least.Version})
 
-			// And from something to nothing.
+			// And from all fields set to none.
 			emptied := tokenstore.Record{AppUserID: want.AppUserID, Version: want.Version, State: tokenstore.StateUnlinked}
 			saved, err := p.store.Save(p.ctx, emptied)
 			p.must("emptying a record", err)
@@ -51,7 +51,7 @@ var checks = []check{
 		},
 	},
 	{ // S52
-		"large values", "a token answer that does not fit is a successor that is lost after its predecessor was spent",
+		"large values", "a token response that does not fit is a successor that is lost after its predecessor was spent",
 		func(p *probe) {
 			r := full(p.id("large"))
 			r.Sealed = bytes.Repeat([]byte{0, 0xff, '\'', '\\'}, tokenstore.MaxSealed/4)
@@ -62,7 +62,7 @@ var checks = []check{
 		},
 	},
 	{
-		"limits", "a record that is cut instead of refused loses its tokens without anybody noticing",
+		"limits", "a record that is cut instead of refused loses its tokens unnoticed",
 		func(p *probe) {
 			long := p.id(strings.Repeat("x", tokenstore.MaxUserID))
 			pair := strings.Repeat("x", tokenstore.MaxPair+1)
@@ -86,7 +86,7 @@ var checks = []check{
 		},
 	},
 	{ // S51
-		"times", "a time that is rounded or shifted makes a token look valid that is not, or a lease over that is not",
+		"times", "a time that is rounded or shifted makes a token look valid that is not, or a lease ended that has not",
 		func(p *probe) {
 			east := time.FixedZone("east", 5*3600+1800)
 			for i, at := range []time.Time{
@@ -286,7 +286,7 @@ var checks = []check{
 				}
 				wg.Wait()
 				if made != 1 {
-					p.errorf("%d of 8 creators were told that they succeeded", made)
+					p.errorf("Save succeeded for %d of 8 creators", made)
 				}
 			}
 		},
@@ -304,7 +304,7 @@ var checks = []check{
 				_, err := p.store.Load(p.ctx, r.AppUserID)
 				switch {
 				case saveErr == nil && deleteErr == nil:
-					p.errorf("both were told that they succeeded on one version")
+					p.errorf("both succeeded on one version")
 				case deleteErr == nil:
 					p.want("Load after an acknowledged Delete", err, tokenstore.ErrNotFound)
 				case saveErr == nil:
@@ -316,7 +316,7 @@ var checks = []check{
 		},
 	},
 	{
-		"read your writes", "a replica that reads yesterday's record sends a spent refresh token",
+		"read your writes", "a replica that reads an outdated record sends a spent refresh token",
 		func(p *probe) {
 			id := p.id("reads")
 			r := p.create(tokenstore.Record{AppUserID: id})
@@ -357,8 +357,8 @@ var checks = []check{
 		"cancellation in the middle", "half a write is a pair whose halves belong to two sessions",
 		func(p *probe) {
 			r := p.create(tokenstore.Record{AppUserID: p.id("storm"), Cause: "0", PublicID: "0"})
-			// What a database was sent it may do after its client has given
-			// up, and after the Load that follows: until the version changes.
+			// A database may execute what it was sent after its client has given up,
+			// and after the Load that follows: until the version changes.
 			sent := map[string]bool{}
 			for i := 1; i <= 60; i++ {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Duration(i%12)*50*time.Microsecond)
@@ -399,7 +399,7 @@ var checks = []check{
 		},
 	},
 	{
-		"list", "a sweep that skips a link lets it end; one that sees it twice does the work twice",
+		"list", "a sweep that skips a link lets it end; one that sees it twice does its work twice",
 		func(p *probe) {
 			lister, ok := p.store.(tokenstore.Lister)
 			if !ok {
@@ -439,7 +439,7 @@ var checks = []check{
 		},
 	},
 	{
-		"find", "a patient's record that two users have linked shows one of them somebody else's data, and nobody notices",
+		"find", "a patient's record that two users have linked shows one of them somebody else's data, unnoticed",
 		func(p *probe) {
 			finder, ok := p.store.(tokenstore.Finder)
 			if !ok {
@@ -481,7 +481,7 @@ var checks = []check{
 					p.errorf("FindPublicID of the id %s found %q", what, trimAll(got, p.prefix))
 				}
 			}
-			// It sees what was written a moment ago.
+			// It sees the latest write.
 			r.PublicID, claims.Claim = "", ""
 			for _, r := range []tokenstore.Record{r, claims} {
 				_, err := p.store.Save(p.ctx, r)
@@ -493,7 +493,7 @@ var checks = []check{
 		},
 	},
 	{
-		"closed store", "a store that answers after Close answers from nowhere",
+		"closed store", "a store that returns records after Close has no database behind them",
 		func(p *probe) {
 			c, ok := p.store.(io.Closer)
 			if !ok {

@@ -3,14 +3,14 @@
 
 // Package storetest is the contract of a tokenstore.Store, as a test suite.
 //
-// A store of your own passes it like this:
+// Test a store of your own like this:
 //
 //	func TestMyStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) tokenstore.Store { return openMyStore(t) })
 //	}
 //
-// There is nothing to opt out of: a store that cannot pass loses links. Each
-// failure says what it would do to a patient's.
+// There is nothing to opt out of: a store that fails a check loses links. Each
+// failure describes what it would do to a patient's link.
 package storetest
 
 import (
@@ -30,9 +30,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Run checks the stores that open returns. Each check opens its own; they may
-// share their data, and may hold other records than those of the suite, which
-// uses fresh random ids and leaves some behind.
+// Run checks the stores that open returns. Each check opens its own. The stores may
+// share their data, and may hold other records than those of the suite, which uses
+// fresh random ids and leaves some behind.
 func Run(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	t.Helper()
 	for _, c := range checks {
@@ -45,20 +45,18 @@ func Run(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	}
 }
 
-// Result is one promise of the contract, and what a store makes of it.
+// Result is the result of one check of the contract.
 type Result struct {
 	// Name is the check's; names are stable.
 	Name string
-	// Why says what a store that breaks the promise would do to a patient's
-	// link.
+	// Why describes what a store that fails the check would do to a patient's link.
 	Why string
 	// Problems are what is wrong, empty if nothing is.
 	Problems []string
 }
 
-// Check is Run for programs that are not tests, such as one that tries a
-// database before it is used. It returns a Result for each promise, or the
-// error of open.
+// Check is Run for programs that are not tests, such as one that tries a database
+// before it is used. It returns a Result for each check, or the error of open.
 func Check(ctx context.Context, open func() (tokenstore.Store, error)) ([]Result, error) {
 	results := make([]Result, 0, len(checks))
 	for _, c := range checks {
@@ -71,10 +69,9 @@ func Check(ctx context.Context, open func() (tokenstore.Store, error)) ([]Result
 	return results, nil
 }
 
-// check is one promise of the contract.
 type check struct {
 	name string
-	// why says what happens to a patient's link without it.
+	// why is what happens to a patient's link without the check.
 	why  string
 	test func(*probe)
 }
@@ -88,8 +85,8 @@ type probe struct {
 	problems []string
 }
 
-// run returns what is wrong with s. The check has a goroutine of its own, so
-// that must can end it from within.
+// run returns what is wrong with s. The check has a goroutine of its own, so that
+// must can end it from within.
 func (c check) run(ctx context.Context, s tokenstore.Store) []string {
 	p := &probe{ctx: ctx, store: s, prefix: "storetest-" + rand.Text() + "-"}
 	var wg sync.WaitGroup
@@ -107,7 +104,6 @@ func (p *probe) errorf(format string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(format, args...))
 }
 
-// must ends the check if err is not nil.
 func (p *probe) must(what string, err error) {
 	if err != nil {
 		p.errorf("%s: %v", what, err)
@@ -142,7 +138,7 @@ func (p *probe) holds(what string, want tokenstore.Record) {
 
 func (p *probe) same(what string, want, got tokenstore.Record) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		p.errorf("%s: another record came back (-want +got):\n%s", what, diff)
+		p.errorf("%s: the record differs (-want +got):\n%s", what, diff)
 	}
 }
 

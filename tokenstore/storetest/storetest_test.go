@@ -24,7 +24,7 @@ func BenchmarkMemory(b *testing.B) {
 	Benchmark(b, func(*testing.B) tokenstore.Store { return tokenstore.NewMemory() })
 }
 
-// broken is a Memory with one thing wrong.
+// broken is a Memory with one fault.
 type broken struct {
 	*tokenstore.Memory
 	load   func(context.Context, string) (tokenstore.Record, error)
@@ -78,8 +78,8 @@ func only(s *broken, keep func(tokenstore.Record, string) bool) func(context.Con
 	}
 }
 
-// The suite can fail: each way of being broken is caught by the check that is
-// there for it.
+// The suite can fail: each way of being broken is caught by the check that is there
+// for it.
 func TestBrokenStoresAreCaught(t *testing.T) {
 	for name, tc := range map[string]struct {
 		by   string
@@ -142,7 +142,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		}},
 		"versions begin anew": {"versions are never used twice", func(s *broken) {
 			var mu sync.Mutex
-			offset := map[string]uint64{} // what the outside sees is less by this
+			offset := map[string]uint64{} // what callers see is less by this
 			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -337,7 +337,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 	}
 }
 
-// A database may do what it was sent after its client has given up: that is no
+// A database may execute what it was sent after its client has given up: that is no
 // reason to fail, as long as it compares the version then.
 func TestLateWritesAreAllowed(t *testing.T) {
 	s := &broken{Memory: tokenstore.NewMemory()}
@@ -370,7 +370,7 @@ type named struct {
 func (e *named) Error() string { return e.id + ": " + e.err.Error() }
 func (e *named) Unwrap() error { return e.err }
 
-// Check reports what Run fails on, and passes on what open could not do.
+// Check reports what Run fails on, and returns the error of open.
 func TestCheck(t *testing.T) {
 	cutting := func() (tokenstore.Store, error) {
 		s := &broken{Memory: tokenstore.NewMemory()}

@@ -1,27 +1,26 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Keeps a page up to date: asks every two seconds whether what it shows has
-// changed, and if so takes over the new content. Without a script, Reload does
-// the same.
+// Keeps a page up to date: checks every two seconds whether it has changed, and if so
+// shows the new content. Without a script, Reload does the same.
 "use strict";
 
 const main = document.getElementById("main");
 const news = document.getElementById("news");
 
-// What a screen reader is told, when it changes.
+// What a screen reader announces when it changes.
 const state = () => main.querySelector("[data-news]")?.textContent.trim() ?? "";
 
 async function look() {
-  const answer = await fetch(location.href, { headers: { "If-None-Match": main.dataset.version }, redirect: "manual" });
-  if (answer.type === "opaqueredirect") {
+  const response = await fetch(location.href, { headers: { "If-None-Match": main.dataset.version }, redirect: "manual" });
+  if (response.type === "opaqueredirect") {
     location.reload(); // signed out
     return;
   }
-  if (answer.status !== 200) {
-    return; // unchanged, or trouble that passes
+  if (response.status !== 200) {
+    return; // unchanged, or a failure that may pass
   }
-  const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const next = new DOMParser().parseFromString(await response.text(), "text/html");
   const content = next.getElementById("main");
   const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   const before = state();
@@ -43,14 +42,14 @@ async function watch() {
       await look();
     }
   } catch {
-    // The app does not answer: the next look may find it.
+    // The app is not reachable: try again.
   }
   setTimeout(watch, 2000);
 }
 
 setTimeout(watch, 2000);
 
-// A page that Back brings out of the browser's memory is an old one.
+// A page that Back restores from the browser's cache is out of date.
 addEventListener("pageshow", (event) => {
   if (event.persisted) {
     look().catch(() => {});

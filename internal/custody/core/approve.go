@@ -11,8 +11,8 @@ func (f Flight) begin(p Policy, in Input) (Flight, Effect) {
 	return f.put(p, in, Event{Kind: Reserve, Session: f.Session, Unlinks: f.Unlinks, Owner: f.Owner})
 }
 
-// denied: another visit has this authorization. What becomes of it is read from
-// the record.
+// denied handles an authorization that another visit has: the record shows what
+// became of it.
 func (f Flight) denied(p Policy, now Facts) (Flight, Effect) {
 	f.Ev = Event{}
 	switch {
@@ -27,7 +27,6 @@ func (f Flight) denied(p Policy, now Facts) (Flight, Effect) {
 	return f.wait(atDecide, false)
 }
 
-// exchanged turns the outcome of a code exchange into its event.
 func (f Flight) exchanged(p Policy, in Input) (Flight, Effect) {
 	e := Event{Session: f.Session, Owner: f.Owner}
 	switch in.Outcome {
@@ -37,13 +36,12 @@ func (f Flight) exchanged(p Policy, in Input) (Flight, Effect) {
 		e.Kind, f.After = Release, ApprovalRepeatable
 	case Misfit:
 		e.Kind, f.After = Forfeit, ApprovalBarred
-	default: // the code may be spent: the patient begins again
+	default: // the code may be spent: the patient must start again
 		e.Kind, f.After = Forfeit, ApprovalFailed
 	}
 	return f.put(p, in, e)
 }
 
-// verified turns a ruling on a session into its event.
 func (f Flight) verified(p Policy, in Input) (Flight, Effect) {
 	switch in.Ruling {
 	case Barred:
@@ -55,21 +53,21 @@ func (f Flight) verified(p Policy, in Input) (Flight, Effect) {
 	return f.admit(p, in)
 }
 
-// admit begins to let a session in whose patient is known. It is called again
-// after a conflict: whoever wrote may have withdrawn the claim, and then others
-// have looked and seen nobody.
+// admit begins to admit a session whose patient is known. It runs again after a
+// conflict: the other writer may have withdrawn the claim, and others then looked
+// and saw nobody.
 func (f Flight) admit(p Policy, in Input) (Flight, Effect) {
 	f.At = atVerify
 	r := &f.Rec
 	e := Event{Kind: Admit, Session: f.Asked, Patient: f.Whose}
 	candidate := r.Candidate.ID.Session == f.Asked
 	switch {
-	case !p.Finds, r.Public == f.Whose, candidate && r.Terms.Share, // nobody else can come to share by this
+	case !p.Finds, r.Public == f.Whose, candidate && r.Terms.Share, // admitting it cannot make two users share a patient
 		candidate && r.Public != "" && !r.Active.ID.IsZero() && !r.Terms.Switch: // refused in any case
 		return f.put(p, in, e)
 	}
-	// First for others to see, then look: of two users who take one patient at a
-	// time, at least one sees the other.
+	// Claim before looking: of two users who claim one patient at the same time, at
+	// least one sees the other.
 	e.Kind = Claim
 	return f.put(p, in, e)
 }
@@ -85,8 +83,9 @@ func (f Flight) claimed(p Policy, in Input, e Event) (Flight, Effect) {
 	return f.decide(p, in)
 }
 
-// found: another user who is linked with the patient settles it. One who is only
-// about to be may still go away, so the session waits; of the two, one yields.
+// found decides on the other users of the patient. One who is linked settles it. One
+// who has only claimed may still withdraw, so the session waits; of the two, one
+// yields.
 func (f Flight) found(p Policy, in Input) (Flight, Effect) {
 	switch {
 	case in.Claimed && !in.Shared && in.Yield:
@@ -99,7 +98,7 @@ func (f Flight) found(p Policy, in Input) (Flight, Effect) {
 	return f.put(p, in, Event{Kind: Admit, Session: f.Asked, Patient: f.Whose, Shared: in.Shared})
 }
 
-// approved tells the caller what the record says of its session, after e.
+// approved reports to the caller what the record holds of its session, after e.
 func (f Flight) approved(e Event) (Flight, Effect) {
 	switch r := &f.Rec; {
 	case r.Active.ID.Session == f.Session:
@@ -120,7 +119,7 @@ func (f Flight) approved(e Event) (Flight, Effect) {
 	return f.done(ApprovalOvertaken, PairID{})
 }
 
-// inUse: the session is the active one, and may have been decided against since.
+// inUse handles a session that is active, and may have been decided against since.
 func (f Flight) inUse() (Flight, Effect) {
 	switch r := &f.Rec; {
 	case r.Phase == Relink && r.Cause == Shared:
@@ -132,8 +131,8 @@ func (f Flight) inUse() (Flight, Effect) {
 	}
 }
 
-// other reports whether the session is another patient's than the link, and may
-// not take its place.
+// other reports whether the session belongs to another patient than the link, and
+// may not replace it.
 func (f *Flight) other() bool {
 	return f.Whose != "" && f.Rec.Public != "" && f.Rec.Public != f.Whose && !f.Terms.Switch
 }

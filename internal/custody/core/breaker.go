@@ -11,64 +11,61 @@ import (
 // Outcome is what a response of the token endpoint proves, or the lack of one.
 type Outcome uint8
 
-// The outcomes.
 const (
 	OK       Outcome = iota + 1 // a successor
 	Rejected                    // the session behind the token has ended
-	Unclear                     // refused, in words that nobody knows
+	Unclear                     // refused with an unrecognized error
 	AppWide                     // the application is refused, or everybody
 	Unsent                      // nothing left the process
-	Lost                        // sent, and nothing proves what became of it
+	Lost                        // sent, with no proof of what became of it
 	Unread                      // whole, unreadable, and perhaps a successor
 	Misfit                      // a pair that is of no use here, such as another user type's
 )
 
-// String implements fmt.Stringer.
 func (o Outcome) String() string {
 	return [...]string{"", "ok", "rejected", "unclear", "app-wide", "not sent", "lost", "unread", "misfit"}[o]
 }
 
-// Breaker keeps requests away from a token endpoint that is in trouble. It is of
-// one process, and counts links, not responses: one link, whatever is wrong with
-// it, neither opens it nor keeps it open. Instants are durations since any fixed
-// one of the process.
+// Breaker keeps requests away from a failing token endpoint. It belongs to one
+// process. It counts links, not responses, so that one sick link neither opens it
+// nor keeps it open. Instants are durations since a fixed instant of the process.
 type Breaker struct {
-	// Failed are the different links that failed with no success since.
+	// Failed lists the different links that failed since the last success.
 	Failed []string
 	// Streak is how often it opened without a success; it is closed at zero.
 	Streak int
 	Until  time.Duration
-	// Probe is the link that asks while it is open; one at a time. Ill says that its
-	// last request failed as well, so that one whose did not need not wait for it.
+	// Probe is the one link that may ask while it is open. Ill is set if the probe's
+	// last request failed too: a link whose last request did not fail need not wait
+	// for such a probe.
 	Probe string
 	Ill   bool
-	// Alone is the link that opened it by being refused for the application, as
-	// long as no other one was. It waits until Own, and so do links whose last
-	// request failed as well; the others until Until: one of them finds out whether
-	// it is about the application, or about the server.
+	// Alone is the only link that was refused for the application, and so opened it.
+	// It waits until Own, and so do links whose last request failed. The others wait
+	// until Until: one of them finds out whether the application is refused or the
+	// link is.
 	Alone string
 	Own   time.Duration
-	// Refused are different links whose untried token was rejected, with none
-	// taken in between; Suspect says since when that looks like a store that was
-	// restored from a backup.
+	// Refused lists the different links whose untried token was rejected since the
+	// last success. Suspect is when that began to look like a store restored from a
+	// backup.
 	Refused   []string
 	Suspected bool
 	Suspect   time.Duration
 }
 
-// The breaker's figures.
 const (
-	opensAt      = 3 // different links in a row are an outage
-	suspiciousAt = 5 // different rejected links in a row are no coincidence
+	opensAt      = 3 // this many different links in a row are an outage
+	suspiciousAt = 5 // this many different rejected links in a row are no coincidence
 	firstOff     = time.Second
 	longestOff   = time.Minute
 	suspectFor   = 30 * time.Minute
 	suspectEvery = time.Minute
-	remembered   = 8 // links, at most
+	remembered   = 8 // at most this many links
 )
 
-// Enter asks to present a token of a link. If it may not be presented, wait is
-// how long that is so. Whoever enters must leave.
+// Enter asks to present a token of a link. If ok is false, wait is how long to wait
+// before asking again. Every Enter needs a Leave or a Withdraw.
 func (b Breaker) Enter(link string, now time.Duration) (_ Breaker, wait time.Duration, ok bool) {
 	until := b.Until
 	if b.Alone == link {
@@ -77,8 +74,8 @@ func (b Breaker) Enter(link string, now time.Duration) (_ Breaker, wait time.Dur
 	return b.enter(link, now, until, false)
 }
 
-// Reenter is Enter for a link whose last request failed as well: what becomes of it
-// is no news of the server, and holds no other link back.
+// Reenter is Enter for a link whose last request failed: its next failure is no news
+// about the server, and holds no other link back.
 func (b Breaker) Reenter(link string, now time.Duration) (_ Breaker, wait time.Duration, ok bool) {
 	return b.enter(link, now, max(b.Until, b.Own), true)
 }
@@ -99,7 +96,7 @@ func (b Breaker) enter(link string, now, until time.Duration, ill bool) (_ Break
 // Open reports whether requests are kept away.
 func (b Breaker) Open() bool { return b.Streak > 0 || b.Suspected }
 
-// Withdraw is Leave for whoever presented nothing after all.
+// Withdraw is Leave for a link that presented nothing.
 func (b Breaker) Withdraw(link string) Breaker {
 	if b.Probe == link {
 		b.Probe, b.Ill = "", false
@@ -107,21 +104,21 @@ func (b Breaker) Withdraw(link string) Breaker {
 	return b
 }
 
-// Left is what a presentation came to.
+// Left is the outcome of a presentation.
 type Left struct {
 	Outcome    Outcome
 	RetryAfter time.Duration
-	// Untried: the token was presented for the first time, so that nothing known
-	// explains a rejection.
+	// Untried means that the token was presented for the first time, so that nothing
+	// known explains a rejection.
 	Untried bool
-	// Again: the link's last request failed as well.
+	// Again means that the link's last request failed as well.
 	Again bool
-	// Spread lengthens the wait, so that processes do not ask at once.
+	// Spread lengthens the wait, so that processes do not ask at the same time.
 	Spread time.Duration
 }
 
-// Leave reports what came of it. suspicious says that it begins to look as if all
-// tokens in the store were spent.
+// Leave reports the outcome. suspicious is true when all tokens in the store begin
+// to look spent.
 func (b Breaker) Leave(link string, now time.Duration, l Left) (_ Breaker, suspicious bool) {
 	probed := b.Probe == link && b.Open()
 	b = b.Withdraw(link)
@@ -136,9 +133,8 @@ func (b Breaker) Leave(link string, now time.Duration, l Left) (_ Breaker, suspi
 	return b.failed(link, now, l, probed), false
 }
 
-// barred: in the server's words, it is not about this link. Until another one has
-// heard them too, the others wait for a moment only, whatever this one was asked
-// for.
+// barred handles a refusal of the application. Until a second link has received it
+// too, the others wait for a moment only, whatever Retry-After this one was sent.
 func (b Breaker) barred(link string, now time.Duration, l Left, probed bool) Breaker {
 	n := b.trip(link, now, l, probed)
 	switch {
@@ -151,8 +147,8 @@ func (b Breaker) barred(link string, now time.Duration, l Left, probed bool) Bre
 	return n
 }
 
-// failed counts a link. One that is counted, or whose last request failed as well,
-// is no news, neither for opening nor for staying open.
+// failed counts a link. A link that is counted already, or whose last request
+// failed, is no news: it neither opens the breaker nor keeps it open.
 func (b Breaker) failed(link string, now time.Duration, l Left, probed bool) Breaker {
 	if l.Again && !probed {
 		return b
@@ -168,10 +164,10 @@ func (b Breaker) failed(link string, now time.Duration, l Left, probed bool) Bre
 	return b.trip(link, now, l, probed)
 }
 
-// trip opens the breaker, or opens it for longer when the probe failed. What was
-// sent before it opened is the same trouble, and not more of it. The link that
-// opened it alone makes only itself wait longer, and one whose last request failed
-// as well only its like.
+// trip opens the breaker, or extends it when the probe failed. A failure of a
+// request from before it opened is the same trouble, not more of it. The link that
+// opened it alone lengthens only its own wait, and a link whose last request failed
+// only the wait of its like.
 func (b Breaker) trip(link string, now time.Duration, l Left, probed bool) Breaker {
 	until := &b.Until
 	if b.Alone == link || l.Again && l.Outcome != AppWide {
@@ -187,8 +183,9 @@ func (b Breaker) trip(link string, now time.Duration, l Left, probed bool) Break
 	return b
 }
 
-// rejected: the endpoint judges tokens, so it works. But many in a row mean that
-// the tokens are yesterday's, and each one presented ends a session.
+// rejected handles a rejection: the endpoint judges tokens, so it works. Many in a
+// row mean that the tokens in the store are old, and each one presented ends a
+// session.
 func (b Breaker) rejected(link string, now time.Duration, l Left) (_ Breaker, suspicious bool) {
 	n := Breaker{Refused: b.Refused, Suspected: b.Suspected, Suspect: b.Suspect}
 	if !l.Untried {
@@ -213,7 +210,7 @@ func (b Breaker) rejected(link string, now time.Duration, l Left) (_ Breaker, su
 	return n, suspicious
 }
 
-// add returns links with one more, without changing the slice that was given.
+// add appends without changing the slice that was given.
 func add(links []string, link string) []string {
 	if len(links) >= remembered {
 		return links
@@ -223,34 +220,34 @@ func add(links []string, link string) []string {
 
 // Evidence is what one process knows when a link is refused.
 type Evidence struct {
-	// Witnessed: another link succeeded in this process since its previous try of
-	// this link.
+	// Witnessed means that another link succeeded in this process since the previous
+	// try of this link.
 	Witnessed bool
-	// AppWide: that previous try was refused for the application.
+	// AppWide means that the previous try was refused for the application.
 	AppWide bool
-	Sick    int // links that were refused lately, this one among them
-	Well    int // other links that were served since this one was first refused
-	// Flaps: one of the sick was served since. A server that takes today what it
-	// refused a moment ago says little about one link.
+	Sick    int // links refused lately, including this one
+	Well    int // other links served since this one was first refused
+	// Flaps means that one of the sick links was served since. A server that accepts
+	// today what it refused a moment ago proves little about one link.
 	Flaps bool
-	// Green: this process has not watched this link for long. Of the sick it knows
-	// those that came to it since it was started, which may be two of a hundred.
+	// Green means that this process has not watched this link for long. It then
+	// knows few of the sick links: perhaps two of a hundred.
 	Green bool
 }
 
-// Few reports whether so few links are refused in unknown words that it is about
-// them and not about the server: at most two, or at most one for ten others that
-// were served meanwhile.
+// Few reports whether so few links are refused with unrecognized errors that the fault is
+// theirs and not the server's: at most two, or at most one for ten others that were
+// served meanwhile.
 func (e Evidence) Few() bool {
 	return !e.Green && (e.Sick <= 2 && !e.Flaps || e.Well >= e.Enough())
 }
 
-// Enough is how many others must be served for that.
+// Enough is the number of other links that must be served for Few.
 func (e Evidence) Enough() int { return 10 * e.Sick }
 
-// Meaning returns what an outcome means in its light: a refusal of the
-// application, while the same application is served for another link, is about
-// this link.
+// Meaning returns what an outcome means given the evidence: a refusal of the
+// application, while the same application is served for another link, is about this
+// link.
 func (e Evidence) Meaning(o Outcome) Outcome {
 	if o == AppWide && e.AppWide && e.Witnessed {
 		return Unclear

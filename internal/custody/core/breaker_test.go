@@ -20,7 +20,7 @@ type station struct {
 	in  []string
 }
 
-// name tells stations apart that behave differently.
+// name is the same for stations that behave alike.
 func (s station) name() string {
 	b, suspect := s.b, time.Duration(0)
 	if b.Suspected {
@@ -32,14 +32,14 @@ func (s station) name() string {
 // suspicion is longer than a breaker suspects anything.
 const suspicion = 40 * time.Minute
 
-// links are how the endpoint responds to each link's token.
+// links holds how the endpoint responds to each link's token.
 type links map[string][]core.Outcome
 
 // most is how many stations are visited before a walk counts as endless.
 const most = 200_000
 
-// walkBreaker visits every station that these links can lead to, however they are
-// called, with up to together of them presenting at a time.
+// walkBreaker visits every station that these links can reach, in whatever order
+// they call, with up to together of them presenting at a time.
 func walkBreaker(t *testing.T, of links, together int, check func(s station, link string, wait time.Duration, ok bool) string) (visited int) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -92,14 +92,14 @@ func walkBreaker(t *testing.T, of links, together int, check func(s station, lin
 	return len(seen)
 }
 
-// One link, whatever is wrong with it, holds no other one up: not when it is
-// refused in unknown words, nor when only its requests get lost.
+// One link, whatever is wrong with it, holds no other one back: neither when it is
+// refused with an unrecognized error, nor when only its requests get lost.
 func TestBreakerSparesTheWell(t *testing.T) {
 	for _, sick := range [][]core.Outcome{{core.Unclear, core.Lost, core.Unsent}, {core.Rejected}, {core.Unclear, core.Rejected}} {
 		of := links{"sick": sick, "a": {core.OK}, "b": {core.OK, core.Unread, core.Misfit}}
 		n := walkBreaker(t, of, 1, func(_ station, link string, _ time.Duration, ok bool) string {
 			if !ok {
-				return "it is held up by a link that is sick on its own"
+				return "it is held back by a link that is sick on its own"
 			}
 			return ""
 		})
@@ -107,32 +107,32 @@ func TestBreakerSparesTheWell(t *testing.T) {
 	}
 }
 
-// A link that is refused for the application holds the others up for a moment at
-// a time, until one of them finds out that it is about that link.
+// A link that is refused for the application holds the others back for a moment at a
+// time, until one of them finds out that only that link is refused.
 func TestBreakerAsksTheWell(t *testing.T) {
 	of := links{"sick": {core.AppWide}, "a": {core.OK}, "b": {core.OK}}
 	walkBreaker(t, of, 1, func(_ station, link string, wait time.Duration, _ bool) string {
 		if link != "sick" && wait > time.Second {
-			return "it is held up for long by a link that is sick on its own"
+			return "it is held back for long by a link that is sick on its own"
 		}
 		return ""
 	})
 }
 
-// Whoever is held back is told for how long, it is never for long, and when that
-// is over, and nobody is asking, the next may ask.
+// A link that is held back learns for how long, which is never long. Once that time
+// has passed and nobody is asking, the next may ask.
 func TestBreakerLetsSomebodyAsk(t *testing.T) {
 	check := func(s station, link string, wait time.Duration, ok bool) string {
 		switch {
 		case ok:
 			return ""
 		case wait <= 0:
-			return "it is held back for no time"
+			return "it is held back with a wait of zero"
 		case wait > 2*time.Minute:
 			return "it is held back for long"
 		case len(s.in) == 0:
 			if _, _, ok := s.b.Enter(link, s.now+wait); !ok {
-				return "it is held back for longer than it was told, and nobody asks"
+				return "it is held back for longer than the wait that it was given, and nobody asks"
 			}
 		}
 		return ""
@@ -200,8 +200,8 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// A link whose last request failed as well is no news: it waits for its like, and
-// neither opens the breaker nor holds those up whose last request did not fail.
+// A link whose last request failed is no news: it waits for its like, and neither
+// opens the breaker nor holds back those whose last request did not fail.
 func TestBreakerOfTheIll(t *testing.T) {
 	again := core.Left{Outcome: core.Lost, Again: true}
 	var b core.Breaker
@@ -232,8 +232,8 @@ func TestBreakerOfTheIll(t *testing.T) {
 	}
 }
 
-// What one link is told of the application holds the others back for a moment,
-// until a second one is told the same.
+// A refusal of the application, received by one link, holds the others back for a
+// moment, until a second one receives it too.
 func TestBreakerAsksAnother(t *testing.T) {
 	told := core.Left{Outcome: core.AppWide, RetryAfter: 10 * time.Minute}
 	b, _ := (core.Breaker{}).Leave("a", 0, told)
@@ -246,16 +246,16 @@ func TestBreakerAsksAnother(t *testing.T) {
 	b, _, _ = b.Enter("b", time.Second)
 	served, _ := b.Leave("b", time.Second, core.Left{Outcome: core.OK})
 	if served.Open() {
-		t.Error("another one is served, and the others are still held back")
+		t.Error("a second link was served, and the others are still held back")
 	}
 	b, _ = b.Leave("b", time.Second, told)
 	if _, wait, ok := b.Enter("c", time.Second); ok || wait != told.RetryAfter {
-		t.Errorf("two links were told, and a third waits %v, %t", wait, ok)
+		t.Errorf("two links were refused, and a third waits %v, %t", wait, ok)
 	}
 }
 
-// A store that was restored from a backup has tokens of yesterday, and each one
-// that is presented ends a session.
+// A store that was restored from a backup has old tokens, and each one that is
+// presented ends a session.
 func TestManyRejectedLinks(t *testing.T) {
 	var b core.Breaker
 	suspicious := false
@@ -280,7 +280,7 @@ func TestManyRejectedLinks(t *testing.T) {
 	}
 	probed, _, _ = b.Enter("x", 31*time.Minute)
 	if probed, _ = probed.Leave("x", 31*time.Minute, core.Left{Outcome: core.Rejected, Untried: true}); probed.Open() {
-		t.Error("it is suspicious for ever")
+		t.Error("the suspicion never ends")
 	}
 	b = core.Breaker{}
 	for i := range 20 {

@@ -3,8 +3,9 @@
 
 package core
 
-// decide reads a fresh record: what is wanted of it next? It repairs what is
-// behind, checks what is not checked, serves what serves, and refreshes the rest.
+// decide reads a fresh record and picks the next step: it repairs a row that is
+// behind, checks an unchecked session, serves a token that serves, and otherwise
+// refreshes.
 func (f Flight) decide(p Policy, in Input) (Flight, Effect) {
 	f.At = atDecide
 	if f.Goal == Approve {
@@ -34,7 +35,7 @@ func (f *Flight) repair(now Facts) (Event, bool) {
 		known := f.Kept
 		return Event{Kind: Restore, Known: &known}, true
 	case now.Unsent && r.Lease.Owner != "" && r.Lease.Owner != f.Owner:
-		// Its save was reported as failed, and had landed.
+		// Its save was reported as failed, but landed.
 		return Event{Kind: NotSpent, Owner: r.Lease.Owner, Pair: r.Lease.Pair}, true
 	case !now.ParsedFrom.IsZero() && r.Slot(now.ParsedFrom) != nil && r.Slot(now.ParsedFrom).Unread:
 		return Event{Kind: Successor, Pair: now.ParsedFrom, Next: now.Parsed}, true
@@ -44,16 +45,14 @@ func (f *Flight) repair(now Facts) (Event, bool) {
 	return Event{}, false
 }
 
-// dead reports whether the candidate has expired for good without having been
-// checked: nothing can renew it.
+// dead reports whether the candidate expired unchecked and nothing can renew it.
 func (f *Flight) dead(now Facts) bool {
 	c := &f.Rec.Candidate
 	return !c.ID.IsZero() && (c.Final || c.Unread) && now.CandidateOver
 }
 
-// checks reports whether a session is to be checked now, in this flight. A call
-// does so only where no link works: a slow check must not hold up a patient whose
-// link does.
+// checks reports whether this flight checks a session now. A call does so only where
+// no link works: a slow check must not hold up a patient whose link does.
 func (f *Flight) checks(now Facts) bool {
 	r := &f.Rec
 	works := r.Phase == Linked && !r.Active.ID.IsZero()
@@ -66,8 +65,8 @@ func (f *Flight) checks(now Facts) bool {
 	return f.Goal == Look && works && r.Public == "" && f.Asked != r.Active.ID.Session && !now.ActiveOver
 }
 
-// candidateWaits reports whether there is a candidate that can be checked, and
-// was not yet.
+// candidateWaits reports whether there is a candidate to check that this flight did
+// not check yet.
 func (f *Flight) candidateWaits(now Facts) bool {
 	c := &f.Rec.Candidate
 	return !c.ID.IsZero() && f.Asked != c.ID.Session && (!now.CandidateOver || !c.Unread && f.After == 0)
@@ -89,7 +88,6 @@ func (f Flight) ask(id PairID) (Flight, Effect) {
 	return f, Effect{Kind: Verify, Pair: id}
 }
 
-// serve brings the active pair's token, or says why there is none.
 func (f Flight) serve(p Policy, in Input) (Flight, Effect) {
 	r, now := &f.Rec, in.Facts
 	over := now.ActiveOver
@@ -120,8 +118,8 @@ func (f *Flight) serves(now Facts) bool {
 	return !f.Rejected && !early
 }
 
-// ended: the link has ended, unless an authorization waits, or the verdict is
-// provisional and due for another look.
+// ended handles a link that has ended, unless an authorization waits or the verdict
+// is provisional and due for another look.
 func (f Flight) ended(p Policy, in Input) (Flight, Effect) {
 	r := &f.Rec
 	switch {
@@ -133,8 +131,7 @@ func (f Flight) ended(p Policy, in Input) (Flight, Effect) {
 	return f.done(LostNow, PairID{})
 }
 
-// because returns why this flight brings nothing: its own reason, or the
-// record's.
+// because returns why this flight has no token: its own reason, or the record's.
 func (f *Flight) because(r Result) Result {
 	if f.After != 0 {
 		return f.After
@@ -142,8 +139,8 @@ func (f *Flight) because(r Result) Result {
 	return r
 }
 
-// held reports whether another flight may be presenting a token: it has the
-// lease, and has not stood still for long enough before our eyes.
+// held reports whether another flight may be presenting a token: it has the lease,
+// and this process has not watched it stand still for long enough.
 func (f *Flight) held(p Policy, now Facts) bool {
 	l := f.Rec.Lease
 	if l.Owner == "" || l.Owner == f.Owner || now.Ours {
@@ -151,13 +148,13 @@ func (f *Flight) held(p Policy, now Facts) bool {
 	}
 	seen := f.Sight.Lease.seenFor(l)
 	if now.Stale {
-		return seen < p.TTL/2 // or our clock is more than a day ahead, and beats are missed
+		return seen < p.TTL/2 // or this clock is more than a day ahead, and misses beats
 	}
 	return seen < p.patience(l)
 }
 
-// refresh begins to present a pair's refresh token, if that may be. over says
-// that its access token is past use, so that nothing is left to lose.
+// refresh presents a pair's refresh token, if it may. over means that the access
+// token has expired, so that nothing is left to lose.
 func (f Flight) refresh(p Policy, in Input, s Pair, over bool) (Flight, Effect) {
 	now := in.Facts
 	switch {
@@ -170,8 +167,8 @@ func (f Flight) refresh(p Policy, in Input, s Pair, over bool) (Flight, Effect) 
 	case s.Unread:
 		return f.done(LaterUnread, PairID{})
 	case s.Tried > 0 && !now.Forgiven && (f.Goal == Warm || !over):
-		return f.done(LaterUncertain, PairID{}) // a 401 is no reason either: something is left to lose
-	case now.Wary: // even a pair that this process saved: another one may have presented it since
+		return f.done(LaterUncertain, PairID{}) // nor is a 401 a reason: something is left to lose
+	case now.Wary: // even a pair that this process saved may have been presented by another since
 		return f.done(LaterWary, PairID{})
 	}
 	if wait := p.replayWait(s.Tried) - f.Sight.Tried.seenFor(Count{s.ID, s.Tried}); wait > 0 {
@@ -193,7 +190,6 @@ func (f Flight) watch(p Policy, now Facts) (Flight, Effect) {
 	return f.wait(atDecide, false)
 }
 
-// entered: the breaker lets the flight through, or not.
 func (f Flight) entered(p Policy, in Input) (Flight, Effect) {
 	if !in.Open {
 		return f.later(LaterHeld, in.Wait)

@@ -8,97 +8,94 @@ import "time"
 // Goal is what a flight is for.
 type Goal uint8
 
-// The goals.
 const (
 	Call    Goal = iota + 1 // bring a token
 	Warm                    // refresh early; nobody waits for it
 	Look                    // check what is not checked yet; never refresh the active pair
 	Approve                 // complete an authorization
-	Put                     // record one event, which is Flight.Ev
+	Put                     // record the one event in Flight.Ev
 )
 
-// InputKind is what came back from the outside.
+// InputKind is the effect that an Input is the result of, and how it went.
 type InputKind uint8
 
-// The inputs. Each answers the effect before it.
+// Each input is the result of the effect before it.
 const (
 	Begin       InputKind = iota + 1
-	Loaded                // Input.Rec; version 0 where there is no row
+	Loaded                // Input.Rec; version 0 if there is no row
 	Saved                 // Input.Rec
-	Conflict              // somebody else wrote
+	Conflict              // another writer was faster
 	StoreFailed           // a load that failed, or a save whose outcome is unknown
-	Entered               // Input.Open, and how long to Wait if not
-	Answered              // by the token endpoint
-	Lapsed                // too much time has passed since the lease was last confirmed
+	Entered               // Input.Open, and how long to Wait if it is false
+	Answered              // Input.Outcome, the token endpoint's
+	Lapsed                // too long since the lease was last confirmed
 	Verified
 	Found
 	Waited
 )
 
-// Ruling is what checking a session came to.
+// Ruling is the result of checking a session.
 type Ruling uint8
 
-// The rulings.
 const (
 	Known   Ruling = iota + 1 // Input.Patient
 	Barred                    // it must not be used
-	Unknown                   // it could not be found out
+	Unknown                   // the check was not possible
 )
 
-// Facts are what the driver measures for one look at a record, by its own clock.
+// Facts are what the driver measures by its own clock for one look at a record.
 type Facts struct {
-	// ActiveOver and CandidateOver: the access token is past use, by whichever of
-	// two clocks says so first.
+	// ActiveOver and CandidateOver mean that the access token has expired, by
+	// whichever of two clocks is ahead.
 	ActiveOver, CandidateOver bool
-	// Since is the time since this process's last look, by whichever of two
-	// clocks says less.
+	// Since is the time since this process's last look, by whichever of two clocks
+	// reports less.
 	Since time.Duration
 	// Here is the same since this flight's last look; 0 at its first.
 	Here time.Duration
-	// Due: the active pair is old enough for an early refresh.
+	// Due means that the active pair is old enough for an early refresh.
 	Due bool
-	// Ours: the lease is of an earlier flight of this process, which has ended.
-	// Unsent: nothing was presented under it. Stale: it was taken more than a day
-	// ago.
+	// Ours means that the lease belongs to an earlier flight of this process, which
+	// has ended; Unsent, that nothing was presented under it; Stale, that it was
+	// taken more than a day ago.
 	Ours, Unsent, Stale bool
-	// Lagging: this process has had a save acknowledged so lately that a row that
-	// is missing, or older, may be lag.
+	// Lagging means that a save of this process was acknowledged so lately that a
+	// row that is missing, or older, may be lag.
 	Lagging bool
-	// Wary: the store has just come back, and may have gone back.
+	// Wary means that the store has just come back, and may have gone back in time.
 	Wary bool
-	// Tired: the last check of a session failed a moment ago.
+	// Tired means that the last check of a session failed a moment ago.
 	Tired bool
-	// Replaced: a token of this link was replaced for being rejected, less than a
+	// Replaced means that a rejected token of this link was replaced less than a
 	// minute ago.
 	Replaced bool
-	// Forgiven: the server takes the refresh token that this flight presented
-	// once more.
+	// Forgiven means that the server still takes the refresh token that this flight
+	// has presented.
 	Forgiven bool
-	// Parsed is the successor in a response that could not be read before; of the
-	// pair ParsedFrom.
+	// Parsed is the successor, now readable, in the kept response to ParsedFrom.
 	Parsed     Pair
 	ParsedFrom PairID
 }
 
-// Input is one thing that came back.
+// Input is the result of one effect.
 type Input struct {
 	Kind  InputKind
 	Rec   Record
 	Facts Facts
-	// Entered.
+	// For Entered.
 	Open bool
 	Wait time.Duration
-	// Answered.
+	// For Answered.
 	Outcome Outcome
 	Next    Pair
 	Cause   Cause
 	Evidence
-	// Verified and Found.
+	// For Verified and Found.
 	Ruling  Ruling
 	Patient string
 	Shared  bool // another user is linked with the patient
 	Claimed bool // another user is about to be
-	Yield   bool // and goes first
+	Yield   bool // and has precedence
 	// Nonce is fresh, for the next acquisition or visit.
 	Nonce string
 }
@@ -106,7 +103,6 @@ type Input struct {
 // EffectKind is what the driver is to do.
 type EffectKind uint8
 
-// The effects.
 const (
 	Load     EffectKind = iota + 1
 	Save                // Effect.Rec
@@ -116,7 +112,7 @@ const (
 	Exchange            // present the code of the flight's session
 	Verify              // find out whose Effect.Pair is
 	Find                // look for other users of Effect.Patient
-	Wait                // a moment; longer for Effect.Long
+	Wait                // a moment; longer if Effect.Long
 	Done                // Effect.Result
 )
 
@@ -128,49 +124,48 @@ type Effect struct {
 	Patient string
 	Long    bool
 	Result  Result
-	// Tell: callers are told now, though the flight goes on: StoreTrouble, or
-	// Token for a pair that is in the record and not acknowledged.
+	// Tell releases the callers now, though the flight goes on: with StoreTrouble,
+	// or with Token for a pair that is in the record and not acknowledged.
 	Tell Result
-	// Look: something is left to check, and nobody has to wait for it.
+	// Look means that a session is left to check, and nobody has to wait for it.
 	Look bool
-	// After is how long the caller should wait, for Later.
+	// After is how long the caller should wait, for the Later results.
 	After time.Duration
 }
 
-// Result is what callers are told. What else there is to say is in the record.
+// Result is what callers receive. The record has the rest.
 type Result uint8
 
-// The results.
 const (
 	Token          Result = iota + 1 // of Effect.Pair
-	NoLink                           // and nothing may be shown
+	NoLink                           // and no data may be shown
 	LostNow                          // relink required
 	LaterElsewhere                   // another process is refreshing
 	LaterUncertain                   // a presentation has an unknown outcome
-	LaterUnclear                     // refused in unknown words
+	LaterUnclear                     // refused with an unrecognized error
 	LaterHeld                        // the breaker is open
 	LaterUnsent                      // the endpoint could not be reached
 	LaterAppWide                     // it refuses the application, or everybody
 	LaterUnread                      // a response is kept that cannot be read
 	LaterUnchecked                   // the session cannot be checked yet
 	LaterRejected                    // the last access token was rejected, and there is no other
-	LaterBehind                      // the store has gone back, and nobody here can restore it
+	LaterBehind                      // the store has gone back, and this process cannot restore it
 	LaterWary                        // the store has just come back
 	LaterReplaced                    // the token was replaced a moment ago
 	StoreTrouble
-	Looked             // nothing left to check, or not now
+	Looked             // nothing is left to check, or not now
 	LinkMade           // Approve: the session is active
 	LinkWaiting        // Approve: it is the candidate, and there is no other link
-	LinkUnchecked      // Approve: it is the candidate beside a link
+	LinkUnchecked      // Approve: it is the candidate, and a link is in use
 	ApprovalBarred     // Approve: it must not be used
 	ApprovalOther      // Approve: it is another patient's
 	ApprovalShared     // Approve: another user is linked with its patient
-	ApprovalOvertaken  // Approve: a later one, or an unlink, has taken its place
+	ApprovalOvertaken  // Approve: a later one, or an unlink, has replaced it
 	ApprovalUsed       // Approve: it was completed before, and is not the link
 	ApprovalUnlinked   // Approve: the user was unlinked since it began
 	ApprovalStalled    // Approve: another visit began and did not end
 	ApprovalFailed     // Approve: there is no pair; the code may be spent
-	ApprovalRepeatable // Approve: there is no pair; the same callback may come again
+	ApprovalRepeatable // Approve: there is no pair; the same callback may be repeated
 	Recorded           // Put: the event is in the record
 	Unneeded           // Put: it was in the record
 	Overruled          // Put: the record has moved on
@@ -190,8 +185,8 @@ const (
 	atDone
 )
 
-// maxSends is how often a form that never left is sent under one intent;
-// maxLapses, how often a flight comes too late to send.
+// maxSends bounds how often a form that never left is sent under one intent;
+// maxLapses, how often a flight is too late to send.
 const (
 	maxSends  = 3
 	maxLapses = 2
@@ -200,20 +195,19 @@ const (
 // Flight is one program under way: everything it knows, and nothing else.
 type Flight struct {
 	Goal Goal
-	// Rejected: the caller's access token was refused by an API.
+	// Rejected means that an API rejected the caller's access token.
 	Rejected bool
-	// Session, Terms and Unlinks are those of an authorization.
-	Session string
-	Terms   Terms
-	Unlinks uint64
-	// Kept is what the record proves that this process last saw acknowledged;
+	Session  string
+	Terms    Terms
+	Unlinks  uint64
+	// Kept is what the record that this process last saw acknowledged proves;
 	// Newest, the furthest pair whose token it had.
 	Kept   Record
 	Newest PairID
 	Sight  Sight
 
 	At    at
-	Back  at     // where to go on after a wait
+	Back  at     // where to continue after a wait
 	Rec   Record // as last read or written
 	Owner string // of the lease, or of the visit
 	Pair  PairID // presented
@@ -221,25 +215,24 @@ type Flight struct {
 	Ev    Event  // being written
 	Asked string // the session that was checked in this flight
 	Whose string
-	// Bought is what this flight was given: it is used once, whatever the clock
-	// says, or a clock that is hours ahead would refresh for ever.
+	// Bought is the pair that this flight received. It is used once, whatever the
+	// clock shows, or a clock that is hours ahead would refresh for ever.
 	Bought  PairID
 	Absent  bool // the row was missing at the last look
-	Failing bool // the store does not take Ev
-	Told    bool // callers know that
+	Failing bool // the store does not accept Ev
+	Told    bool // callers were released with that
 	Sends   uint8
 	Lapses  uint8
 	Replays uint8
-	After   Result // to say instead of Token, if the record does not serve
+	After   Result // returned in place of Token, if the record has none that serves
 	Watched time.Duration
 	Out     Result
 }
 
-// Idle reports whether the flight may end here and now: it holds nothing, and
-// writes nothing.
+// Idle reports whether the flight may end now: it holds nothing, and writes nothing.
 func (f *Flight) Idle() bool { return f.At == atDecide && f.Ev.Kind == 0 && f.Asked == "" }
 
-// Step takes what came back and says what to do next.
+// Step takes the result of the last effect and returns the next one.
 func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 	switch in.Kind {
 	case Begin:
@@ -255,7 +248,7 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 		return f.loaded(p, in)
 	case Saved:
 		f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner)
-		f.Sight = f.Sight.look(p, &f.Rec, 0) // what it writes, it has seen from then on
+		f.Sight = f.Sight.look(p, &f.Rec, 0) // its own writes count as seen
 		return f.written(p, in)
 	case Conflict:
 		return f.load(atReload)
@@ -284,7 +277,7 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 }
 
 func (f Flight) load(where at) (Flight, Effect) {
-	f.At, f.Rec = where, Record{} // what was read before counts for nothing
+	f.At, f.Rec = where, Record{} // what was read before no longer matters
 	return f, Effect{Kind: Load}
 }
 
@@ -298,20 +291,18 @@ func (f Flight) done(r Result, id PairID) (Flight, Effect) {
 	return f, Effect{Kind: Done, Result: r, Pair: id}
 }
 
-// later is done for callers who should come again, and when.
 func (f Flight) later(r Result, after time.Duration) (Flight, Effect) {
 	f, e := f.done(r, PairID{})
 	e.After = after
 	return f, e
 }
 
-// loaded is one look at the record.
 func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
 	f.Rec = in.Rec
 	missing := in.Rec.Version == 0
 	if missing && (in.Facts.Lagging && f.Kept.Version != 0 || !f.Absent && (f.Kept.Version != 0 || !f.Newest.IsZero())) {
-		// It was there. What lags is waited for; what somebody deleted is looked
-		// for twice.
+		// The row was there: a lagging read is waited for, a deletion is confirmed
+		// by a second look.
 		f.Absent = true
 		return f.wait(f.At, false)
 	}
@@ -325,8 +316,8 @@ func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
 	return f.decide(p, in)
 }
 
-// failed: what is being written must not get lost, and a lease that may have
-// been taken must be found. Only a first look can fail as a whole.
+// failed keeps what is being written from getting lost, and finds a lease that may
+// have been taken. Only a first look can fail as a whole.
 func (f Flight) failed() (Flight, Effect) {
 	if f.At != atWrite && f.At != atReload {
 		return f.done(StoreTrouble, PairID{})
@@ -341,18 +332,17 @@ func (f Flight) failed() (Flight, Effect) {
 	return f, e
 }
 
-// put writes an event, against the record at hand first.
+// put writes an event, first against the current record.
 func (f Flight) put(p Policy, in Input, e Event) (Flight, Effect) {
 	f.Ev, f.Failing, f.Told = e, false, false
 	if e.Kind == NotSpent || e.Kind == Refused {
-		// The intent is undone: a row without it has lost nothing, whether or not
-		// this save is heard of.
+		// The intent is undone: a row without it has lost nothing, even if the
+		// response to this save gets lost.
 		f.Kept, _ = p.Apply(f.Kept, e)
 	}
 	return f.write(p, in)
 }
 
-// write applies the event to the record at hand.
 func (f Flight) write(p Policy, in Input) (Flight, Effect) {
 	if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Lease.Owner != f.Owner {
 		return f.outrun(p, in)
@@ -376,7 +366,8 @@ func (f Flight) write(p Policy, in Input) (Flight, Effect) {
 	return f.superseded(p, in)
 }
 
-// base is what the event is applied to: none is saved on less than what is known.
+// base is the record that the event is applied to, merged with what this process
+// knows.
 func (f *Flight) base() Record {
 	r := f.Rec
 	if f.Ev.Kind != Restore && r.Version != 0 && r.Behind(f.Kept) {
@@ -388,9 +379,8 @@ func (f *Flight) base() Record {
 	return r
 }
 
-// outrun: the lease was not written, or somebody else was faster. Unlike every
-// other event, this one was decided on what the record said, so it is decided
-// anew.
+// outrun handles a lease that was not written. Unlike every other event, Acquire was
+// decided on what the record showed, so it is decided again.
 func (f Flight) outrun(p Policy, in Input) (Flight, Effect) {
 	f.Ev = Event{}
 	if f.Failing {
@@ -411,7 +401,6 @@ func (f Flight) save(next Record) (Flight, Effect) {
 	return f, e
 }
 
-// already: an earlier save has landed.
 func (f Flight) already(p Policy, in Input, base Record) (Flight, Effect) {
 	switch {
 	case f.Failing && f.Ev.acknowledges():
@@ -432,14 +421,14 @@ func (f Flight) anew(p Policy, in Input) (Flight, Effect) {
 	return f, e
 }
 
-// acknowledges reports whether an event counts as saved only when the store has
-// said so, because it holds what nobody else has, or a request is sent on the
-// strength of it. A row that can be read back may be one that no standby has.
+// acknowledges reports whether an event is saved only once the store has
+// acknowledged it: because it holds what nobody else has, or because a request
+// relies on it. A row that can be read back may be missing on every standby.
 func (e *Event) acknowledges() bool {
 	return e.Kind == Successor || e.Kind == Settle || e.Kind == Acquire || e.Kind == Reserve
 }
 
-// again writes the record as it is, until that is acknowledged. Callers may use
+// again writes the record unchanged, until that is acknowledged. Callers may use
 // what is in it.
 func (f Flight) again(r Record) (Flight, Effect) {
 	f.At = atWrite
@@ -450,7 +439,6 @@ func (f Flight) again(r Record) (Flight, Effect) {
 	return f, e
 }
 
-// written: the event is in the record.
 func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 	e := f.Ev
 	f.Ev, f.Failing = Event{}, false
@@ -485,7 +473,7 @@ func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 	return f.decide(p, in)
 }
 
-// presented: the presentation came to nothing that could be used.
+// presented continues after a presentation that brought no pair.
 func (f Flight) presented(p Policy, in Input, e Event) (Flight, Effect) {
 	f.Pair = PairID{}
 	switch {
@@ -499,7 +487,8 @@ func (f Flight) presented(p Policy, in Input, e Event) (Flight, Effect) {
 	return f.decide(p, in)
 }
 
-// superseded: the record has moved on. What that means is read from it.
+// superseded continues after the record has moved on: the record shows what that
+// means.
 func (f Flight) superseded(p Policy, in Input) (Flight, Effect) {
 	e := f.Ev
 	f.Ev, f.Failing = Event{}, false

@@ -10,7 +10,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// TestRows has what exploring cannot tell: which of two true causes is given.
+// TestRows has what exploring cannot show: which of two true causes is given.
 func TestRows(t *testing.T) {
 	pair := core.PairID{Session: "s1", Seq: 1}
 	held := func(tried int, change func(*core.Record)) core.Record {
@@ -67,8 +67,8 @@ func (d *drive) give(in core.Input, want core.EffectKind) {
 	}
 }
 
-// A row that is read back after a save that failed may be one that no standby has.
-// What is in it may be used, and is written again until that is acknowledged.
+// A row that is read back after a failed save may be missing on every standby. What
+// is in it may be used, and is written again until that is acknowledged.
 func TestReadBackIsNotSaved(t *testing.T) {
 	pair, next := core.PairID{Session: "s1", Seq: 1}, core.PairID{Session: "s1", Seq: 2}
 	over := core.Facts{ActiveOver: true}
@@ -80,7 +80,7 @@ func TestReadBackIsNotSaved(t *testing.T) {
 	landed := d.e.Rec
 	landed.Version = 2
 	d.give(core.Input{Kind: core.StoreFailed}, core.Load)
-	d.give(core.Input{Kind: core.Loaded, Rec: landed, Facts: over}, core.Save) // nothing is sent on the strength of it
+	d.give(core.Input{Kind: core.Loaded, Rec: landed, Facts: over}, core.Save) // no request relies on it
 	landed.Version = 3
 	d.give(core.Input{Kind: core.Saved, Rec: landed, Facts: over}, core.Post)
 
@@ -90,11 +90,11 @@ func TestReadBackIsNotSaved(t *testing.T) {
 	d.give(core.Input{Kind: core.StoreFailed}, core.Load)
 	d.give(core.Input{Kind: core.Loaded, Rec: landed}, core.Save)
 	if d.e.Tell != core.Token || d.e.Pair != next || !d.e.Rec.Equal(&landed) {
-		t.Errorf("callers are told %d of %v, and %+v is saved", d.e.Tell, d.e.Pair, d.e.Rec)
+		t.Errorf("callers receive %d of %v, and %+v is saved", d.e.Tell, d.e.Pair, d.e.Rec)
 	}
 	d.give(core.Input{Kind: core.StoreFailed}, core.Load)
 	if d.e.Tell != 0 {
-		t.Errorf("callers who were told are told %d", d.e.Tell)
+		t.Errorf("callers who were released receive %d", d.e.Tell)
 	}
 	d.give(core.Input{Kind: core.Loaded, Rec: landed}, core.Save)
 	landed.Version = 5
@@ -104,8 +104,8 @@ func TestReadBackIsNotSaved(t *testing.T) {
 	}
 }
 
-// A lease whose save was reported as failed, and had landed, shuts everybody out
-// though nothing was presented under it. Its owner gives it back.
+// A lease whose save was reported as failed, but landed, shuts everybody out though
+// nothing was presented under it. Its owner gives it back.
 func TestUnsentLeaseIsGivenBack(t *testing.T) {
 	pair, other := core.PairID{Session: "s1", Seq: 1}, core.PairID{Session: "s2", Seq: 1}
 	r := core.Record{
@@ -126,8 +126,8 @@ func TestUnsentLeaseIsGivenBack(t *testing.T) {
 	}
 }
 
-// waits looks at a record every second, and returns after how many looks its
-// token is presented, and what callers are told until then.
+// waits looks at a record every second. It returns the number of looks before its
+// token is presented, and what callers receive until then.
 func waits(t *testing.T, r core.Record, facts core.Facts) (looks int, told core.Result) {
 	t.Helper()
 	var sight core.Sight
@@ -143,8 +143,8 @@ func waits(t *testing.T, r core.Record, facts core.Facts) (looks int, told core.
 	return looks, told
 }
 
-// How long a token is left alone, by this process's own clock. The policy's waits
-// are of one second, doubled up to four.
+// How long a token is left alone, by this process's own clock. The policy waits one
+// second, doubled up to four.
 func TestWaits(t *testing.T) {
 	pair := core.PairID{Session: "s1", Seq: 1}
 	over := core.Facts{ActiveOver: true}
@@ -163,7 +163,7 @@ func TestWaits(t *testing.T) {
 		{"lost often", core.Pair{ID: pair, Tried: 40}, core.Lease{}, "", 4, core.LaterUncertain},
 		{"refused once", core.Pair{ID: pair, Unclear: 1}, core.Lease{}, "", 1, core.LaterUnclear},
 		{"refused often", core.Pair{ID: pair, Unclear: 40}, core.Lease{}, "", 4, core.LaterUnclear},
-		{"given up for unknown words", core.Pair{ID: pair, Unclear: 2}, core.Lease{}, core.RefusedUnclear, 4, core.LostNow},
+		{"given up after unrecognized errors", core.Pair{ID: pair, Unclear: 2}, core.Lease{}, core.RefusedUnclear, 4, core.LostNow},
 	} {
 		r := core.Record{Version: 1, Phase: core.Linked, Active: of.pair, Public: "p1", Lease: of.lease}
 		if of.cause != "" {
@@ -175,9 +175,8 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// A lease is watched for its life and the patience after it, by looks of the
-// process that wants it; a beat begins that anew, and a life of hours is not
-// believed.
+// A lease is watched for its life and the patience after it, by looks of the process
+// that wants it. A beat restarts that, and a life of hours is capped.
 func TestLeasesAreWatched(t *testing.T) {
 	pair := core.PairID{Session: "s1", Seq: 1}
 	for _, of := range []struct {

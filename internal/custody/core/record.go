@@ -7,20 +7,20 @@
 //   - [Policy.Apply] is the table: what an event makes of a record. Every write
 //     of every process goes through it.
 //   - [Flight.Step] is the program of one refresh or one authorization: it takes
-//     what came back from the outside, and returns the one thing to do next.
+//     the result of one effect and returns the next effect.
 //   - [Breaker] decides whether the token endpoint is asked at all.
-//   - [Sight] measures how long something has stood still, with durations that
-//     one machine measured.
+//   - [Sight] measures how long something has stood still, with durations of
+//     one system clock.
 //
 // Three ideas carry the protocol. An event names what it is about (a pair, a
-// session, an owner) and never the row in which it was seen, so a writer that
-// lost a race reloads and applies the same event again. Acquire is the exception:
-// it is decided on the row, and therefore decided anew after a conflict. And what
-// a caller is told is read from the record after the write.
+// session, an owner) and never the row in which it was seen, so a writer that lost a
+// race reloads and applies the same event again. Acquire is the exception: it is
+// decided on the row, and therefore decided again after a conflict. And what a
+// caller receives is read from the record after the write.
 //
-// The token responses are not here: a record names pairs, and whoever drives the
-// machine keeps the bytes beside it. That makes a record small enough to explore
-// every history there is, which package explore does with this very code.
+// A record names pairs; the driver keeps the token responses. That makes a record
+// small enough to explore every possible history, which package explore does with
+// this very code.
 package core
 
 import (
@@ -30,44 +30,41 @@ import (
 	"time"
 )
 
-// Phase says where a link is in its life. "Uncertain" is no phase: it is Linked
-// with Active.Tried above zero.
+// Phase is where a link is in its life. "Uncertain" is no phase: it is Linked with
+// Active.Tried above zero.
 type Phase uint8
 
-// The phases.
 const (
 	None     Phase = iota // there is no record
 	Pending               // an authorization is under way
 	Linked                // the active pair is in use
-	Relink                // only the patient can repair the link; Cause says why
+	Relink                // only the patient can repair the link; Cause is why
 	Unlinked              // a tombstone
 )
 
-// String implements fmt.Stringer.
 func (p Phase) String() string {
 	return [...]string{"none", "pending", "linked", "relink", "unlinked"}[p]
 }
 
-// Cause says why Phase is Relink. Causes that the server gave come from outside
-// and may have any name.
+// Cause is why Phase is Relink. Causes that the server gave may have any name.
 type Cause string
 
-// The causes that the machine itself knows.
+// The causes that this package knows.
 const (
-	OutcomeUnknown    Cause = "outcome_unknown"     // presented again after a lost response, and refused
-	RefusedUnclear    Cause = "refused_unclear"     // refused in unknown words while others succeed
-	AnswerUnreadable  Cause = "answer_unreadable"   // the successor may be in a response that cannot be read
-	FinalTokenExpired Cause = "final_token_expired" // the last access token of the session has expired
-	Shared            Cause = "shared"              // another user is linked with the same patient
-	WrongPatient      Cause = "wrong_patient"       // the active session turned out to be another person's
+	OutcomeUnknown     Cause = "outcome_unknown"     // presented again after a lost response, and refused
+	RefusedUnclear     Cause = "refused_unclear"     // refused with an unrecognized error while others succeed
+	ResponseUnreadable Cause = "response_unreadable" // the successor may be in a response that cannot be read
+	FinalTokenExpired  Cause = "final_token_expired" // the last access token of the session has expired
+	Shared             Cause = "shared"              // another user is linked with the same patient
+	WrongPatient       Cause = "wrong_patient"       // the active session turned out to be another person's
 )
 
-// Decided reports whether the cause is a decision about people. It stays;
-// evidence of the server yields to newer evidence.
+// Decided reports whether the cause is a decision about people. It stays; evidence
+// about the server yields to newer evidence.
 func (c Cause) Decided() bool { return c == Shared || c == WrongPatient }
 
-// PairID names a token pair for ever: the authorization that it descends from,
-// and its number in that session.
+// PairID names a token pair for ever: the authorization that it descends from, and
+// its number in that session.
 type PairID struct {
 	Session string
 	Seq     uint64
@@ -84,7 +81,7 @@ func (id PairID) String() string {
 	return id.Session + "/" + strconv.FormatUint(id.Seq, 10)
 }
 
-// ParsePairID reads what String returns.
+// ParsePairID parses what PairID.String returns.
 func ParsePairID(s string) (id PairID, ok bool) {
 	if s == "" {
 		return PairID{}, true
@@ -101,15 +98,13 @@ func ParsePairID(s string) (id PairID, ok bool) {
 // Pair is a token pair.
 type Pair struct {
 	ID PairID
-	// Tried counts the presentations of the refresh token whose outcome is not
-	// known.
+	// Tried counts the presentations of the refresh token whose outcome is unknown.
 	Tried int
-	// Unclear counts the refusals in unknown words that the successes of other
-	// links vouch for.
+	// Unclear counts the refusals with an unrecognized error while other links succeeded.
 	Unclear int
-	// Unread: a whole response is kept that may hold the successor.
+	// Unread means that a complete response is kept that may hold the successor.
 	Unread bool
-	// Final: the pair has no refresh token; it is the last one of its session.
+	// Final means that the pair has no refresh token: it is the last of its session.
 	Final bool
 }
 
@@ -119,14 +114,13 @@ type Terms struct{ Switch, Share bool }
 // Mark is an authorization whose callback was received.
 type Mark struct {
 	Session string
-	By      string // the visit that spends the code; "" when the mark is not Open
+	By      string // the visit that spends the code; "" unless Open
 	State   MarkState
 }
 
-// MarkState says what became of an authorization.
+// MarkState is what became of an authorization.
 type MarkState uint8
 
-// The states of a mark.
 const (
 	Open  MarkState = iota + 1 // a visit is completing it
 	Spent                      // its code was presented
@@ -136,29 +130,29 @@ const (
 // MaxMarks bounds the authorizations that a record remembers.
 const MaxMarks = 32
 
-// Lease is the right to present a refresh token. No decision rests on an instant
-// in it: the beat grows with each renewal, and others measure how long it has
-// stood still.
+// Lease is the right to present a refresh token. No decision rests on an instant in
+// it: the beat grows with each renewal, and others measure how long it has stood
+// still.
 type Lease struct {
 	Owner string // a nonce of one acquisition, never of a process
 	Beat  uint64
 	TTL   time.Duration
-	Pair  PairID // whose refresh token it lets present
+	Pair  PairID // the pair whose refresh token it covers
 }
 
 // Record is one user's link. Its slices are never changed in place.
 type Record struct {
-	// Version is the store's; 0 means that there is no row.
+	// Version is the store's; 0 if there is no row.
 	Version uint64
 	Phase   Phase
 	Cause   Cause
-	// Active is the pair in use; Candidate, the pair of an authorization that is
-	// not admitted yet, and Terms are that authorization's.
+	// Active is the pair in use. Candidate is the pair of an authorization that is
+	// not admitted yet, with its Terms.
 	Active, Candidate Pair
 	Terms             Terms
-	// Public is the patient of the active session, "" while unknown. Claim is
-	// whom an authorization under way is about to be linked with, for others to
-	// see.
+	// Public is the patient of the active session, "" while unknown. Claim is the
+	// patient that an authorization under way is about to be linked with, for others
+	// to see.
 	Public, Claim string
 	Lease         Lease
 	// Marks are the latest authorizations, newest first.
@@ -187,7 +181,6 @@ func (r *Record) Slot(id PairID) *Pair {
 	return nil
 }
 
-// tried returns how often a pair was tried, 0 if it is not held.
 func (r *Record) tried(id PairID) int {
 	if s := r.Slot(id); s != nil {
 		return s.Tried
@@ -195,7 +188,6 @@ func (r *Record) tried(id PairID) int {
 	return 0
 }
 
-// mark returns the mark of a session; the zero Mark if there is none.
 func (r *Record) mark(session string) Mark {
 	for _, m := range r.Marks {
 		if m.Session == session {
@@ -205,8 +197,7 @@ func (r *Record) mark(session string) Mark {
 	return Mark{}
 }
 
-// setMark replaces the mark of a session, or adds one in front. A state of 0
-// removes it.
+// setMark replaces the mark of a session, or adds one in front. State 0 removes it.
 func (r *Record) setMark(m Mark) {
 	marks := slices.Clone(r.Marks)
 	i := slices.IndexFunc(marks, func(o Mark) bool { return o.Session == m.Session })
@@ -229,8 +220,8 @@ func (r *Record) void(session string) {
 	}
 }
 
-// lost ends a pair. The active one keeps its tokens, since no error deletes
-// tokens; a candidate is removed.
+// lost ends a pair. The active one keeps its tokens, since no error deletes tokens;
+// a candidate is removed.
 func (r *Record) lost(id PairID, why Cause) {
 	if r.Active.ID != id {
 		r.drop()
@@ -241,7 +232,6 @@ func (r *Record) lost(id PairID, why Cause) {
 	}
 }
 
-// drop removes the candidate, and nothing else.
 func (r *Record) drop() {
 	r.void(r.Candidate.ID.Session)
 	r.Candidate, r.Terms, r.Claim = Pair{}, Terms{}, ""

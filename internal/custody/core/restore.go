@@ -5,8 +5,8 @@ package core
 
 import "slices"
 
-// Behind reports whether a store has gone back behind known, a record that a
-// process has seen acknowledged: facts are missing that nothing can undo.
+// Behind reports whether a store has gone back behind known, a record that a process
+// has seen acknowledged: facts are missing that nothing can undo.
 func (r *Record) Behind(known Record) bool {
 	if known.Version == 0 {
 		return false
@@ -15,16 +15,15 @@ func (r *Record) Behind(known Record) bool {
 	return !r.Equal(&m)
 }
 
-// Equal reports whether two records say the same.
+// Equal reports whether two records are the same, with the same version.
 func (r *Record) Equal(o *Record) bool {
 	return r.Version == o.Version && r.Phase == o.Phase && r.Cause == o.Cause && r.Active == o.Active && r.Candidate == o.Candidate &&
 		r.Terms == o.Terms && r.Public == o.Public && r.Claim == o.Claim && r.Lease == o.Lease && slices.Equal(r.Marks, o.Marks) &&
 		r.Unlinks == o.Unlinks && r.Generation == o.Generation
 }
 
-// Merged adds to a record what known proves: by facts, and never as a whole row,
-// which would erase what others have written since. The order is that of pairs,
-// not of versions.
+// Merged adds to a record what known proves: fact by fact, never as a whole row,
+// which would erase what others have written since. Pairs are ordered, not versions.
 func (r *Record) Merged(known Record) Record {
 	m := *r
 	for _, k := range known.Marks {
@@ -45,8 +44,8 @@ func (r *Record) Merged(known Record) Record {
 	return m
 }
 
-// kept returns what a record that was saved proves for ever: all but the intent
-// under somebody else's lease, which its holder may undo.
+// kept returns what a saved record proves for ever: all but the intent under another
+// flight's lease, which its holder may undo.
 func (r Record) kept(owner string) Record {
 	if r.Lease.Owner != "" && r.Lease.Owner != owner {
 		if s := r.Slot(r.Lease.Pair); s != nil && s.Tried > 0 {
@@ -57,8 +56,8 @@ func (r Record) kept(owner string) Record {
 	return r
 }
 
-// forward brings a slot to the furthest pair of its session that is known, with
-// the lease that lets it be presented.
+// forward brings a slot to the furthest known pair of its session, with the lease
+// that covers it.
 func (r *Record) forward(slot *Pair, known Record) {
 	for _, k := range []Pair{known.Active, known.Candidate} {
 		if k.ID.Session != slot.ID.Session || !further(k, *slot) {
@@ -75,9 +74,9 @@ func (r *Record) forward(slot *Pair, known Record) {
 	}
 }
 
-// further reports whether a is further than b, of the same session. A response
-// that is kept unread comes after the presentation that it answers, and before
-// the one that follows when it is given up.
+// further reports whether a is further than b, of the same session. A response that
+// is kept unread is later than the presentation that it belongs to, and earlier than
+// the one that follows its discarding.
 func further(a, b Pair) bool {
 	switch {
 	case a.ID.IsZero():
@@ -90,7 +89,7 @@ func further(a, b Pair) bool {
 	return a.Unread && !b.Unread
 }
 
-// readmit puts the session back in use that had taken the place of the row's.
+// readmit restores the session that had replaced the row's.
 func (r *Record) readmit(known Record) {
 	was, is := r.Active.ID.Session, known.Active.ID.Session
 	if was == "" || is == "" || known.mark(was).State != Void || r.Holds(is) || r.mark(is).State == Void {
@@ -101,8 +100,8 @@ func (r *Record) readmit(known Record) {
 	r.setMark(Mark{Session: is, State: Spent})
 }
 
-// resettle puts the pair of a code back that was spent, if the row only knows
-// that it was about to be, or does not know the authorization at all.
+// resettle restores the pair of a spent code, if the row has it as about to be
+// spent, or does not know the authorization.
 func (r *Record) resettle(known Record) {
 	for _, k := range []Pair{known.Candidate, known.Active} {
 		if !r.lacks(k.ID.Session, known) {
@@ -116,9 +115,9 @@ func (r *Record) resettle(known Record) {
 	}
 }
 
-// lacks reports whether a session that was settled is one that the row has lost. A
-// row that does not know it must be the same link's: one that was deleted by hand
-// stays deleted.
+// lacks reports whether the row has lost a session that was settled. A row that does
+// not know it must be the same link's: a link that was deleted by hand stays
+// deleted.
 func (r *Record) lacks(session string, known Record) bool {
 	switch {
 	case session == "" || r.Holds(session):
@@ -143,7 +142,6 @@ func (r *Record) decide(known Record) {
 	}
 }
 
-// dropVoid removes sessions that were decided against.
 func (r *Record) dropVoid() {
 	if s := r.Candidate.ID.Session; s != "" && r.mark(s).State == Void {
 		r.Candidate, r.Terms, r.Claim = Pair{}, Terms{}, ""

@@ -11,8 +11,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// written are the events that a record is made of in a history; the rest of the
-// events does not change what is known.
+// written are the events of a history; the other events do not change what is known.
 var written = []core.EventKind{
 	core.Reserve, core.Release, core.Forfeit, core.Settle, core.Claim, core.Admit, core.Admit, core.Refuse, core.Acquire, core.Acquire, core.Beat,
 	core.Successor, core.Successor, core.NotSpent, core.Refused, core.Ambiguous, core.Unreadable, core.Reject, core.Unusable, core.Lose,
@@ -43,15 +42,15 @@ func walk(r *rand.Rand, rec core.Record, n int) core.Record {
 	return rec
 }
 
-// What is merged is merged: nothing is left to restore, and nothing is taken
-// from the row, or two processes with different knowledge would write for ever.
+// A merge is complete: nothing is left to restore, and nothing is taken from the
+// row, or two processes with different knowledge would write for ever.
 func TestMergedSettles(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	behind := 0
 	for range 40_000 {
 		old := walk(r, core.Record{Version: 1}, r.IntN(12))
 		known := walk(r, old, 1+r.IntN(4))
-		row := walk(r, old, r.IntN(3)) // what the store has after it has gone back, and others have written
+		row := walk(r, old, r.IntN(3)) // the store after it has gone back, and others have written
 		story := func() string { return fmt.Sprintf("row   %+v\nknown %+v\n", row, known) }
 		m := row.Merged(known)
 		if !m.Equal(&row) {
@@ -107,8 +106,8 @@ func TestFurtherIsNotBehind(t *testing.T) {
 	}
 }
 
-// Two processes that know different things about one history agree in the end,
-// and do not undo each other's restoring.
+// Two processes that know different facts about one history agree in the end, and do
+// not undo each other's restoring.
 func TestProcessesAgree(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for range 40_000 {
@@ -131,9 +130,9 @@ func TestProcessesAgree(t *testing.T) {
 	}
 }
 
-// A store that has lost a switch, from the authorization on, still holds the
-// earlier patient's session. Whoever knows the switch puts the later one back in
-// its place: nobody is shown a record that the user has left.
+// A store that has lost a switch, from the authorization on, still holds the earlier
+// patient's session. A process that knows the switch puts the later session back:
+// nobody is shown a record that the user has left.
 func TestSwitchIsRestored(t *testing.T) {
 	p := core.Policy{}
 	before := core.Record{

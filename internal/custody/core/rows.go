@@ -9,8 +9,8 @@ import "slices"
 
 func always(Policy, *Record, *Event) bool { return true }
 
-// unlinkedSince: whoever began before an unlink must not bring the link back, also
-// if the unlink was written while this was.
+// unlinkedSince: an authorization that began before an unlink must not bring the
+// link back, even if the unlink was written while it ran.
 func unlinkedSince(_ Policy, r *Record, e *Event) bool {
 	return r.Unlinks > e.Unlinks && !r.Holds(e.Session)
 }
@@ -52,8 +52,7 @@ func mustWait(p Policy, r *Record, e *Event) bool {
 	return isCandidate(p, r, e) && e.Patient == "" && (p.VerifyFirst || !r.Active.ID.IsZero())
 }
 
-// unwelcome: whose the session is gets compared with whose the link is, here and
-// nowhere else.
+// unwelcome is the only place that compares the session's patient with the link's.
 func unwelcome(p Policy, r *Record, e *Event) bool {
 	other := !r.Active.ID.IsZero() && r.Public != "" && r.Public != e.Patient
 	return isCandidate(p, r, e) && (e.Shared && !r.Terms.Share || other && !r.Terms.Switch)
@@ -67,8 +66,7 @@ func pairHeld(_ Policy, r *Record, e *Event) bool { return r.Slot(e.Pair) != nil
 
 func mineHeld(p Policy, r *Record, e *Event) bool { return leaseMine(p, r, e) && pairHeld(p, r, e) }
 
-// presentable: whether the lease is free is the flight's judgement; it has
-// watched.
+// presentable leaves it to the flight, which has watched, whether the lease is free.
 func presentable(_ Policy, r *Record, e *Event) bool {
 	s := r.Slot(e.Pair)
 	return s != nil && !s.Unread && !s.Final
@@ -80,8 +78,8 @@ func revives(_ Policy, r *Record, e *Event) bool {
 	return r.Active.ID == e.Pair && !e.Pair.IsZero() && r.Phase == Relink && !r.Cause.Decided()
 }
 
-// unclearLimit: six witnessed refusals end a link, and only while the server
-// serves nearly everybody else.
+// unclearLimit: six witnessed refusals end a link, and only while the server serves
+// nearly everybody else.
 func unclearLimit(p Policy, r *Record, e *Event) bool {
 	return mineHeld(p, r, e) && e.Witnessed && e.Few && r.Slot(e.Pair).Unclear+1 >= p.UnclearLimit
 }
@@ -167,8 +165,8 @@ func release(r *Record, e *Event) {
 	}
 }
 
-// replace puts the successor where the pair is that it was bought with, whoever
-// holds the lease now: the response is real.
+// replace puts the successor in the place of the pair that it was bought with,
+// whoever holds the lease now: the response is real.
 func replace(r *Record, e *Event) {
 	if r.Active.ID == e.Pair {
 		r.Generation++
@@ -187,7 +185,7 @@ func unsend(r *Record, e *Event) {
 	release(r, e)
 }
 
-// refused: a refusal hands out no successor, so the intent is undone.
+// refused undoes the intent: a refusal hands out no successor.
 func refused(r *Record, e *Event) {
 	if e.Witnessed {
 		r.Slot(e.Pair).Unclear++
@@ -215,11 +213,11 @@ func endUnknown(r *Record, e *Event) {
 	r.lost(e.Pair, OutcomeUnknown)
 }
 
-func endUnreadable(r *Record, e *Event) { r.lost(e.Pair, AnswerUnreadable) }
+func endUnreadable(r *Record, e *Event) { r.lost(e.Pair, ResponseUnreadable) }
 
 func lose(r *Record, e *Event) { r.lost(e.Pair, e.Cause) }
 
-// unlink leaves nothing but what keeps the link from coming back.
+// unlink keeps only what prevents the link from coming back.
 func unlink(r *Record, _ *Event) {
 	n := Record{Version: r.Version, Phase: Unlinked, Unlinks: r.Unlinks + 1, Generation: r.Generation, Marks: slices.Clone(r.Marks)}
 	for i := range n.Marks {
@@ -230,14 +228,14 @@ func unlink(r *Record, _ *Event) {
 	*r = n
 }
 
-// discard gives up a response that cannot be read. What it was bought with was
-// presented, so the pair stays uncertain. It counts as tried once more, so that
-// nobody takes the row for one from before the response.
+// discard gives up a response that cannot be read. The pair was presented, so it
+// stays uncertain. Tried grows, so that the row is further than the one before the
+// response.
 func discard(r *Record, e *Event) {
 	s := r.Slot(e.Pair)
 	s.Unread = false
 	s.Tried++
-	if r.Active.ID == e.Pair && r.Phase == Relink && r.Cause == AnswerUnreadable {
+	if r.Active.ID == e.Pair && r.Phase == Relink && r.Cause == ResponseUnreadable {
 		r.Phase, r.Cause = Linked, ""
 	}
 }

@@ -56,7 +56,7 @@ func anyEvent(r *rand.Rand, kind core.EventKind) core.Event {
 	}
 }
 
-// anyRecord makes a record that need not be one that ever comes to be.
+// anyRecord makes a record that need not be reachable.
 func anyRecord(r *rand.Rand) core.Record {
 	rec := core.Record{
 		Version: 1, Phase: core.Phase(r.IntN(5)), Active: anyPair(r), Candidate: anyPair(r), Public: pick(r, patients), Claim: pick(r, patients),
@@ -84,7 +84,8 @@ func anyRecord(r *rand.Rand) core.Record {
 	return rec
 }
 
-// A record is shared by whoever has read it, so nothing may change it in place.
+// A record is shared by everybody who has read it, so nothing may change it in
+// place.
 func TestApplyNeverChangesItsArgument(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	met := make([]bool, len(core.Table))
@@ -116,12 +117,12 @@ func TestApplyNeverChangesItsArgument(t *testing.T) {
 	}
 }
 
-// A writer that does not know whether its save landed applies the same event
-// again. That must change nothing more, whatever the event.
+// A writer that does not know whether its save landed applies the same event again.
+// That must change nothing more, whatever the event.
 func TestTwiceIsOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	// Each beat is one more, and a new key is a new key. What is restored has a
-	// test of its own, with records that there can be.
+	// Each beat is one more, and a new key is a new key. Restore has a test of its
+	// own, with reachable records.
 	more := []core.EventKind{core.Beat, core.Reseal, core.Restore}
 	for range 100_000 {
 		rec, e := anyRecord(r), anyEvent(r, pick(r, kinds()))
@@ -142,7 +143,7 @@ func plausible(r *core.Record, e *core.Event) bool {
 	return e.Kind != core.Successor || e.Next.ID.Session == e.Pair.Session && e.Next.ID.Seq == e.Pair.Seq+1 && r.Slot(e.Next.ID) == nil
 }
 
-// Where an event is in the record already, whoever comes again is told so.
+// Where an event is in the record already, the next writer of it learns that.
 func TestAlready(t *testing.T) {
 	pair, next := core.PairID{Session: "s1", Seq: 1}, core.Pair{ID: core.PairID{Session: "s1", Seq: 2}}
 	linked := core.Record{Version: 1, Phase: core.Linked, Active: core.Pair{ID: pair}, Public: "p1"}

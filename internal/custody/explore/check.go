@@ -12,7 +12,7 @@ import (
 // Rule is an invariant.
 type Rule uint8
 
-// The invariants. Their numbers are those of the design.
+// The invariants have the numbers of the design.
 const (
 	Again       Rule = iota + 1 // presented again without a lost outcome, or with something left to lose
 	AgainUnread                 // presented again while a response is kept that may hold the successor
@@ -22,18 +22,18 @@ const (
 	Unverified                  // an unverified pair took the place of a working one, or was handed out
 	LostAlive                   // the link has ended though the session lives
 	Stale                       // at rest the record has another token than the server
-	Stuck                       // nobody can go on
+	Stuck                       // no process can continue
 	TwoUsers                    // two users have one patient
 	OwnVisit                    // a visit waits for itself
 	CodeTwice                   // a code was presented twice
-	Unwitnessed                 // ended by unknown words that nobody vouches for
+	Unwitnessed                 // ended after unrecognized errors that no success witnesses
 	Limbo                       // a call never comes to an end
-	PastHolder                  // somebody without the lease says what a presentation came to
+	PastHolder                  // a process without the lease records the outcome of a presentation
 	SeenDone                    // presented though a live process has seen it superseded
-	NotRestored                 // a live process knows better, and the link does not work again
+	NotRestored                 // a live process has the newer facts, and the link does not work again
 	FalseAlarm                  // a record counts as behind though the store lost nothing
-	ThrownAway                  // the pair of a code is thrown away though nothing was decided against it
-	ToldWrong                   // a caller was told something else than the record says
+	ThrownAway                  // the pair of a code is dropped though nothing was decided against it
+	ToldWrong                   // a caller received something other than what the record holds
 )
 
 var ruleNames = [...]string{
@@ -45,25 +45,24 @@ var ruleNames = [...]string{
 	Unverified:  "I6 an unverified pair took the place of a working one, or was handed out",
 	LostAlive:   "I7 the link has ended though the session lives",
 	Stale:       "I8 at rest the record has another token than the server",
-	Stuck:       "I9 nobody can go on",
+	Stuck:       "I9 no process can continue",
 	TwoUsers:    "I10 two users have one patient",
 	OwnVisit:    "I11 a visit waits for itself",
 	CodeTwice:   "I12 a code was presented twice",
-	Unwitnessed: "I13 a link was ended by unknown words that nobody vouches for",
+	Unwitnessed: "I13 a link was ended after unrecognized errors that no success witnesses",
 	Limbo:       "I14 a call never comes to an end",
-	PastHolder:  "I15 somebody without the lease says what a presentation came to",
+	PastHolder:  "I15 a process without the lease records the outcome of a presentation",
 	SeenDone:    "I16 a token is presented that a live process has seen superseded",
 	NotRestored: "I17 a live process holds the newer facts, and the link does not work again",
 	FalseAlarm:  "I18 a record counts as behind though the store has lost nothing",
-	ThrownAway:  "I20 the pair of a code is thrown away though nothing was decided against it",
-	ToldWrong:   "I19 a caller was told something else than the record says",
+	ThrownAway:  "I20 the pair of a code is dropped though nothing was decided against it",
+	ToldWrong:   "I19 a caller received something other than what the record holds",
 }
 
-// String implements fmt.Stringer.
 func (r Rule) String() string { return ruleNames[r] }
 
-// stillFor is how many steps a lease must have stood still before its token may be
-// presented by somebody else.
+// stillFor is how many steps a lease must have stood still before another process
+// may present its token.
 const stillFor = uint8((ttl + patience) / tick)
 
 // checkSend judges a request of process i that leaves now.
@@ -106,8 +105,8 @@ func (c *setup) checkSend(w *world, i int) {
 	}
 }
 
-// seen returns the number of the furthest pair of a session that a process has
-// saved, or, with had, whose token it had.
+// seen returns the number of the furthest pair of a session that a process has saved
+// or, with had, whose token it had.
 func (p *proc) seen(session string, had bool) (seq uint64) {
 	kept, newest := &p.kept, p.newest
 	if p.flying {
@@ -144,9 +143,9 @@ func (c *setup) checkWrite(w *world, old, next *core.Record, e core.Event) {
 	}
 }
 
-// checkBought judges a flight that was given a pair, and has nothing of it left to
-// save: as long as the server takes that pair, and the record holds its session, it
-// is in there.
+// checkBought judges a flight that received a pair and has nothing of it left to
+// save: while the server accepts that pair and the record holds its session, the
+// record has the pair.
 func (c *setup) checkBought(w *world, i int) {
 	id, r := w.proc[i].bought, &w.row[c.programs[i].user]
 	switch {
@@ -158,7 +157,7 @@ func (c *setup) checkBought(w *world, i int) {
 	}
 }
 
-// check is what must hold in every world.
+// check judges what must hold in every world.
 func (c *setup) check(w *world) {
 	if w.back {
 		return // what the store has lost is not restored yet
@@ -201,8 +200,8 @@ func (c *setup) checkRow(w *world, r *core.Record) {
 	}
 }
 
-// proven returns the sessions that are known to be over: all that are, or those of
-// which a live process has a record, if the store has lost writes.
+// proven returns the sessions that are known to have ended: all that have, or those
+// of which a live process has a record, if the store has lost writes.
 func (w *world) proven() (of bits) {
 	if !w.g.wentBack {
 		return ^bits(0)
@@ -231,7 +230,7 @@ func (c *setup) mayEnd(w *world, r *core.Record) bool {
 		return w.ses[number(r.Active.ID.Session)].dead
 	case core.FinalTokenExpired:
 		return r.Active.Final
-	case core.AnswerUnreadable:
+	case core.ResponseUnreadable:
 		return r.Active.Unread
 	case core.RefusedUnclear:
 		return true
@@ -261,7 +260,7 @@ func (c *setup) checkAtRest(w *world) {
 	}
 }
 
-// knows reports whether a live process has saved the pair that the server takes.
+// knows reports whether a live process has saved the pair that the server accepts.
 func (c *setup) knows(w *world, id core.PairID) bool {
 	for _, p := range w.proc {
 		if p.seen(id.Session, false) == uint64(w.ses[number(id.Session)].valid) {
@@ -280,8 +279,8 @@ func (c *setup) shares() bool {
 	return false
 }
 
-// checkTold judges what callers are told, and what a flight does for its own
-// visit.
+// checkTold judges the result that callers receive, and what a flight does for its
+// own visit.
 func (c *setup) checkTold(w *world, p *proc, told core.Result) {
 	r, now := &p.f.Rec, &w.row[c.userOf(w, p)]
 	current := r.Version == now.Version
@@ -322,7 +321,6 @@ func (c *setup) checkWait(w *world, f *core.Flight, in *core.Input) {
 	}
 }
 
-// userOf returns whose row a process works on.
 func (c *setup) userOf(w *world, p *proc) int {
 	for i := range w.proc {
 		if w.proc[i] == p {
@@ -332,9 +330,9 @@ func (c *setup) userOf(w *world, p *proc) int {
 	return 0
 }
 
-// rest judges a world in which nothing can happen any more: whoever calls later,
-// when all is well, must get a token, or hear that there is no link, or that only
-// the patient can repair it.
+// rest judges a world in which nothing can happen any more: a later call, with no
+// faults left, must return a token, or that there is no link, or that only the
+// patient can repair it.
 func (c *setup) rest(w *world) (Rule, []move) {
 	for _, p := range w.proc {
 		if p.flying {
@@ -372,8 +370,8 @@ func (c *setup) rest(w *world) (Rule, []move) {
 	return 0, nil
 }
 
-// forgotten reports whether a live process knows of a session that works, and that
-// the row has lost.
+// forgotten reports whether a live process knows of a working session that the row
+// has lost.
 func (c *setup) forgotten(w *world) bool {
 	r := &w.row[0]
 	if !w.g.wentBack || !r.Candidate.ID.IsZero() {
@@ -399,7 +397,7 @@ func (c *setup) forgotten(w *world) bool {
 	return false
 }
 
-// works reports whether the server takes a pair, of a session that nothing was
+// works reports whether the server accepts a pair of a session that nothing was
 // decided against.
 func (c *setup) works(w *world, id core.PairID) bool {
 	ses := &w.ses[number(id.Session)]
@@ -407,8 +405,8 @@ func (c *setup) works(w *world, id core.PairID) bool {
 	return !id.IsZero() && over == 0 && !ses.dead && uint64(ses.valid) == id.Seq
 }
 
-// calls runs flights of a new process one after the other, when all is well,
-// until one satisfies enough.
+// calls runs flights of a new process one after the other, without faults, until one
+// satisfies enough.
 func (c *setup) calls(w world, g program, times int, enough func(core.Result, *world) bool) (world, bool) {
 	well := *c
 	well.skew, well.stale, well.pace = false, false, false

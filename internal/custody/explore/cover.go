@@ -5,10 +5,9 @@ package explore
 
 import "github.com/betawerk/pkb-go/internal/custody/core"
 
-// Which rows of the table a flight meets is not to be seen from outside where it
-// writes nothing. The functions below say what it is about to apply.
+// Which rows of the table a flight meets is invisible from outside where it writes
+// nothing. The functions below predict what it is about to apply.
 
-// reached counts the row of the table that an event meets.
 func (c *setup) reached(r core.Record, e core.Event) {
 	if i := c.policy.Row(r, e); i >= 0 {
 		c.rows[i]++
@@ -23,7 +22,6 @@ func base(f *core.Flight, r *core.Record) core.Record {
 	return *r
 }
 
-// reachedByEffect counts what is to be saved.
 func (c *setup) reachedByEffect(p *proc) {
 	if (p.e.Kind == core.Save || p.e.Kind == core.Delete) && p.f.Ev.Kind != 0 {
 		c.reached(base(&p.f, &p.f.Rec), p.f.Ev)

@@ -10,13 +10,13 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// key is the hash of a world's encoding: of 128 bits, two worlds in a history of
-// billions do not share one.
+// key is the hash of a world's encoding: at 128 bits, no two worlds in a history of
+// billions share one.
 type key [2]uint64
 
-// encoder writes a world in as few bytes as tell it from others. What is only
-// ever compared is renamed: nonces by the order in which they are met, versions
-// by which record of the store they are of.
+// encoder writes a world in as few bytes as distinguish it from others. What is only
+// ever compared is renamed: nonces by the order in which they are met, versions by
+// which record of the store they belong to.
 type encoder struct {
 	buf      []byte
 	names    [len(nonces)]uint8
@@ -29,7 +29,6 @@ func newEncoder() *encoder {
 	return &encoder{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-// key encodes a world and returns the hash of that.
 func (e *encoder) key(c *setup, w *world) key {
 	e.world(c, w)
 	return key{maphash.Bytes(e.seeds[0], e.buf), maphash.Bytes(e.seeds[1], e.buf)}
@@ -111,10 +110,9 @@ func (e *encoder) text(s string) {
 	e.buf = append(e.buf, s...)
 }
 
-// name writes a session or a patient.
 func (e *encoder) name(s string) { e.bytes(number(s)) }
 
-// owner writes a nonce as which one it is of those met so far.
+// owner writes a nonce as its index among those met so far.
 func (e *encoder) owner(s string) {
 	if s == "" {
 		e.bytes(0)
@@ -131,7 +129,7 @@ func (e *encoder) owner(s string) {
 	e.bytes(e.names[n])
 }
 
-// version writes which record of the store a version is of; 1 for the current
+// version writes which record of the store a version belongs to: 1 for the current
 // one, 255 for one that the store no longer has.
 func (e *encoder) version(v uint64) {
 	if v == 0 {
@@ -220,8 +218,8 @@ func (e *encoder) sight(s *core.Sight) {
 	e.count(&s.Refused)
 }
 
-// flight leaves out Out, which nothing reads, and for how long somebody has
-// watched longer than anybody asks.
+// flight leaves out Out, which nothing reads, and caps how long somebody has watched
+// at the longest time that matters.
 func (e *encoder) flight(c *setup, f *core.Flight) {
 	watched := min(f.Watched, max(c.policy.WatchFor, c.policy.VisitFor))
 	e.bytes(uint8(f.Goal), flags(f.Rejected, f.Over, f.Absent, f.Failing, f.Told), uint8(f.At), uint8(f.Back), f.Sends, f.Lapses, f.Replays,
@@ -240,8 +238,8 @@ func (e *encoder) flight(c *setup, f *core.Flight) {
 	e.id(f.Bought)
 }
 
-// effect leaves out what is looked at when the effect comes and never again:
-// Long, Result, Tell, Look and After.
+// effect leaves out Long, Result, Tell, Look and After, which are judged when the
+// effect is returned, and never again.
 func (e *encoder) effect(v *core.Effect) {
 	e.bytes(uint8(v.Kind))
 	e.record(&v.Rec)

@@ -13,20 +13,20 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// unread are the fields that the encoding leaves out, and why no two worlds that
-// differ only in them can become different.
+// unread lists the fields that the encoding leaves out, and why no two worlds that
+// differ only in them can diverge.
 var unread = map[string]string{
 	"Generation": "it is for operators, and no decision reads it",
-	"Out":        "a flight that has it is over, and forgotten",
-	"Long":       "how long a wait is is the driver's",
-	"Result":     "it is judged when the effect comes, and the flight is forgotten",
-	"Tell":       "it is judged when the effect comes",
+	"Out":        "a flight that has it has ended, and is forgotten",
+	"Long":       "the driver decides how long a wait is",
+	"Result":     "it is judged when the effect is returned, and the flight is forgotten",
+	"Tell":       "it is judged when the effect is returned",
 	"Look":       "it is a hint for the driver",
 	"After":      "it is a hint for callers",
 }
 
-// A field that the encoding did not notice would make the explorer take two
-// different worlds for one, and leave out what follows from one of them.
+// If the encoding missed a field, the explorer would take two different worlds for
+// one, and leave out what follows from one of them.
 func TestEncodingNoticesEveryField(t *testing.T) {
 	pair := core.Pair{ID: core.PairID{Session: "s1", Seq: 1}, Tried: 1, Unclear: 1}
 	record := core.Record{
@@ -82,7 +82,7 @@ func TestEncodingNoticesEveryField(t *testing.T) {
 	}
 }
 
-// mutate changes one field after the other, calls check, and puts it back.
+// mutate changes one field after the other, calls check, and restores it.
 func mutate(v reflect.Value, path string, check func(path string)) {
 	was := reflect.New(v.Type()).Elem()
 	was.Set(v)

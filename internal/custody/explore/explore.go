@@ -9,7 +9,7 @@
 // clocks, unlinks, relinks, refusals, and stores that go back or lag.
 //
 // It is the shipped code that runs, not a model of it. In each world the
-// invariants are checked; a violation is told as the shortest history that leads
+// invariants are checked; a violation is reported as the shortest history that leads
 // to it.
 package explore
 
@@ -22,30 +22,30 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// Options say how long to explore what.
+// Options limits an exploration.
 type Options struct {
-	// For bounds the time; 0 for until all is explored.
+	// For bounds the time; 0 means until all is explored.
 	For time.Duration
-	// Only is the name of the one setup to run; "" for all.
+	// Only is the name of the one setup to run; "" means all.
 	Only string
-	// Limit bounds the worlds of each setup; 0 for no bound.
+	// Limit bounds the worlds of each setup; 0 means no bound.
 	Limit int
-	// Workers is how many setups are explored at a time; 0 for two.
+	// Workers is how many setups are explored at a time; 0 means two.
 	Workers int
-	// First ends a setup with its first violation.
+	// First ends a setup at its first violation.
 	First bool
-	// Progress is told of each setup that is over; it may be nil.
+	// Progress is called with each setup that has ended; it may be nil.
 	Progress func(Setup)
 }
 
-// Violation is an invariant that does not hold, and how that came.
+// Violation is an invariant that does not hold, and the history that leads there.
 type Violation struct {
 	Rule  Rule
 	Setup string
 	Story []string
 }
 
-// Setup is what became of one setup.
+// Setup is the result of one setup.
 type Setup struct {
 	Name     string
 	States   int
@@ -54,12 +54,12 @@ type Setup struct {
 	Took     time.Duration
 }
 
-// Report is what was found.
+// Report is the result of an exploration.
 type Report struct {
 	States     int
 	Violations []Violation
 	Setups     []Setup
-	// Rows says for each row of core.Table how often it was met.
+	// Rows has, for each row of core.Table, how often it was met.
 	Rows []int
 }
 
@@ -91,8 +91,8 @@ func Names() (names []string) {
 	return names
 }
 
-// Run explores. Setups that are small come first; what is left of the time is
-// shared by those that are not over then.
+// Run explores. Small setups run first; those that have not ended share the rest of
+// the time.
 func Run(ctx context.Context, o Options) Report {
 	start := time.Now() //nolint:forbidigo // how long it takes is no part of what is explored
 	var all []*search
@@ -131,12 +131,11 @@ func Run(ctx context.Context, o Options) Report {
 }
 
 // firstShare is the part of the time in which every setup has a turn, so that the
-// small ones are over.
+// small ones end.
 const firstShare = 0.4
 
-// garbage is how much of it there may be, in percent of what is in use: most
-// worlds are not kept, and looking for the others costs more than the memory, of
-// which there is as much as is said here before that changes.
+// The garbage collector runs late: most worlds are not kept, and looking for the
+// others costs more than the memory, of which this much is available.
 const (
 	garbage = 300
 	memory  = 4 << 30
@@ -150,7 +149,7 @@ type runner struct {
 }
 
 // round gives each search an equal share of a part of the time that is left, and
-// returns those that are not over.
+// returns those that have not ended.
 func (r *runner) round(ctx context.Context, all []*search, part float64) (left []*search) {
 	var group sync.WaitGroup
 	waiting := len(all)
@@ -179,7 +178,8 @@ func (r *runner) round(ctx context.Context, all []*search, part float64) (left [
 	return left
 }
 
-// share returns how long the next of the waiting searches may take; 0 for ever.
+// share returns how long the next of the waiting searches may take; 0 means no
+// bound.
 func (r *runner) share(ctx context.Context, waiting int, part float64) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -190,7 +190,6 @@ func (r *runner) share(ctx context.Context, waiting int, part float64) time.Dura
 	return max(remaining*time.Duration(r.workers)/time.Duration(waiting), time.Millisecond)
 }
 
-// turn lets a search run for a while.
 func (r *runner) turn(ctx context.Context, s *search, share time.Duration, last bool) {
 	if share > 0 {
 		var cancel context.CancelFunc

@@ -10,8 +10,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// What finds nothing must be able to find something: with a lease that nobody
-// waits for, a token is presented twice.
+// An explorer that finds nothing must be able to find something: with a lease that
+// nobody waits for, a token is presented twice.
 func TestViolationsAreTold(t *testing.T) {
 	hasty := policy
 	hasty.Patience = -hasty.TTL
@@ -28,18 +28,18 @@ func TestViolationsAreTold(t *testing.T) {
 		"A saves Acquire [user 1: linked, active s1/1 tried 1", "A sends its request",
 	} {
 		if !strings.Contains(story, line) {
-			t.Errorf("the story does not say %q:\n%s", line, story)
+			t.Errorf("the story lacks %q:\n%s", line, story)
 		}
 	}
 	if again := newSearch(c); true {
 		again.run(t.Context(), 0, true)
 		if told := strings.Join(again.bad[Again].Story, "\n"); told != story {
-			t.Errorf("told another time:\n%s\nand first:\n%s", told, story)
+			t.Errorf("the second run:\n%s\nand first:\n%s", told, story)
 		}
 	}
 }
 
-// Every move can be said.
+// Every move has a sentence.
 func TestMovesAreSaid(t *testing.T) {
 	for v := verb(1); v <= staysCandidate; v++ {
 		if said := (move{who: 1, verb: v, event: core.Admit, arg: 1}).String(); said == "" || strings.ContainsAny(said, "{}") {
@@ -66,7 +66,7 @@ func TestSetupsHaveNames(t *testing.T) {
 	}
 }
 
-// TestStoreCalls counts the round trips of the plain ways.
+// TestStoreCalls counts the round trips of the common operations.
 func TestStoreCalls(t *testing.T) {
 	for _, of := range []struct {
 		name string

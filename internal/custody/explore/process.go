@@ -7,7 +7,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// process yields what process i may do, and what may befall it.
+// process yields what process i may do, and what may happen to it.
 func (c *setup) process(w *world, i int, yield func(*world, move)) {
 	p := w.proc[i]
 	say := func(n *world, m move) {
@@ -47,7 +47,6 @@ func (c *setup) process(w *world, i int, yield func(*world, move)) {
 	}
 }
 
-// launch yields the flights that may begin.
 func (c *setup) launch(w *world, i int, say func(*world, move)) {
 	p := w.proc[i]
 	start := func(f core.Flight, m move, left uint8) {
@@ -75,7 +74,7 @@ func (c *setup) launch(w *world, i int, say func(*world, move)) {
 	}
 }
 
-// befall yields what may befall a process at any time.
+// befall yields what may happen to a process at any time.
 func (c *setup) befall(w *world, i int, say func(*world, move)) {
 	p := w.proc[i]
 	if w.b.crash > 0 {
@@ -103,7 +102,7 @@ func (c *setup) befall(w *world, i int, say func(*world, move)) {
 		n.own(i).cut = true
 		say(&n, move{verb: cutOff})
 	}
-	if p.air == sent { // the server works on, whatever its client does
+	if p.air == sent { // the server continues, whatever its client does
 		n := *w
 		q := n.own(i)
 		q.air = processed
@@ -118,7 +117,7 @@ func (c *setup) befall(w *world, i int, say func(*world, move)) {
 	}
 }
 
-// comeBack: whoever stood still goes on. It may or may not renew its lease
+// comeBack resumes a process that stood still. It may or may not renew its lease
 // before anything else.
 func (c *setup) comeBack(w *world, i int, say func(*world, move)) {
 	n := *w
@@ -133,14 +132,14 @@ func (c *setup) comeBack(w *world, i int, say func(*world, move)) {
 }
 
 // beats reports whether a process may renew its lease now: while it presents, and
-// nothing else of it is being written.
+// writes nothing else.
 func (c *setup) beats(w *world, i int) bool {
 	p := w.proc[i]
 	return w.b.beat > 0 && p.e.Kind == core.Post && !p.cut
 }
 
-// renewLease is a beat, which the driver writes while the flight waits for the
-// token endpoint.
+// renewLease is a beat, which the driver writes while the flight waits for the token
+// endpoint.
 func (c *setup) renewLease(w *world, i int) {
 	u, p := c.programs[i].user, w.proc[i]
 	base, kept := w.row[u], p.f.Kept
@@ -199,7 +198,7 @@ func (c *setup) load(w *world, i int, say func(*world, move)) {
 	})
 }
 
-// stoodStill: what an observer has counted, the holder that stands still has
+// stoodStill counts for the holder what an observer has counted: beats that were
 // missed.
 func (w *world) stoodStill(i int) {
 	seen := w.proc[i].sight.Lease
@@ -217,7 +216,7 @@ func (w *world) stoodStill(i int) {
 	}
 }
 
-// look: a process has seen the row after the store went back.
+// look records that a process has seen the row after the store went back.
 func (w *world) look(i int, r *core.Record) {
 	switch {
 	case !w.back || w.proc[i].looked:
@@ -244,8 +243,8 @@ func (w *world) allLooked() {
 	w.back = false
 }
 
-// ticks reports whether time passes for whoever waits for a lease: a live holder
-// renews before a step is over.
+// ticks reports whether time passes for a process that waits for a lease: a live
+// holder renews before a step has passed.
 func (c *setup) ticks(w *world, i int, l core.Lease) bool {
 	for j, h := range w.proc {
 		if j != i && h.flying && !h.asleep && !h.cut && h.f.Owner != "" && h.f.Owner == l.Owner {
@@ -255,7 +254,7 @@ func (c *setup) ticks(w *world, i int, l core.Lease) bool {
 	return true
 }
 
-// facts yields what the clock of process i may say of a record.
+// facts yields what the clock of process i may measure of a record.
 func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 	p := w.proc[i]
 	f := core.Facts{Due: true, Forgiven: c.forgiving && p.f.Pair == r.Active.ID, Wary: w.back}
@@ -292,8 +291,8 @@ func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 	}
 }
 
-// ownerless reports whether nobody alive has a lease, nor is anything sent under
-// it still on its way.
+// ownerless reports whether no live process has a lease, and nothing sent under it
+// is still on its way.
 func (c *setup) ownerless(w *world, owner string) bool {
 	for _, h := range w.proc {
 		if h.flying && h.f.Owner == owner {
@@ -303,7 +302,7 @@ func (c *setup) ownerless(w *world, owner string) bool {
 	return w.late.IsZero()
 }
 
-// answer gives an input for which the driver judges nothing but the clock.
+// answer yields the inputs in which the driver judges nothing but the clock.
 func (c *setup) answer(w *world, i int, in core.Input, say func(*world, move), m move) {
 	r := &w.proc[i].f.Rec
 	if in.Rec.Version != 0 {
@@ -371,7 +370,6 @@ func (c *setup) save(w *world, i int, say func(*world, move)) {
 	}, move{verb: saves, event: e.Kind})
 }
 
-// remove deletes a row.
 func (w *world) remove(user int) {
 	w.row[user] = core.Record{}
 	if user == 0 {
@@ -504,8 +502,7 @@ func (w *world) send(c *setup, i int) {
 	}
 }
 
-// step runs the code that is explored, and whatever needs no decision of the
-// world.
+// step runs the code that is explored, and what needs no decision of the world.
 func (w *world) step(c *setup, i int, in core.Input) {
 	p := w.own(i)
 	for {
@@ -546,7 +543,7 @@ func (w *world) step(c *setup, i int, in core.Input) {
 	}
 }
 
-// land ends a flight. What the process remembers stays.
+// land ends a flight. The process keeps its memory.
 func (w *world) land(c *setup, i int) {
 	p := w.proc[i]
 	f, e := p.f, p.e

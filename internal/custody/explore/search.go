@@ -16,18 +16,18 @@ type search struct {
 	enc   *encoder
 	seen  map[key]struct{}
 	trail []origin
-	level []found // not looked at yet, from at on
+	level []found // not expanded yet, from at on
 	at    int
 	next  []found
 	ends  int
 	bad   map[Rule]Violation
 	done  bool
-	// states is how many worlds were seen, and took, in how much time.
+	// states counts the worlds that were seen, and took, in how much time.
 	states int
 	took   time.Duration
 }
 
-// origin is where a world came from: which move it was of which world.
+// origin is where a world came from: which move of which world.
 type origin struct {
 	parent int32
 	number uint16
@@ -47,8 +47,8 @@ func newSearch(c *setup) *search {
 	return s
 }
 
-// run goes on until everything is explored, the context ends, there are limit
-// worlds (0 for no limit), or, with first, a violation.
+// run continues until everything is explored, the context ends, there are limit
+// worlds (0 means no limit) or, with first, a violation.
 func (s *search) run(ctx context.Context, limit int, first bool) {
 	for !s.done {
 		for s.at < len(s.level) {
@@ -64,10 +64,9 @@ func (s *search) run(ctx context.Context, limit int, first bool) {
 	}
 }
 
-// drop gives back the memory of a search that will not be continued.
+// drop frees the memory of a search that will not be continued.
 func (s *search) drop() { s.seen, s.trail, s.level, s.next = nil, nil, nil, nil }
 
-// expand looks at what may follow a world.
 func (s *search) expand(of found) {
 	number := uint16(0)
 	elsewhere := false

@@ -14,22 +14,22 @@ type setup struct {
 	programs [processes]program
 	policy   core.Policy
 	begin    func(*world)
-	// evidence is what refusals in unknown words are seen with, and unknown says
-	// that dead sessions are told in them.
+	// evidence accompanies refusals with an unrecognized error; unknown means that
+	// dead sessions are refused so.
 	evidence core.Evidence
 	unknown  bool
 	refuse   bits   // sessions that Identify refuses
 	final    uint64 // the number of the first pair without a refresh token
 	skew     bool   // clocks are wrong by hours, either way
-	pace     bool   // looks follow each other at once, too
+	pace     bool   // looks may also follow each other at once
 	stale    bool   // a lease may be so old that nobody can be waiting under it
-	depth    int    // how many writes the store may lose; 0 for two
+	depth    int    // how many writes the store may lose; 0 means two
 	keeps    bool   // processes remember what they saved, from flight to flight
-	// forgiving: the server takes a refresh token once more.
+	// forgiving means that the server accepts a refresh token once more.
 	forgiving bool
 
-	rows    []int                  // of the table, how often they were met
-	results func(int, core.Effect) // told how flights end
+	rows    []int                  // how often each row of the table was met
+	results func(int, core.Effect) // called when a flight ends
 }
 
 // program is what a process runs.
@@ -40,12 +40,11 @@ type program struct {
 	terms    core.Terms
 	unlinks  uint64
 	event    core.Event
-	when     func(*world) bool // whether a flight may begin now; nil for at any time
+	when     func(*world) bool // whether a flight may begin now; nil means at any time
 	flights  uint8
-	rejected bool // calls may come for an access token that an API rejected
+	rejected bool // calls may follow an access token that an API rejected
 }
 
-// start returns the first world.
 func (c *setup) start() world {
 	w := world{b: c.b}
 	for i := range w.proc {
@@ -92,7 +91,7 @@ func linked(public string) func(*world) {
 	}
 }
 
-// whose says whose a session is.
+// whose sets whose a session is.
 func whose(begin func(*world), session int, patient string) func(*world) {
 	return func(w *world) {
 		if begin != nil {
@@ -115,7 +114,7 @@ func of(user int, p program) program {
 	return p
 }
 
-// rejecting are calls that may come for an access token that an API rejected.
+// rejecting are calls that may follow an access token that an API rejected.
 func rejecting(p program) program {
 	p.rejected = true
 	return p
@@ -193,9 +192,9 @@ func basics() []*setup {
 		{name: "suspend, wrong clocks", begin: linked("p1"), skew: true, programs: [3]program{call(1), call(2)}, b: budget{sleep: 1}},
 		{name: "partition", begin: linked("p1"), programs: [3]program{call(2), call(2)}, b: budget{cut: 1, unlink: 1}},
 		{name: "partition, wrong clocks", begin: linked("p1"), skew: true, programs: [3]program{call(1), call(2)}, b: budget{cut: 1, kill: 1}},
-		{name: "unread answer", begin: linked("p1"), programs: [3]program{rejecting(call(2)), call(2)}, b: budget{unread: 1, reread: 1, unknown: 1}},
-		{name: "unknown words, others succeed", begin: linked("p1"), unknown: true, evidence: witnessed, programs: [3]program{call(3), call(2)}, b: budget{kill: 1, unknown: 1}},
-		{name: "unknown words, nobody succeeds", begin: linked("p1"), unknown: true, programs: [3]program{call(3), call(2)}, b: budget{unclear: 2}},
+		{name: "unread response", begin: linked("p1"), programs: [3]program{rejecting(call(2)), call(2)}, b: budget{unread: 1, reread: 1, unknown: 1}},
+		{name: "unrecognized errors, others succeed", begin: linked("p1"), unknown: true, evidence: witnessed, programs: [3]program{call(3), call(2)}, b: budget{kill: 1, unknown: 1}},
+		{name: "unrecognized errors, nobody succeeds", begin: linked("p1"), unknown: true, programs: [3]program{call(3), call(2)}, b: budget{unclear: 2}},
 		{name: "session ends, API learns", begin: linked("p1"), programs: [3]program{call(2), call(1)}, b: budget{kill: 1, lose: 1, unknown: 1}},
 		{name: "first authorization", programs: [3]program{approve("s1", plain), call(2)}, b: budget{unknown: 1, unlink: 1, down: 1, crash: 1}},
 		{name: "first authorization, Identify", policy: verifyFirst(), refuse: bit("s1"), programs: [3]program{approve("s1", plain), call(2), call(1)}, b: budget{unknown: 1, down: 1}},
@@ -216,8 +215,8 @@ func basics() []*setup {
 	}
 }
 
-// additions are the setups of stores that go back, lag, or fail after they have
-// saved, and of what else the model did not have.
+// additions are the setups of stores that go back, lag, or fail after saving, and of
+// what else the model lacked.
 func additions() []*setup {
 	witnessed := core.Evidence{Witnessed: true, Sick: 1}
 	unlinks, switches := put(core.Event{Kind: core.Unlink}), approve("s2", core.Terms{Switch: true})
@@ -263,9 +262,9 @@ func additions() []*setup {
 		{name: "final tokens, authorization", final: 1, programs: [3]program{approve("s1", plain), call(2), look(1)}, b: budget{down: 2, unknown: 1}},
 		{name: "a forgiving server", begin: linked("p1"), forgiving: true, programs: [3]program{call(2), call(2)}, b: budget{lost: 1, crash: 1}},
 		{name: "a response that is given up", begin: linked("p1"), programs: [3]program{call(2), put(core.Event{Kind: core.Discard, Pair: s11}), call(1)}, b: budget{unread: 1, unknown: 1}},
-		{name: "unknown words, and then known ones", begin: linked("p1"), evidence: witnessed, programs: [3]program{call(3), call(2)}, b: budget{unclear: 2, kill: 1}},
-		{name: "unknown words, half of all links", begin: linked("p1"), unknown: true, evidence: core.Evidence{Witnessed: true, Sick: 5, Well: 5}, programs: [3]program{call(3), call(1)}, b: budget{kill: 1}},
-		{name: "unknown words, partition", begin: linked("p1"), evidence: witnessed, skew: true, programs: [3]program{call(1), call(1)}, b: budget{unclear: 1, cut: 1}},
+		{name: "unrecognized errors, and then recognized ones", begin: linked("p1"), evidence: witnessed, programs: [3]program{call(3), call(2)}, b: budget{unclear: 2, kill: 1}},
+		{name: "unrecognized errors, half of all links", begin: linked("p1"), unknown: true, evidence: core.Evidence{Witnessed: true, Sick: 5, Well: 5}, programs: [3]program{call(3), call(1)}, b: budget{kill: 1}},
+		{name: "unrecognized errors, partition", begin: linked("p1"), evidence: witnessed, skew: true, programs: [3]program{call(1), call(1)}, b: budget{unclear: 1, cut: 1}},
 		{name: "refused, and retried much later", policy: retrying(), begin: linked("p1"), evidence: witnessed, programs: [3]program{call(4), call(3)}, b: budget{unclear: 2}},
 		{name: "unlinks", begin: linked("p1"), programs: [3]program{call(1), unlinks, unlinks}, b: budget{unknown: 2}},
 		{name: "unlink before anything", programs: [3]program{unlinks, approve("s1", plain), call(1)}, b: budget{unknown: 1}},

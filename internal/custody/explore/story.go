@@ -10,7 +10,7 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// A move is one step of a history, in as little room as tells it.
+// A move is one step of a history, in as few bytes as identify it.
 type move struct {
 	who   uint8 // a process, from 1; 0 is the world
 	verb  verb
@@ -64,9 +64,9 @@ const (
 
 var goals = [...]string{core.Call: "a call", core.Warm: "an early refresh", core.Look: "a check", core.Approve: "a callback", core.Put: "a write"}
 
-var rulings = [...]string{core.Known: "learns who the patient is", core.Barred: "is told that the session must not be used", core.Unknown: "cannot find out whose the session is"}
+var rulings = [...]string{core.Known: "learns who the patient is", core.Barred: "learns that the session must not be used", core.Unknown: "cannot check whose the session is"}
 
-// sentences are the moves in words. {who}, {event} and so on stand for the rest.
+// sentences describe the moves. {who}, {event} and so on are placeholders.
 var sentences = map[verb]string{
 	lateRequest:      "the server processes a request whose sender gave up",
 	activeExpires:    "the access token of the active pair expires",
@@ -74,7 +74,7 @@ var sentences = map[verb]string{
 	sessionEnds:      "the server ends the session",
 	lateSaveLands:    "a save that was given up lands after all: {event}",
 	storeGoesBack:    "the store loses its last {arg} acknowledged writes",
-	somebody:         "somebody else writes {event}",
+	somebody:         "another program writes {event}",
 	removesRow:       "somebody deletes the row by hand",
 	looks:            "{who} looks at what it has kept",
 	begins:           "{who} begins {goal}",
@@ -90,7 +90,7 @@ var sentences = map[verb]string{
 	readsNothing:     "{who} finds no record, because the store lags",
 	readsOld:         "{who} loads the record from before its last write, because the store lags",
 	loads:            "{who} loads the record",
-	conflicts:        "{who} tries to save, and somebody else was faster",
+	conflicts:        "{who} tries to save, and another writer was faster",
 	cannotSave:       "{who} cannot save {event}",
 	savesLater:       "{who}'s save of {event} does not return, and is on its way",
 	savesUnheard:     "{who} saves {event}, and hears that it failed",
@@ -101,15 +101,15 @@ var sentences = map[verb]string{
 	finds:            "{who} looks for other users of the patient",
 	lapses:           "{who} sees that its lease stood still, and presents nothing",
 	sends:            "{who} sends its request",
-	hears:            "{who} hears: {outcome}",
+	hears:            "{who} receives: {outcome}",
 	requestLost:      "{who}'s request is lost",
 	requestLate:      "{who} times out, with its request on the way",
 	answerLost:       "the response to {who} is lost",
-	staysCandidate:   "the candidate stays, whoever looks later; the last look ends in result {arg}",
+	staysCandidate:   "the candidate stays after every later look; the last look ends in result {arg}",
 	endsIn:           "later calls end in result {arg}, and never in a token",
 }
 
-// String tells a move in a sentence.
+// String describes a move in a sentence.
 func (m move) String() string {
 	at := func(names []string) string {
 		if int(m.arg) < len(names) {
@@ -129,7 +129,7 @@ func (m move) String() string {
 		"{ruling}", at(rulings[:]), "{outcome}", outcome).Replace(sentences[m.verb])
 }
 
-// describe is a record in a line.
+// describe returns a record in one line.
 func describe(r *core.Record) string {
 	if r.Version == 0 {
 		return "no record"

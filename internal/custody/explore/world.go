@@ -10,8 +10,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
-// The sizes of a world: enough for every race of the protocol that is between
-// two, with a third to look on.
+// The sizes of a world suffice for every race of the protocol between two processes,
+// with a third as an observer.
 const (
 	users     = 2
 	processes = 3
@@ -23,20 +23,20 @@ const (
 // change; nothing else in a world is ever changed in place.
 type world struct {
 	row [users]core.Record
-	// past is what user 0's row was before its last writes, the latest first.
+	// past is user 0's row before its last writes, the latest first.
 	past []core.Record
 	proc [processes]*proc
 	ses  [sessions]session
-	// activeOver, candidateOver: the access tokens of user 0's pairs have expired,
-	// by a right clock.
+	// activeOver and candidateOver mean that the access tokens of user 0's pairs
+	// have expired, by a correct clock.
 	activeOver, candidateOver bool
-	// late is a request still on its way when its sender gave up.
+	// late is a request that was still on its way when its sender gave up.
 	late core.PairID
 	// lateSave is a write that its process has given up, and that may still land.
 	lateSave      *core.Record
 	lateSaveUser  int
 	lateSaveEvent core.Event
-	// back: the store has gone back, and not every process has looked yet.
+	// back means that the store has gone back, and not every process has looked yet.
 	back bool
 	b    budget
 	g    ghost
@@ -54,8 +54,8 @@ type proc struct {
 	left   uint8 // flights still to begin
 	asleep bool
 	cut    bool
-	// stood is how many steps others have seen its lease stand still; posted says
-	// that a token was presented under it, and beat is what its renewal saved.
+	// stood is how many steps others have seen its lease stand still. posted means
+	// that a token was presented under it. beat is what its renewal saved.
 	stood  uint8
 	posted bool
 	beat   *core.Record
@@ -64,7 +64,7 @@ type proc struct {
 	kept   core.Record
 	newest core.PairID
 	sight  core.Sight
-	// mine is an acquisition that no flight under way knows of; minePosted says
+	// mine is an acquisition that no flight under way knows of; minePosted means
 	// that a token was presented under it.
 	mine       string
 	minePosted bool
@@ -72,10 +72,10 @@ type proc struct {
 	replaced   bool
 	looked     bool // since the store has gone back
 	looking    bool // and does nothing else
-	broken     bool // its connection broke then, under a save
+	broken     bool // its connection broke then, during a save
 }
 
-// air says where a request is.
+// air is where a request is.
 type air uint8
 
 const (
@@ -84,7 +84,7 @@ const (
 	processed
 )
 
-// answer is what the server said, on its way back.
+// answer is the server's response, on its way back.
 type answer struct {
 	outcome core.Outcome
 	next    core.Pair
@@ -124,7 +124,7 @@ func bit(s string) bits {
 	return 1 << number(s)
 }
 
-// number returns the number in a name such as "s1", 0 for "".
+// number returns the number in a name such as "s1", or 0 for "".
 func number(name string) uint8 {
 	if name == "" {
 		return 0
@@ -132,7 +132,7 @@ func number(name string) uint8 {
 	return name[1] - '0'
 }
 
-// names of sessions and patients, so that no world allocates one.
+// These names are shared, so that no world allocates one.
 var (
 	nonces = func() (names [256]string) {
 		for i := range names {
@@ -145,7 +145,7 @@ var (
 // sessionEnded is the cause that the strict server gives.
 const sessionEnded core.Cause = "session_ended"
 
-// tick is how long a clock is between two looks, if anything stands still.
+// tick is how much time passes between two looks, if anything stands still.
 const tick = time.Second
 
 // own returns a process that may be changed.
@@ -161,7 +161,6 @@ func (w *world) violate(r Rule) {
 	}
 }
 
-// nonce returns one that nobody has.
 func (w *world) nonce() string {
 	w.drawn++
 	return nonces[w.drawn%uint64(len(nonces))]
@@ -233,7 +232,7 @@ func (c *setup) failing(w *world, yield func(*world, move)) {
 	}
 }
 
-// acts yields the writes of somebody who is none of the processes.
+// acts yields the writes of programs other than the processes.
 func (c *setup) acts(w *world, yield func(*world, move)) {
 	r := &w.row[0]
 	act := func(budget *uint8, n *world, e core.Event) {
@@ -297,12 +296,12 @@ func (w *world) present(c *setup, id core.PairID) answer {
 	return answer{outcome: core.OK, next: c.pair(id.Session, uint64(s.valid))}
 }
 
-// pair is a pair as the server hands it out.
+// pair is a pair as the server issues it.
 func (c *setup) pair(session string, seq uint64) core.Pair {
 	return core.Pair{ID: core.PairID{Session: session, Seq: seq}, Final: c.final != 0 && seq >= c.final}
 }
 
-// write stores a record and checks what the step from the old one says.
+// write stores a record and checks the step from the old one.
 func (w *world) write(c *setup, user int, next core.Record, e core.Event) {
 	old := w.row[user]
 	w.versions++
@@ -319,7 +318,7 @@ func (w *world) write(c *setup, user int, next core.Record, e core.Event) {
 	c.checkWrite(w, &old, &next, e)
 }
 
-// renew: the tokens of a pair that is new to the row have not expired.
+// renew marks the tokens of a pair that is new to the row as not expired.
 func (w *world) renew(old, next *core.Record) {
 	switch {
 	case next.Active.ID == old.Candidate.ID && !old.Candidate.ID.IsZero():
@@ -332,7 +331,7 @@ func (w *world) renew(old, next *core.Record) {
 	}
 }
 
-// note keeps what the invariants ask about.
+// note records what the invariants ask about.
 func (c *setup) note(w *world, old, next *core.Record, e core.Event) {
 	g := &w.g
 	if e.Kind == core.Refuse && old.Candidate.ID.Session == e.Session || e.Kind == core.Abandon ||

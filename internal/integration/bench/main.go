@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures reading a valid token beside what people use or write
+// Command bench measures reading a valid token, compared with what people use or write
 // instead, in the same run, and ends with one line of JSON:
 //
 //	go run ./internal/integration/bench
@@ -10,7 +10,7 @@
 // ratios are throughputs on all cores: against one oauth2.ReuseTokenSource for
 // one user, and against a map of them behind a mutex for 100,000 users.
 // refresh_over_post is how long a caller waits for a refresh, as a multiple of
-// the same POST without us, to a PKB on loopback that answers after 10 ms; the
+// the same POST without us, to a PKB on loopback that responds after 10 ms; the
 // medians. bytes_per_user is what a user costs whose token is in memory, with a
 // million of them and without the token itself.
 package main
@@ -268,7 +268,7 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// refreshOverPost measures refreshes beside bare POSTs, by turns.
+// refreshOverPost measures refreshes and bare POSTs, alternately.
 func refreshOverPost(ctx context.Context) (float64, error) {
 	server, err := pkbtest.Start(pkbtest.Config{SessionLife: 365 * 24 * time.Hour})
 	if err != nil {
@@ -291,7 +291,7 @@ func refreshOverPost(ctx context.Context) (float64, error) {
 	}
 	var ours, theirs []time.Duration
 	for range refreshes {
-		server.Advance(11 * time.Minute) // the token is over
+		server.Advance(11 * time.Minute) // the token has expired
 		server.Next(pkbtest.Token, pkbtest.Delay(postTakes), pkbtest.Delay(postTakes))
 		start := time.Now()
 		if _, err := client.Token(ctx, "app-user-1"); err != nil {

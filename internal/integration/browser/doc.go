@@ -9,5 +9,5 @@
 // how accessible it is, and its picture is kept where PKB_ARTEFACTS says.
 //
 // The app is another module: after a change of it, run these tests with
-// -count=1, or go test may answer from its cache.
+// -count=1, or go test may use its cache.
 package browser

@@ -4,6 +4,7 @@
 package browser
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +13,12 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
-// logsIn logs a patient in at PKB, which then asks for approval.
+// logsIn logs a patient in at PKB, which then asks them to approve.
 func (b *tab) logsIn(p *pkbtest.Patient) {
 	b.t.Helper()
 	b.sees("Log in as")
@@ -107,7 +110,7 @@ func TestDeny(t *testing.T) {
 	amira.sees("Ada Example")
 }
 
-// Another patient's approval changes nothing, unless the patient asks for it.
+// Another patient's authorization changes nothing, unless the patient asks for it.
 func TestWrongPerson(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
@@ -169,7 +172,7 @@ func TestTwoTabs(t *testing.T) {
 	second.seesNot("Ada Example")
 }
 
-// Back, and Approve once more: that approval is over, and the link stands.
+// Back, and Approve once more: that authorization has ended, and the link is kept.
 func TestBackButton(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
@@ -205,7 +208,7 @@ func TestExpiredPending(t *testing.T) {
 	amira.sees("was open for too long")
 	amira.check("expired")
 	if n := s.pkb.Exchanges(); n != 0 {
-		t.Errorf("%d codes exchanged for an approval that was over", n)
+		t.Errorf("%d codes exchanged for an authorization that had expired", n)
 	}
 	amira.press("Go to your account")
 	amira.sees("Not linked")
@@ -237,7 +240,7 @@ func TestCallbackOnTheOtherReplica(t *testing.T) {
 	amira.sees("Not linked")
 }
 
-// PKB ends the session: every open page says so, and the patient mends it. The
+// PKB ends the session: every open page shows it, and the patient repairs it. The
 // operators see it happen.
 func TestRelink(t *testing.T) {
 	t.Parallel()
@@ -326,16 +329,16 @@ func TestUnlink(t *testing.T) {
 	amira.links(s.ada)
 }
 
-// PKB does not answer: the link is kept, and the page says so.
+// PKB fails: the link is kept, and the page says so.
 func TestPKBIsDown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	amira := newPerson(t)
 	amira.signsIn(s, "Amira")
 	amira.links(s.ada)
-	s.pkb.Next(pkbtest.Self, pkbtest.Respond(500, "text/html", "down")) // which is not repeated
+	s.pkb.Next(pkbtest.Self, pkbtest.Respond(500, "text/html", "down")) // which is not retried
 	amira.open(s.url)
-	amira.sees("PKB is not answering at the moment")
+	amira.sees(advice.For(&pkb.APIError{Status: http.StatusInternalServerError}).Patient)
 	amira.check("account-pkb-down")
 	s.pkb.ClearFaults()
 	amira.open(s.url)

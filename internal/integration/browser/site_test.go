@@ -26,7 +26,7 @@ import (
 )
 
 // site is the app as people meet it: one address, and behind it replicas that
-// answer in turn, each a process.
+// respond in turn, each a process.
 type site struct {
 	url string
 	pkb *pkbtest.Server

@@ -309,7 +309,7 @@ func (b *tab) untilExpired(s *site) {
 		select {
 		case <-time.After(25 * time.Millisecond):
 		case <-deadline:
-			b.t.Fatal("the cookie of the approval does not expire")
+			b.t.Fatal("the cookie of the authorization does not expire")
 		}
 	}
 }

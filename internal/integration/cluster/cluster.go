@@ -155,7 +155,7 @@ func (r *Replica) Close() error {
 	return errors.Join(r.Client.Close(ctx), r.DB.Close())
 }
 
-// roleVariable tells a process what it is for.
+// roleVariable is the role of a process.
 const roleVariable = "PKB_CLUSTER_ROLE"
 
 // Role is what this process was started for, "" if not by Start.

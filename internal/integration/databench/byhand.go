@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// selfByHand is the documented answer of users/self, as one writes it down.
+// selfByHand is the documented response of users/self, as one writes it down.
 type selfByHand struct {
 	ID                string `json:"id"`
 	UserType          string `json:"userType"`
@@ -82,7 +82,7 @@ func (b *bench) publicID(ctx context.Context) (string, error) {
 			return id, nil
 		}
 	}
-	return "", errors.New("the answer names no patient")
+	return "", errors.New("the response names no patient")
 }
 
 func (b *bench) ask(ctx context.Context, method, path, mediaType string, body io.Reader, answer any) error {

@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Command databench measures reading a patient's data beside net/http and
+// Command databench measures reading a patient's data, compared with net/http and
 // encoding/json by hand, in the same run, and ends with one line of JSON:
 //
 //	go run ./internal/integration/databench

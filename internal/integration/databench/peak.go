@@ -28,7 +28,7 @@ func heap() float64 {
 }
 
 // peakPages measures the heap during a search of many pages, with a collector
-// that leaves little garbage, beside that of one page that is kept whole.
+// that leaves little garbage, and of one page that is kept whole.
 func (b *bench) peakPages(ctx context.Context) (float64, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(5))
 	page, err := pageTakes(b.page)
@@ -89,7 +89,7 @@ func pageTakes(page []byte) (float64, error) {
 	return takes, nil
 }
 
-// watch looks at the heap all the time, and returns what tells the most that it
+// watch samples the heap continuously, and returns a function for the most that it
 // had beyond before.
 func watch(before float64) (peak func() float64) {
 	var stop atomic.Bool

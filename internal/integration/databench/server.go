@@ -27,13 +27,13 @@ import (
 
 const serveArgument = "serve"
 
-// answers are what the server in the other process says, whoever asks: its own
+// answers are the responses of the server in the other process, whoever asks: its own
 // work is not what is measured.
 type answers struct {
 	Self, Purview, Page []byte
 }
 
-// serve reads answers and serves them until the other end closes stdin.
+// serve reads responses and serves them until the other end closes stdin.
 func serve() error {
 	in := json.NewDecoder(os.Stdin)
 	var a answers
@@ -84,7 +84,7 @@ type bench struct {
 	close   func() error
 }
 
-// newBench links a patient in memory, and has the answers that it then gets
+// newBench links a patient in memory, and has the responses that it then gets
 // given by another process.
 func newBench(ctx context.Context) (*bench, error) {
 	server := pkbtest.New(pkbtest.Config{TokenLife: time.Hour})

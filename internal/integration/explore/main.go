@@ -87,7 +87,7 @@ func end(v any, ok bool) {
 	}
 }
 
-// run explores, and tells what it finds. It is well if nothing is broken, and
+// run explores, and reports what it finds. It succeeds if nothing is broken, and
 // every row was met that can be: of one setup, or of a few states, not all are.
 func run(ctx context.Context, out io.Writer, o explore.Options) (figures, bool) {
 	start := time.Now()

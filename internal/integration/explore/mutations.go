@@ -35,8 +35,8 @@ var all = []mutation{
 	{name: "an intent is not recorded", setup: "crash, lost, late", edits: []edit{{rows, "	r.Slot(e.Pair).Tried++\n", ""}}},
 	{name: "a lost response undoes the intent", setup: "crash, lost, 401, wrong clocks", edits: []edit{
 		{table, `{Ambiguous, "lease mine", "lease released; tried stays", leaseMine, release, Write},`, `{Ambiguous, "lease mine", "lease released; tried stays", mineHeld, unsend, Write},`}}},
-	{name: "an unread response is not kept", setup: "unread answer", edits: []edit{{rows, "	r.Slot(e.Pair).Unread = true\n", ""}}},
-	{name: "an unread response is replayed", setup: "unread answer", edits: []edit{
+	{name: "an unread response is not kept", setup: "unread response", edits: []edit{{rows, "	r.Slot(e.Pair).Unread = true\n", ""}}},
+	{name: "an unread response is replayed", setup: "unread response", edits: []edit{
 		{rows, "return s != nil && !s.Unread && !s.Final", "return s != nil && !s.Final"},
 		{decide, "case s.Unread && over && s.ID == f.Rec.Active.ID:", "case false:"},
 		{decide, "	case s.Unread:\n", "	case false:\n"}}},
@@ -55,7 +55,7 @@ var all = []mutation{
 	// What a presentation came to.
 	{name: "a rejection counts without the lease", setup: "partition, wrong clocks", edits: []edit{
 		{table, `"relink (cause), or candidate removed; lease released", mineHeld,`, `"relink (cause), or candidate removed; lease released", pairHeld,`}}},
-	{name: "a refusal counts without the lease", setup: "unknown words, partition", edits: []edit{
+	{name: "a refusal counts without the lease", setup: "unrecognized errors, partition", edits: []edit{
 		{table, `"tried - 1; unclear + 1 if witnessed; lease released", mineHeld,`, `"tried - 1; unclear + 1 if witnessed; lease released", pairHeld,`}}},
 	{name: "not sent counts without the lease", setup: "suspend, wrong clocks", edits: []edit{
 		{table, `{NotSpent, "lease mine, pair held", "tried - 1; lease released", mineHeld,`, `{NotSpent, "lease mine, pair held", "tried - 1; lease released", pairHeld,`}}},
@@ -70,10 +70,10 @@ var all = []mutation{
 		{"internal/custody/core/record.go", "if r.Phase != Relink || !r.Cause.Decided() {", "if r.Phase != Relink || r.Cause != \"\" {"}}},
 	{name: "a rejected repetition has the server's cause", test: coreTests + "^TestRows$", edits: []edit{
 		{rows, "mineHeld(p, r, e) && r.Slot(e.Pair).Tried > 1", "false"}}},
-	{name: "unknown words need no witness", setup: "unknown words, nobody succeeds", edits: []edit{
+	{name: "unrecognized errors need no witness", setup: "unrecognized errors, nobody succeeds", edits: []edit{
 		{rows, "	if e.Witnessed {\n", "	{\n"}, {rows, "e.Witnessed && e.Few &&", "e.Few &&"}}},
-	{name: "unknown words end many links", setup: "unknown words, half of all links", edits: []edit{{rows, "e.Witnessed && e.Few &&", "e.Witnessed &&"}}},
-	{name: "unknown words end no link", setup: "unknown words, others succeed", edits: []edit{{rows, "return mineHeld(p, r, e) && e.Witnessed", "return false && e.Witnessed"}}},
+	{name: "unrecognized errors end many links", setup: "unrecognized errors, half of all links", edits: []edit{{rows, "e.Witnessed && e.Few &&", "e.Witnessed &&"}}},
+	{name: "unrecognized errors end no link", setup: "unrecognized errors, others succeed", edits: []edit{{rows, "return mineHeld(p, r, e) && e.Witnessed", "return false && e.Witnessed"}}},
 
 	// Authorizations.
 	{name: "a second visit presents the code", setup: "one callback twice", edits: []edit{{rows, "return r.mark(e.Session).State == 0 }", "return r.mark(e.Session).State != Spent }"}}},
@@ -148,6 +148,6 @@ var all = []mutation{
 	{name: "a redirect is a refusal that is understood", test: readings, edits: []edit{{classify, "	case r.Status < 400:\n		return Unclear, \"\"\n", ""}}},
 	{name: "what was not sent may be spent", test: readings, edits: []edit{{classify, "	case !r.Sent:\n		return NotSent, \"\"\n", ""}}},
 	{name: "an unreadable response is lost", test: readings, edits: []edit{{classify, "	case success && r.Hides:\n		return Unread, \"\"\n", ""}}},
-	{name: "a refusal in unknown words is a rejection", test: readings, edits: []edit{{classify, "		return AppWide, \"\"\n	}\n	return Unclear, \"\"\n", "		return AppWide, \"\"\n	}\n	return Rejected, \"\"\n"}}},
+	{name: "a refusal with an unrecognized error is a rejection", test: readings, edits: []edit{{classify, "		return AppWide, \"\"\n	}\n	return Unclear, \"\"\n", "		return AppWide, \"\"\n	}\n	return Rejected, \"\"\n"}}},
 	{name: "too many requests are one link's", test: readings, edits: []edit{{classify, "	if r.Status == http.StatusTooManyRequests {\n		return AppWide, \"\"\n	}\n", ""}}},
 }

@@ -9,7 +9,7 @@
 // It ends with one line of JSON, and with status 1 if anything is unexplained.
 // After each kill the link is either usable, which is tried with a call for the
 // patient, or its record names the cause: outcome_unknown, and that only where
-// PKB had spent the refresh token and its answer died with the process.
+// PKB had spent the refresh token and its response was lost with the process.
 // double_posts counts refresh tokens that were presented twice otherwise.
 //
 // Who takes over must have watched the lease of the dead stand still for 75
@@ -45,10 +45,10 @@ const (
 	beforeIntent = "before the intent is written"
 	afterIntent  = "after the intent, before the POST"
 	duringPost   = "while PKB works on the POST"
-	afterAnswer  = "when the answer arrives"
-	beforeSave   = "before the answer is saved"
-	duringSave   = "while the answer is being saved"
-	afterSave    = "after the answer is saved"
+	afterAnswer  = "when the response arrives"
+	beforeSave   = "before the response is saved"
+	duringSave   = "while the response is being saved"
+	afterSave    = "after the response is saved"
 	anyMoment    = "at any moment"
 )
 
@@ -68,7 +68,7 @@ type order struct {
 
 // report is what a process found.
 type report struct {
-	// Usable: PKB answered a call for the patient.
+	// Usable: PKB accepted a call for the patient.
 	Usable bool
 	// Cause is why the patient must approve again.
 	Cause string
@@ -335,7 +335,7 @@ func heir() error {
 	if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
 		return err
 	}
-	select {} // killed when the answer is read
+	select {} // killed when the response is read
 }
 
 // mostPatience is how long the patient of a dead process hears "try again later" at
@@ -432,7 +432,7 @@ func (s *dyingStore) Save(ctx context.Context, r tokenstore.Record) (tokenstore.
 	return saved, err
 }
 
-// dyingTransport dies when an answer arrives.
+// dyingTransport dies when a response arrives.
 type dyingTransport struct{ order order }
 
 // RoundTrip implements http.RoundTripper.

@@ -33,6 +33,6 @@ func TestKill(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	if f.Named < 2*2*3 { // the three steps between PKB's commit and the save
-		t.Errorf("%+v: a killed process has not lost its answer", f)
+		t.Errorf("%+v: a killed process has not lost its response", f)
 	}
 }

@@ -9,7 +9,10 @@
 // It finds the types by their methods: whatever has Format, GoString, LogValue or
 // MarshalJSON in a package that hosts or tokens meet. Those
 // methods are taken out of a copy of the source that only the compiler sees (go
-// test -overlay); beside them, the few lines that keep others' words out of
+// test -overlay). Of each wrapper, each method that a kind of sink calls is made to
+// return the content: fmt, slog, JSON, text, binary, SQL, YAML, BSON, CBOR; and of what
+// all of them embed, each is removed, and made to return it. In addition, the few lines
+// that keep the texts of other errors out of
 // errors and logs are changed one by one. Each mutation is printed, with the test
 // that caught it; the last line is JSON. The status is 1 if one was not caught.
 package main
@@ -26,6 +29,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -77,6 +81,13 @@ func mutate(ctx context.Context, out io.Writer, wanted *regexp.Regexp, together 
 		return figures{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
+	program := sync.OnceValues(func() (string, error) {
+		_, files, err := hookMutations(root)
+		if err != nil {
+			return "", err
+		}
+		return builtWithHooks(ctx, root, work, files)
+	})
 	if caught, output, err := try(ctx, root, work, 0, mutation{name: "none", dir: "internal/custody"}); err != nil || caught != "" {
 		return figures{}, fmt.Errorf("the tests do not pass as it is, so a failure shows nothing: %s%w\n%s", caught, err, output)
 	}
@@ -95,7 +106,14 @@ func mutate(ctx context.Context, out io.Writer, wanted *regexp.Regexp, together 
 		group.Go(func() {
 			defer func() { <-free }()
 			start := time.Now()
-			caught, output, err := try(ctx, root, work, i+1, m)
+			caught, output, err := "", "", error(nil)
+			if m.chosen == "" {
+				caught, output, err = try(ctx, root, work, i+1, m)
+			} else if built, failed := program(); failed != nil {
+				err = failed
+			} else {
+				caught, output, err = tryHook(ctx, root, built, m.chosen)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -118,27 +136,21 @@ func mutate(ctx context.Context, out io.Writer, wanted *regexp.Regexp, together 
 
 // try runs the tests with one mutation, and names the one that failed.
 func try(ctx context.Context, root, work string, number int, m mutation) (caught, output string, err error) {
-	overlay := filepath.Join(work, fmt.Sprintf("overlay%d.json", number))
-	replace := make(map[string]string)
-	for name, text := range m.files {
-		changed := filepath.Join(work, fmt.Sprintf("%d-%s", number, strings.ReplaceAll(name, "/", "-")))
-		if err := os.WriteFile(changed, text, 0o600); err != nil {
-			return "", "", err
-		}
-		replace[filepath.Join(root, filepath.FromSlash(name))] = changed
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
+	overlay, err := overlaid(root, work, strconv.Itoa(number), m.files)
 	if err != nil {
 		return "", "", err
 	}
-	if err := os.WriteFile(overlay, text, 0o600); err != nil {
-		return "", "", err
-	}
 	packages := []string{"./internal/canary"}
-	if m.dir == "internal/custody" {
+	switch m.dir {
+	case "internal/custody":
 		packages = append(packages, "./internal/custody")
+	case "internal/conceal":
+		packages = []string{"./internal/conceal"} // it is all that is in it, and quick
 	}
 	for _, search := range searches {
+		if m.dir == "internal/conceal" {
+			search = "^TestEverySink$"
+		}
 		args := append([]string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-run", search}, packages...)
 		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir = root
@@ -150,8 +162,8 @@ func try(ctx context.Context, root, work string, number int, m mutation) (caught
 		case !errors.As(err, &exit):
 			return "", string(printed), err
 		}
-		if failed := regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindSubmatch(printed); failed != nil {
-			return string(failed[1]), string(printed), nil
+		if failed := failedTest(printed); failed != "" {
+			return failed, string(printed), nil
 		}
 		if m.gentler != nil {
 			return try(ctx, root, work, number, *m.gentler)
@@ -159,6 +171,32 @@ func try(ctx context.Context, root, work string, number int, m mutation) (caught
 		return "", string(printed), errors.New("it does not compile, and shows nothing")
 	}
 	return "", "", nil
+}
+
+// overlaid writes changed files, and the list of them that go takes; it returns its name.
+func overlaid(root, work, name string, files map[string][]byte) (string, error) {
+	replace := make(map[string]string)
+	for file, text := range files {
+		changed := filepath.Join(work, name+"-"+strings.ReplaceAll(file, "/", "-"))
+		if err := os.WriteFile(changed, text, 0o600); err != nil {
+			return "", err
+		}
+		replace[filepath.Join(root, filepath.FromSlash(file))] = changed
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	overlay := filepath.Join(work, "overlay-"+name+".json")
+	return overlay, os.WriteFile(overlay, text, 0o600)
+}
+
+// failedTest names the test that failed, or is "".
+func failedTest(printed []byte) string {
+	if failed := regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindSubmatch(printed); failed != nil {
+		return string(failed[1])
+	}
+	return ""
 }
 
 // findRoot returns the directory of the root module.

@@ -25,6 +25,8 @@ type mutation struct {
 	files map[string][]byte
 	// gentler is to be tried if this one does not compile.
 	gentler *mutation
+	// chosen is a hook of the build that has all of them, in place of files.
+	chosen string
 }
 
 // directories have types that hosts or tokens meet.
@@ -56,6 +58,15 @@ func mutations(root string) (all []mutation, err error) {
 		}
 		all = append(all, found...)
 	}
+	hooked, _, err := hookMutations(root)
+	if err != nil {
+		return nil, err
+	}
+	embedded, err := ofPrinting(root)
+	if err != nil {
+		return nil, err
+	}
+	all = append(append(all, hooked...), embedded...)
 	for _, line := range lines {
 		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(line.file))) //nolint:gosec // a file of the list above
 		if err != nil {
@@ -166,6 +177,44 @@ func without(sources map[string][]byte, methods []method, kept []string) (map[st
 		out[file] = used
 	}
 	return out, nil
+}
+
+// ofPrinting returns mutations of the type that all wrappers embed: each of its methods
+// removed, and with an answer in clear.
+func ofPrinting(root string) (all []mutation, err error) {
+	const file = "internal/conceal/conceal.go"
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+	if err != nil {
+		return nil, err
+	}
+	fset := token.NewFileSet()
+	parsed, err := parser.ParseFile(fset, file, text, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	for _, decl := range parsed.Decls {
+		fn, ok := decl.(*ast.FuncDecl)
+		if !ok || fn.Recv == nil {
+			continue
+		}
+		start, end := fset.Position(fn.Body.Pos()).Offset, fset.Position(fn.End()).Offset
+		clear := strings.NewReplacer("ErrEncoding", "nil", "Text)", `"canary")`, "return Text", `return "canary"`).Replace(string(text[start:end]))
+		if clear == string(text[start:end]) {
+			return nil, fmt.Errorf("%s: %s neither refuses nor redacts", file, fn.Name.Name)
+		}
+		removed, err := without(map[string][]byte{file: text}, []method{{file, fn.Name.Name, fset.Position(fn.Pos()).Offset, end}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		answers, err := withUsedImports(slices.Concat(text[:start], []byte(clear), text[end:]))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all,
+			mutation{name: "conceal.Printing." + fn.Name.Name + " removed", dir: path.Dir(file), files: removed},
+			mutation{name: "conceal.Printing." + fn.Name.Name + " in clear", dir: path.Dir(file), files: map[string][]byte{file: answers}})
+	}
+	return all, nil
 }
 
 // withUsedImports names the imports that are not used any more "_".

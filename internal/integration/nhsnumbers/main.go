@@ -71,7 +71,7 @@ func main() {
 // errNoJudge: no Python with python-stdnum.
 var errNoJudge = errors.New("python-stdnum is not installed; get it with: apt-get install python3-stdnum")
 
-// judge is a Python process that reads lines and answers with a letter each.
+// judge is a Python process that reads lines and writes a letter for each.
 type judge struct {
 	name string
 	cmd  *exec.Cmd

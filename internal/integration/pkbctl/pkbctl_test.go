@@ -98,7 +98,7 @@ type check struct {
 	Check  string `json:"check"`
 	Status string `json:"status"`
 	Found  string `json:"found"`
-	Mend   string `json:"mend"`
+	Fix    string `json:"fix"`
 }
 
 type diagnosis struct {
@@ -228,7 +228,7 @@ func TestWatch(t *testing.T) {
 		if l := next(); l.Total != 2 || l.States["linked"] != 2 {
 			t.Errorf("the first line: %+v", l)
 		}
-		time.Sleep(300 * time.Millisecond) // several looks, and nothing to tell
+		time.Sleep(300 * time.Millisecond) // several looks, and nothing to report
 		if err := h.client.Unlink(t.Context(), "app-user-2"); err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +255,7 @@ func TestShow(t *testing.T) {
 				`^token ends +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  in 9m$`,
 				`^WHEN \(UTC\) +WHAT +UNTIL +CAUSE$`, ` approved$`, ` exchanged$`, ` linked$`)
 		}
-		h.shows(0, []string{"show", "app-user-2"}, `^tried +once, with an outcome that is not known$`, `^lease +FLIGHT2, taken \d+s ago, beat 3$`, `^next +whoever has the lease saves`)
+		h.shows(0, []string{"show", "app-user-2"}, `^tried +once, with an outcome that is not known$`, `^lease +FLIGHT2, taken \d+s ago, beat 3$`, `^next +the holder of the lease saves`)
 		h.shows(1, []string{"show", "app-user-3"}, `^state +relink_required$`, `^cause +session_invalid$`, ` relink_required +session_invalid$`)
 		h.shows(0, []string{"show", "app-user-4"}, `^state +unlinked$`, ` unlinked$`)
 
@@ -269,7 +269,7 @@ func TestShow(t *testing.T) {
 			kinds = append(kinds, h.Kind)
 		}
 		if diff := cmp.Diff([]string{"approved", "exchanged", "linked"}, kinds); diff != "" {
-			t.Errorf("the link's past (-want +got):\n%s", diff)
+			t.Errorf("the link's timeline (-want +got):\n%s", diff)
 		}
 		if h.load("app-user-1").Version != r.Version {
 			t.Error("show has written")
@@ -293,7 +293,7 @@ func TestRefresh(t *testing.T) {
 		var o outcome
 		h.json(0, &o, "refresh", "-n", "app-user-1")
 		if o.Action != "refresh" || o.Generation != 1 || o.Why == "" {
-			t.Errorf("the token is over, and the dry run says %+v", o)
+			t.Errorf("the token has expired, and the dry run says %+v", o)
 		}
 		if h.server.Refreshes() != 0 || h.load("app-user-1").Version != before.Version {
 			t.Error("a dry run has sent or written something")
@@ -306,7 +306,7 @@ func TestRefresh(t *testing.T) {
 			t.Error("no refresh was sent")
 		}
 		time.Sleep(time.Until(h.load("app-user-1").ExpiresAt.Add(100 * time.Millisecond)))
-		h.shows(0, []string{"refresh", "app-user-1", "-keys", keys}, `^app-user-1  refreshed$`, `^new tokens came and were saved$`)
+		h.shows(0, []string{"refresh", "app-user-1", "-keys", keys}, `^app-user-1  refreshed$`, `^new tokens were received and saved$`)
 
 		time.Sleep(time.Until(h.load("app-user-1").ExpiresAt.Add(100 * time.Millisecond)))
 		h.server.Next(pkbtest.Token, pkbtest.Respond(http.StatusTooManyRequests, "text/plain", "slow down"))
@@ -320,7 +320,7 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// What is not due, or cannot be mended, is left alone.
+// What is not due, or cannot be repaired, is left alone.
 func TestNotDue(t *testing.T) {
 	onEach(t, pkbtest.Config{}, func(t *testing.T, h *host) {
 		all(h)
@@ -535,10 +535,10 @@ func TestInterrupted(t *testing.T) {
 	got := lines(t, h.pipe("copy", "-to", target))
 	last := got[len(got)-1]
 	if !last.Done || last.Records != 2001 || last.Copied == 0 || last.Copied == 2001 {
-		t.Errorf("the second copy begins where the first one ended, and ends: %+v", last)
+		t.Errorf("the second copy continues where the first one ended, and completes: %+v", last)
 	}
 	if !slices.ContainsFunc(got, func(p progress) bool { return !p.Done && p.Rate > 0 && p.Left > 0 }) {
-		t.Error("no line says how fast it is and how much is left")
+		t.Error("no line has the rate and what is left")
 	}
 }
 
@@ -551,11 +551,11 @@ func TestDoctor(t *testing.T) {
 			`^ok    database  (SQLite|PostgreSQL|MySQL or MariaDB), 4 records in pkb_links$`,
 			`^ok    clock `, `^ok    store +the database keeps all \d+ promises of a store$`, `^ok    config `, `^ok    redirect `,
 			`^ok    keys +"first", which seals \(3\); all 3 sealed links open$`,
-			`^warn  links +1 linked, 1 uncertain, 1 relink_required, 1 unlinked$`, `^ +mend: .*pkbctl relink-url$`,
-			`^ok    pkb +authorize answers`, `^ok    pkb +plain http, on this machine$`, `^ok    clock +PKB's clock agrees`,
-			`^ok    pkb +token answers`, `^ok    pkb +users/self answers`, `^ok    pkb +purview answers`)
+			`^warn  links +1 linked, 1 uncertain, 1 relink_required, 1 unlinked$`, `^ +fix: .*pkbctl relink-url$`,
+			`^ok    pkb +authorize responds`, `^ok    pkb +plain http, on loopback$`, `^ok    clock +PKB's clock agrees`,
+			`^ok    pkb +token responds`, `^ok    pkb +users/self responds`, `^ok    pkb +purview responds`)
 		if strings.Contains(said.out, "left behind") {
-			t.Error("the table that was made to try is left behind")
+			t.Error("the table of the check is left behind")
 		}
 		var d diagnosis
 		h.json(0, &d, "doctor", "-keys", keyFile)
@@ -593,8 +593,8 @@ func TestDoctor(t *testing.T) {
 			var d diagnosis
 			h.json(test.code, &d, append([]string{"doctor"}, test.args...)...)
 			found := d.of(test.check, "fail")
-			if d.OK || len(found) == 0 || !strings.Contains(found[0].Found, test.says) || found[0].Mend == "" {
-				t.Errorf("%s: want a failed %s that says %q, and how to mend it; got %+v", test.name, test.check, test.says, d.Checks)
+			if d.OK || len(found) == 0 || !strings.Contains(found[0].Found, test.says) || found[0].Fix == "" {
+				t.Errorf("%s: want a failed %s that says %q, and how to fix it; got %+v", test.name, test.check, test.says, d.Checks)
 			}
 		}
 		h.server.Advance(10 * time.Minute)
@@ -616,8 +616,8 @@ func TestDoctorTLS(t *testing.T) {
 	}
 	var d diagnosis
 	h.json(1, &d, args()...)
-	if found := d.of("pkb", "fail"); len(found) != 4 || !strings.Contains(found[0].Found, "nobody whom this machine trusts") {
-		t.Errorf("a certificate that nobody knows: %+v", d.Checks)
+	if found := d.of("pkb", "fail"); len(found) != 4 || !strings.Contains(found[0].Found, "does not trust") {
+		t.Errorf("a certificate of an unknown authority: %+v", d.Checks)
 	}
 
 	file := filepath.Join(h.dir, "authorities.pem")
@@ -626,7 +626,7 @@ func TestDoctorTLS(t *testing.T) {
 	}
 	h.env = []string{"SSL_CERT_FILE=" + file}
 	h.shows(0, args(), `^ok    pkb +TLS 1\.3, with a certificate until \d{4}-`)
-	h.shows(0, args("-expiry", "1000000h"), `^warn  pkb +TLS 1\.3, and the certificate ends in \d+d`, `^ +mend: the certificate is PKB's to renew`)
+	h.shows(0, args("-expiry", "1000000h"), `^warn  pkb +TLS 1\.3, and the certificate expires in \d+d`, `^ +fix: the certificate is PKB's, or `)
 }
 
 // A host may have given its environment a name of its own. Where that is, an
@@ -645,8 +645,8 @@ func TestNamedEnvironment(t *testing.T) {
 		t.Errorf("links of the environment that is named: %+v", l)
 	}
 	h.shows(0, []string{"show", "app-user-1"}, `^issued for +tests, client id test-client$`, ` linked$`)
-	h.shows(0, []string{"doctor", "-keys", keys}, `^ok    config +tests, client id test-client, as the links say$`,
-		`^warn  config `, `mend: say -env tests=ADDRESS`, `^ok    keys +"first", which seals \(2\); all 2 sealed links open$`, `^skip  pkb `)
+	h.shows(0, []string{"doctor", "-keys", keys}, `^ok    config +tests, client id test-client, from the links$`,
+		`^warn  config `, `fix: give -env tests=ADDRESS`, `^ok    keys +"first", which seals \(2\); all 2 sealed links open$`, `^skip  pkb `)
 	var d diagnosis
 	h.json(0, &d, "doctor", "-keys", keys, "-env", here)
 	if len(d.of("pkb", "ok")) != 5 || len(d.of("config", "ok")) != 1 {

@@ -101,7 +101,7 @@ type host struct {
 	client  *pkb.Client
 	keys    string // as ParseKeyring reads them
 	dir     string
-	env     []string // of pkbctl, beside what it always gets
+	env     []string // of pkbctl, in addition to what it always gets
 
 	mu sync.Mutex
 	// secrets are what must never be printed.

@@ -23,7 +23,7 @@ func fositeServer(*testing.T) server {
 	}
 	config := &fosite.Config{
 		AccessTokenLifespan: tokenLife, GlobalSecret: make([]byte, 32),
-		RefreshTokenScopes: []string{}, // each answer has one
+		RefreshTokenScopes: []string{}, // each response has one
 	}
 	provider := compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2TokenIntrospectionFactory)
@@ -70,5 +70,5 @@ func fositeServer(*testing.T) server {
 	}
 }
 
-// tokenLife is what both servers give; our clocks say when it is over.
+// tokenLife is what both servers issue; our clocks decide when it has expired.
 const tokenLife = time.Hour

@@ -31,7 +31,7 @@ const (
 
 // server is somebody else's, as handlers for PKB's paths.
 type server struct {
-	// authorize answers for a patient who allows access, or not.
+	// authorize acts for a patient who allows access, or not.
 	authorize func(w http.ResponseWriter, r *http.Request, allow bool)
 	token     http.HandlerFunc
 	// takes reports whether a request has a bearer that is good.
@@ -87,7 +87,7 @@ func serve(t *testing.T, start func(*testing.T) server) *front {
 	return f
 }
 
-// arrived counts a refresh, and reports whether its answer is to be lost.
+// arrived counts a refresh, and reports whether its response is to be lost.
 func (f *front) arrived(r *http.Request) (lose bool) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -234,7 +234,7 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// An answer that is lost after the server has acted: nothing is repeated while
+// A response that is lost after the server has acted: nothing is repeated while
 // the old token serves. Then the server's word decides.
 func TestLostAnswer(t *testing.T) {
 	for _, p := range providers {
@@ -276,7 +276,7 @@ func TestLostAnswer(t *testing.T) {
 			var relink *pkb.RelinkError
 			switch {
 			case p.again && err != nil:
-				t.Errorf("Token: %v, want the server's second answer", err)
+				t.Errorf("Token: %v, want the server's second response", err)
 			case !p.again && (!errors.As(err, &relink) || relink.Cause != observe.CauseOutcomeUnknown):
 				t.Errorf("Token: %v, want %s", err, observe.CauseOutcomeUnknown)
 			}
@@ -294,7 +294,7 @@ func TestLostAnswer(t *testing.T) {
 }
 
 // A server that takes the same token once more at once is told so with
-// Forgiving, and then a lost answer costs nothing.
+// Forgiving, and then a lost response costs nothing.
 func TestForgivingServer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, lasting, 1, func(c *pkb.Config) { c.RefreshReuseWindow = 30 * time.Second })
@@ -310,8 +310,8 @@ func TestForgivingServer(t *testing.T) {
 }
 
 // A refresh token that somebody else presents as well: where that ends the
-// session, the link ends with a cause, keeps what it had, and a new approval
-// mends it. Where it does not, nothing happens.
+// session, the link ends with a cause, keeps what it had, and a new authorization
+// repairs it. Where it does not, nothing happens.
 func TestTokenInOtherHands(t *testing.T) {
 	for _, p := range providers {
 		t.Run(p.name, func(t *testing.T) {
@@ -325,7 +325,7 @@ func TestTokenInOtherHands(t *testing.T) {
 			}
 			status := r.present(t)
 			if (status == http.StatusOK) != p.again {
-				t.Errorf("the server answered %d to a spent token", status)
+				t.Errorf("the server returned %d for a spent token", status)
 			}
 			r.pass()
 			_, err := c.Token(t.Context(), user)

@@ -127,7 +127,7 @@ func newServer(ctx context.Context, account string, stop syscall.Signal, describ
 // MariaDBDriver.
 func (s *Server) DSN() string { return s.dsn }
 
-// Start starts a server that was stopped or killed, and waits until it answers.
+// Start starts a server that was stopped or killed, and waits until it responds.
 func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -149,7 +149,7 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the server does not answer: %w", err)
+			return fmt.Errorf("the server does not respond: %w", err)
 		case <-s.ended: // what it left behind when it was killed is still going away
 			s.ended = nil
 		case <-time.After(50 * time.Millisecond):

@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package services finds what tests need beside Go: a PostgreSQL, a MariaDB, and
+// Package services finds what tests need in addition to Go: a PostgreSQL, a MariaDB, and
 // programs of this machine.
 //
 // A test that asks for a server gets an empty database of its own on it, which
@@ -134,7 +134,7 @@ func (s service) orHow(ctx context.Context) (dsn string, drop func() error, err 
 }
 
 // errNoAnswer: there is no server.
-var errNoAnswer = errors.New("does not answer")
+var errNoAnswer = errors.New("is not reachable")
 
 // scratch makes a database and returns its DSN.
 func (s service) scratch(ctx context.Context) (dsn string, drop func() error, err error) {
@@ -156,7 +156,7 @@ func (s service) scratch(ctx context.Context) (dsn string, drop func() error, er
 		return "", nil, errors.Join(fmt.Errorf("%s %w: %w", s.name, errNoAnswer, err), admin.Close())
 	}
 	if _, err := admin.ExecContext(limited, "CREATE DATABASE "+name); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("%s answers, and refuses a database of our own: %w", s.name, err), admin.Close())
+		return "", nil, errors.Join(fmt.Errorf("%s is reachable, and refuses a database of our own: %w", s.name, err), admin.Close())
 	}
 	return dsn, func() error {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -193,7 +193,7 @@ func unavailable(t testing.TB, s service, err error) {
 	if os.Getenv("PKB_REQUIRE_SERVICES") == "1" {
 		t.Fatalf("PKB_REQUIRE_SERVICES=1 says that there must be a server (%s names it): %v", s.env, err)
 	}
-	t.Skipf("%s does not answer; to run this test: %s (or name a server in %s)", s.name, s.install, s.env)
+	t.Skipf("%s is not reachable; to run this test: %s (or name a server in %s)", s.name, s.install, s.env)
 }
 
 // Program returns the path of a program: the first of names that is there. how

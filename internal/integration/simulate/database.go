@@ -28,7 +28,7 @@ type written[R any] struct {
 	pair pairID
 }
 
-// pairID names a pair that the server gave: the approval it belongs to, and its
+// pairID names a pair that the server issued: the authorization it belongs to, and its
 // number in it.
 type pairID struct{ epoch, gen int }
 

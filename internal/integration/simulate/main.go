@@ -15,8 +15,8 @@
 // status 1 if a link was lost to a race, a failing save, a clock or a wording, or
 // without a cause of its name.
 //
-// lost_response are links whose refresh PKB answered and whose answer the
-// network lost, lost_crash those whose answer died with its process, or slept
+// lost_response are links whose refresh PKB carried out and whose response the
+// network lost, lost_crash those whose response was lost with its process, or slept
 // with it until its lease was over and the token too: no client can keep these.
 // lost_store are links of which the store lost what it had acknowledged before
 // anybody could write it again. limbo are links that did not work for hours, with
@@ -123,7 +123,7 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed uint64) figures
 		fmt.Fprintf(out, " | %7.0f %8s %8d %8.0f\n", perMillion(got.allLost()), unnamed, got.limbo, perMillion(got.badTokens))
 	}
 	fmt.Fprintf(out, "\n\"refused\" are access tokens that the API did not take, per million refreshes.\n"+
-		"ours: the network lost %d answers that the server had made, and %d links with them;\n"+
+		"ours: the network lost %d responses that the server had sent, and %d links with them;\n"+
 		"the store lost %d acknowledged pairs, and %d links with them, of which %d had a process that could have known;\n"+
 		"a gateway refused %d requests; PKB ended %d sessions, and each was found out\n",
 		ours.answersLost, ours.lost[byResponse], ours.rowsLost, ours.lost[byStore], ours.known, ours.refused, ours.lost[byEnd])

@@ -156,7 +156,7 @@ func (p *peer) source(s *session, t oauth2.Token) oauth2.TokenSource {
 
 // fetch gets another pair for t with x/oauth2.
 func (p *peer) fetch(s *session, t oauth2.Token) (oauth2.Token, error) {
-	t.Expiry = time.Unix(1, 0) // it is the caller who found that it is over
+	t.Expiry = time.Unix(1, 0) // it is the caller who found that it has expired
 	next, err := p.source(s, t).Token()
 	if err != nil {
 		return oauth2.Token{}, err

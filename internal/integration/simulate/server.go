@@ -18,12 +18,12 @@ type reason int
 
 const (
 	byRace     reason = iota // two presented one token, and nothing else was wrong
-	bySave                   // the answer came, and the store did not take it in time
+	bySave                   // the response was received, and the store did not accept it in time
 	byClock                  // a lease was taken over too early, by a clock that was wrong
 	byWording                // refused in unknown words, and taken for ended
 	byStore                  // the store lost what it had acknowledged, or showed an old row
-	byResponse               // the network lost the answer
-	byCrash                  // the process died with the answer
+	byResponse               // the network lost the response
+	byCrash                  // the process died with the response
 	byPause                  // the process stood still with the answer, or with the token
 	byEnd                    // PKB ended it: nothing was lost
 	reasons
@@ -81,11 +81,11 @@ type server struct {
 	tally    *tally
 }
 
-// session is one user's present approval.
+// session is one user's current authorization.
 type session struct {
 	user   string
 	index  uint64
-	epoch  int // counts approvals
+	epoch  int // counts authorizations
 	gen    int // of the refresh token that works
 	since  time.Time
 	before time.Time // when the one before gen was made
@@ -135,7 +135,7 @@ type look struct {
 type post struct {
 	from *process
 	at   time.Time
-	lost bool // nobody will read the answer
+	lost bool // nobody will read the response
 	// saved is when its pair was, and by whom; failed says that a save was not
 	// acknowledged.
 	saved  time.Time
@@ -353,7 +353,7 @@ func (v *server) good(user, token string) bool {
 	defer v.mu.Unlock()
 	s := v.sessions[user]
 	if s.dead || pair.epoch != s.epoch {
-		return true // that it is over is what the next refresh tells
+		return true // the next refresh finds out that it has ended
 	}
 	made := s.since
 	if pair.gen == s.gen-1 {

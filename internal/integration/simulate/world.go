@@ -24,7 +24,7 @@ type design struct {
 
 // keeper is a design at work in one process.
 type keeper interface {
-	// link keeps the first pair of an approval.
+	// link keeps the first pair of an authorization.
 	link(ctx context.Context, s *session, answer []byte) error
 	// token returns an access token; errLost, or an error that wraps it, when
 	// the design itself says that the patient must approve again. rejected is one

@@ -28,7 +28,7 @@ type fault struct {
 	// perMille of all refreshes meet it.
 	perMille float64
 	do       func(random *rand.Rand) pkbtest.Fault
-	// withholds: PKB does the work, and its answer does not arrive. With a
+	// withholds: PKB does the work, and its response does not arrive. With a
 	// refresh token that works once, the link cannot be kept. garbles: half of it
 	// arrives, as if it were the whole.
 	withholds, garbles bool
@@ -48,7 +48,7 @@ var faults = []fault{
 	{name: "client refused", perMille: 0.5, do: always(pkbtest.Respond(http.StatusUnauthorized, "application/json", `{"error":"invalid_client"}`))},
 	{name: "cut after the work", perMille: 0.5, withholds: true, do: always(pkbtest.DropAfter())},
 	{name: "502 after the work", perMille: 0.3, withholds: true, do: always(pkbtest.RespondAfter(http.StatusBadGateway, "text/html", "<h1>Bad gateway</h1>"))},
-	{name: "half an answer", perMille: 0.2, withholds: true, garbles: true, do: always(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte { return body[:len(body)/2] }))},
+	{name: "half a response", perMille: 0.2, withholds: true, garbles: true, do: always(pkbtest.Rewrite(func(_ http.Header, body []byte) []byte { return body[:len(body)/2] }))},
 }
 
 var unavailable = pkbtest.Respond(http.StatusServiceUnavailable, "text/html", "<h1>Service unavailable</h1>")
@@ -84,18 +84,18 @@ type server struct {
 	codes    map[string]string
 	sessions map[string]*session // by user, the present one
 	tokens   map[string]*token   // refresh tokens, the newest two of each session
-	// doublePosts counts refresh tokens that came again although the answer to
+	// doublePosts counts refresh tokens that were presented again although the response to
 	// the first time had been sent.
 	doublePosts int
 }
 
-// session is what one approval opened.
+// session is what one authorization opened.
 type session struct {
 	newest string
-	// ended: a refresh token came twice. excused: the answer to the first time
+	// ended: a refresh token was presented twice. excused: the response to the first time
 	// had been withheld.
 	ended, excused bool
-	// garbled: the answer to the newest token was.
+	// garbled: the response to the newest token was.
 	garbled bool
 }
 
@@ -103,7 +103,7 @@ type session struct {
 type token struct {
 	session  *session
 	previous string
-	// spent: PKB has made a successor; withheld: the answer with it was not sent.
+	// spent: PKB has issued a successor; withheld: the response with it was not sent.
 	spent, withheld bool
 }
 
@@ -145,14 +145,14 @@ func (s *server) expect(code, user string) {
 }
 
 // excused reports whether the server has lost a link that ended with cause: it
-// ended the present session of user because a refresh token came twice, after it
-// had withheld the answer to the first time; or it sent an answer that nobody can
+// ended the current session of user because a refresh token was presented twice, after it
+// had withheld the response to the first time; or it sent a response that nobody can
 // read, which a client rather keeps than presents the token again.
 func (s *server) excused(user string, cause observe.Cause) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.sessions[user]
-	if e != nil && cause == observe.CauseAnswerUnreadable {
+	if e != nil && cause == observe.CauseResponseUnreadable {
 		return e.garbled
 	}
 	return e != nil && e.ended && e.excused
@@ -219,7 +219,7 @@ func (s *server) pick() (f fault, do pkbtest.Fault) {
 	return f, f.do(s.random)
 }
 
-// answered is what PKB answers to r, not sent yet.
+// answered is PKB's response to r, not sent yet.
 func (s *server) answered(r *http.Request) (answer *httptest.ResponseRecorder, refreshToken string) {
 	answer = httptest.NewRecorder()
 	s.pkb.ServeHTTP(answer, r)
@@ -258,7 +258,7 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request, code string) {
 
 func (s *server) forget(refreshToken string) { delete(s.tokens, refreshToken) }
 
-// refresh lets PKB answer a refresh, with a fault or without.
+// refresh lets PKB respond to a refresh, with a fault or without.
 func (s *server) refresh(w http.ResponseWriter, r *http.Request, presented string) {
 	f, do := s.pick()
 	do(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -283,7 +283,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request, presented strin
 		}
 		send(w, answer)
 	})).ServeHTTP(w, r)
-	if r.Context().Err() != nil { // nobody is there to take the answer
+	if r.Context().Err() != nil { // nobody waits for the response
 		s.mu.Lock()
 		if t := s.tokens[presented]; t != nil {
 			t.withheld = true

@@ -26,7 +26,7 @@ type reading struct {
 }
 
 // grown compares the last quarter of the time with the second. The first is for
-// everything to get warm, and a restart in the middle is over by the last.
+// everything to get warm, and a restart in the middle has ended by the last.
 func grown(readings []reading, length time.Duration) (g growth) {
 	var before, after []reading
 	for _, r := range readings {

@@ -3,7 +3,7 @@
 
 // Command soak lets four replicas keep two thousand links alive for as long as
 // one likes, over a PostgreSQL of its own that is stopped and started in the
-// middle, with a PKB that delays, refuses, cuts connections and loses answers:
+// middle, with a PKB that delays, refuses, cuts connections and loses responses:
 //
 //	go run ./internal/integration/soak -for 30m
 //
@@ -13,7 +13,7 @@
 //
 // It ends with one line of JSON, and with status 1 if a link was lost that the
 // server's faults do not explain, or if something grew. lost_by_server counts
-// the links whose refresh PKB carried out and whose answer it withheld, each
+// the links whose refresh PKB carried out and whose response it withheld, each
 // checked against what PKB did to that very link. goroutines_growth,
 // heap_growth_mb (after a garbage collection) and conns_growth (open sockets of
 // a replica, or PostgreSQL's count of its clients) are the growth of the replica
@@ -108,7 +108,7 @@ func main() {
 	}
 }
 
-// interruptible runs until the time is over or somebody presses Ctrl-C: the
+// interruptible runs until the time has passed or somebody presses Ctrl-C: the
 // first time the links are still looked at, the second time only what was
 // started is stopped.
 func interruptible(s settings) (figures, error) {

@@ -66,17 +66,17 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// A link that ends is the server's loss only if the server withheld the answer
+// A link that ends is the server's loss only if the server withheld the response
 // that ended it: else a defect of ours would hide behind its faults.
 func TestExcused(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fault fault
-		// invalidate: PKB ends the session besides.
+		// invalidate: PKB ends the session as well.
 		invalidate    bool
 		ends, excused bool
 	}{
-		{name: "an answer is withheld", fault: fault{withholds: true, do: always(pkbtest.DropAfter())}, ends: true, excused: true},
+		{name: "a response is withheld", fault: fault{withholds: true, do: always(pkbtest.DropAfter())}, ends: true, excused: true},
 		{name: "a connection is cut before the work", fault: fault{do: always(pkbtest.Drop())}},
 		{name: "PKB ends a session for a reason of its own", fault: fault{do: always(pkbtest.Drop())}, invalidate: true, ends: true},
 	} {
@@ -138,7 +138,7 @@ func TestExcused(t *testing.T) {
 				t.Errorf("excused: %t, want %t", got, test.excused)
 			}
 			if s.doublePosts != 0 {
-				t.Errorf("%d refresh tokens came twice, it says, after their answer was sent", s.doublePosts)
+				t.Errorf("%d refresh tokens were presented twice, it says, after their response was sent", s.doublePosts)
 			}
 			// The patient approves again: the past excuses nothing.
 			k.own.Client = second
@@ -146,13 +146,13 @@ func TestExcused(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.excused(user, observe.CauseOutcomeUnknown) {
-				t.Error("a new approval is excused by what happened to the old one")
+				t.Error("a new authorization is excused by what happened to the old one")
 			}
 		})
 	}
 }
 
-// A refresh token that comes twice, after its answer was sent, is our fault.
+// A refresh token that is presented twice, after its response was sent, is our fault.
 func TestDoublePost(t *testing.T) {
 	s, err := startServer(t.Context(), pkbtest.Config{}, 1)
 	if err != nil {

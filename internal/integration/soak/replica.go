@@ -61,7 +61,7 @@ type sample struct {
 	Heap uint64
 	// Sockets are the open ones, to PostgreSQL and to PKB.
 	Sockets int
-	// Refreshes and Answers count since the start; Answers by what callers got.
+	// Refreshes and Answers are counted since the start; Answers by what callers got.
 	Refreshes int
 	Answers   map[string]int
 }

@@ -98,7 +98,7 @@ func run(ctx context.Context, out io.Writer, s settings, enough <-chan struct{})
 	defer k.server.mu.Unlock()
 	fmt.Fprintf(out, "\nwhat refreshes met: %s\n", counted(k.server.met))
 	if k.server.doublePosts > 0 {
-		k.problems = append(k.problems, fmt.Sprintf("%d refresh tokens came twice, although their answer had been sent", k.server.doublePosts))
+		k.problems = append(k.problems, fmt.Sprintf("%d refresh tokens were presented twice, although their response had been sent", k.server.doublePosts))
 	}
 	if len(k.problems) > 0 {
 		return f, errors.New(strings.Join(k.problems, "\n"))
@@ -395,7 +395,7 @@ func (w *worker) sample(ctx context.Context) (sample, error) {
 		}
 		return sample{}, fmt.Errorf("a replica ended: %w", w.err)
 	case <-limited.Done():
-		return sample{}, errors.New("a replica does not answer")
+		return sample{}, errors.New("a replica does not respond")
 	}
 }
 
@@ -437,7 +437,7 @@ func (k *soak) stop(ctx context.Context) (refreshes int, err error) {
 }
 
 // audit asks for every link's token once more, without faults. A link whose
-// last refresh is uncertain is found out about when its old token is over.
+// last refresh is uncertain is found out when its old token has expired.
 func (k *soak) audit(ctx context.Context) error {
 	fmt.Fprintf(k.out, "looking at each of the %d links\n", k.links)
 	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)

@@ -322,7 +322,7 @@ func sealRatio(total time.Duration) (float64, error) {
 
 func same(want, got []byte, err error) error {
 	if err == nil && !bytes.Equal(want, got) {
-		err = errors.New("another record came back")
+		err = errors.New("another record was returned")
 	}
 	return err
 }

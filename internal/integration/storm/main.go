@@ -71,7 +71,7 @@ func main() {
 	}
 	processes := flag.Int("processes", 4, "number of processes")
 	callers := flag.Int("callers", 10_000, "goroutines in each")
-	post := flag.Duration("post", time.Second, "how long PKB takes to answer the refresh")
+	post := flag.Duration("post", time.Second, "how long PKB takes to respond to the refresh")
 	flag.Parse()
 	f, err := storm(context.Background(), *processes, *callers, *post)
 	if err != nil {
@@ -98,7 +98,7 @@ func storm(ctx context.Context, processes, callers int, post time.Duration) (f f
 	if err := c.Link(ctx, user); err != nil {
 		return f, err
 	}
-	c.PKB.Advance(11 * time.Minute) // the access token is over
+	c.PKB.Advance(11 * time.Minute) // the access token has expired
 	c.PKB.Next(pkbtest.Token, pkbtest.Delay(post))
 
 	f = figures{Processes: processes, Callers: processes * callers}

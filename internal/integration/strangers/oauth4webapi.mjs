@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// oauth4webapi links a patient. It checks the answers itself: state, JSON,
+// oauth4webapi links a patient. It checks the responses itself: state, JSON,
 // content types, token_type, expires_in.
 
 import * as oauth from "oauth4webapi";

@@ -35,7 +35,7 @@ type setting struct {
 	PKCE     bool   `json:"pkce"`
 }
 
-// story is what a stranger tells.
+// story is what a stranger reports.
 type story struct {
 	// Refused is why the stranger did not accept the callback.
 	Refused string `json:"refused"`
@@ -48,7 +48,7 @@ type story struct {
 	// LastName is from users/self, Patient from Purview.
 	LastName string `json:"lastName"`
 	Patient  string `json:"patient"`
-	// Again is the answer to a refresh token that was spent before; Afterwards
+	// Again is the response to a refresh token that was spent before; Afterwards
 	// is the status of the next call with the access token that was good until
 	// then.
 	Again      string `json:"again"`
@@ -111,7 +111,7 @@ func TestStrangersLink(t *testing.T) {
 			}
 			got.TokenType = strings.ToLower(got.TokenType) // its case may vary
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("the stranger tells another story (+) than a PKB gives (-):\n%s", diff)
+				t.Errorf("the stranger reports another story (+) than a PKB gives (-):\n%s", diff)
 			}
 			if e, r, n := server.Exchanges(), server.Refreshes(), server.ReusedRefreshTokens(); e != 1 || r != 2 || n != 1 {
 				t.Errorf("%d exchanges, %d refreshes, %d of spent tokens; want 1, 2 and 1", e, r, n)
@@ -120,7 +120,7 @@ func TestStrangersLink(t *testing.T) {
 	}
 }
 
-// What is not the answer to its own question, a stranger does not accept; and
+// A stranger does not accept a response that is not to its own request; and
 // no code is spent on it.
 func TestStrangersRefuse(t *testing.T) {
 	for _, stranger := range strangers {
@@ -250,7 +250,7 @@ func program(name string) func(*testing.T, setting, patient) story {
 	return func(t *testing.T, s setting, ask patient) story {
 		t.Helper()
 		node := npm.Node(t)
-		// Modules are looked for beside the program.
+		// Modules are searched for next to the program.
 		dir := t.TempDir()
 		if err := os.Symlink(npm.Install(t, "."), filepath.Join(dir, "node_modules")); err != nil {
 			t.Fatal(err)

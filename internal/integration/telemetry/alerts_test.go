@@ -133,7 +133,7 @@ func operation(op, outcome, values string) series {
 	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=%q}", operations, op, outcome), values}
 }
 
-// took says how many of an operation's answers in a minute came within five
+// took is how many of an operation's responses in a minute arrived within five
 // seconds, and how many took between ten and twenty. They begin at minute 0, or
 // with the incident.
 func took(op, begin string, fast, slow int) (all []series) {
@@ -252,7 +252,7 @@ func TestAlertsFire(t *testing.T) {
 			{"another program refreshes too", []series{event("refreshed", steady), cause("session_invalid", rate(1))}, 60},
 			{"a restored backup ends links, and nothing is refreshed", []series{event("refreshed", quiet), cause("session_invalid", rate(1))}, 10},
 			{"sessions run out", []series{event("refreshed", steady), cause("session_expired", rate(5))}, never},
-			{"as many as answers get lost", []series{event("refreshed", "0+1000x480"), cause("outcome_unknown", "0+0.1x480")}, never},
+			{"as many as responses get lost", []series{event("refreshed", "0+1000x480"), cause("outcome_unknown", "0+0.1x480")}, never},
 			{"three in a small installation", []series{event("refreshed", "0+1x480"), cause("grant_rejected", atOnce(3))}, never},
 		},
 		"PKBApprovalsFailing": {
@@ -272,7 +272,7 @@ func TestAlertsFire(t *testing.T) {
 			{"refreshes have an alert of their own", took("refresh", "", 1, 60), never},
 		},
 		"PKBAnswersUnreadable": {
-			{"PKB changed its answer", []series{operation("users/self", "unreadable", rate(1))}, 5},
+			{"PKB changed its response", []series{operation("users/self", "unreadable", rate(1))}, 5},
 			{"two were cut", []series{operation("users/self", "unreadable", atOnce(2))}, never},
 		},
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/pkbotel"
 )
 
-// S54: everything that can go wrong does, and everybody who says so speaks of
+// S54: everything that can go wrong does, and every error text names
 // the patient: nothing of it is in a span or a metric.
 func TestCanariesAreInNoSpanOrMetric(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -120,7 +120,7 @@ func scrape(t *testing.T) exposed {
 	return found
 }
 
-// values are what a label can hold beside what this scrape has seen.
+// values are what a label can hold in addition to what this scrape has seen.
 var values = map[string][]string{
 	"pkb_outcome": {
 		string(observe.OutcomeOK), string(observe.OutcomeDenied), string(observe.OutcomeRefused), string(observe.OutcomeNotLinked),
