@@ -171,39 +171,17 @@ func (c *Config) check() error {
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, &ConfigError{Field: field, Problem: fmt.Sprintf(format, args...)})
 	}
+	c.Environment.check(bad)
+	c.checkApplication(bad)
+	c.checkStore(bad)
+	c.checkBounds(bad)
+	return errors.Join(errs...)
+}
 
-	env := c.Environment
-	if env == (Environment{}) {
-		bad("Environment", "is empty: use pkb.Sandbox(), pkb.Production() or pkb.BaseURL(address)")
-	} else {
-		if env.Name == "" {
-			bad("Environment.Name", "is empty: it is a name of your choice, kept with every link")
-		}
-		for _, a := range []struct {
-			field, url string
-			optional   bool
-		}{
-			{"AuthorizeURL", env.AuthorizeURL, false},
-			{"TokenURL", env.TokenURL, false},
-			{"RESTURL", env.RESTURL, false},
-			{"FHIRURL", env.FHIRURL, false},
-			{"PurviewURL", env.PurviewURL, true},
-			{"SelfURL", env.SelfURL, true},
-		} {
-			if a.optional && a.url == "" {
-				continue
-			}
-			if problem := checkServerURL(a.url); problem != "" {
-				bad("Environment."+a.field, "%s", problem)
-			}
-		}
-		switch env.PurviewMethod {
-		case "", http.MethodPost, http.MethodGet:
-		default:
-			bad("Environment.PurviewMethod", "is neither POST nor GET; leave it empty to try POST first")
-		}
-	}
+// complain notes what is wrong with a field.
+type complain func(field, format string, args ...any)
 
+func (c *Config) checkApplication(bad complain) {
 	if c.ClientID == "" {
 		bad("ClientID", "is empty: it is the User Client id that PKB issued to you")
 	} else if !printable(c.ClientID) {
@@ -215,7 +193,9 @@ func (c *Config) check() error {
 	if problem := checkRedirectURL(c.RedirectURL); problem != "" {
 		bad("RedirectURL", "%s", problem)
 	}
+}
 
+func (c *Config) checkStore(bad complain) {
 	switch v, _ := c.Store.(tokenstore.Volatile); {
 	case c.Store == nil:
 		bad("Store", "is nil: use your database, or tokenstore.NewMemory() to try the library")
@@ -225,7 +205,9 @@ func (c *Config) check() error {
 		bad("Keys", "is nil, and the store outlives the process: make a key once with keys.Generate(\"2026-01\"), "+
 			"keep it with your other secrets, and pass it to keys.Parse")
 	}
+}
 
+func (c *Config) checkBounds(bad complain) {
 	for _, d := range c.durations() {
 		if *d.value < 0 || *d.value > d.most {
 			bad(d.field, "is %v: the maximum is %v; 0 means the default", *d.value, d.most)
@@ -242,7 +224,6 @@ func (c *Config) check() error {
 			bad(fmt.Sprintf("TokenErrors[%d]", i), "%s", problem)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 type duration struct {

@@ -4,6 +4,7 @@
 package pkb
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -87,4 +88,37 @@ func checkServerURL(s string) string {
 		return "is plain http: tokens are sent over https only (http is accepted for loopback addresses, such as 127.0.0.1)"
 	}
 	return ""
+}
+
+func (env Environment) check(bad complain) {
+	if env == (Environment{}) {
+		bad("Environment", "is empty: use pkb.Sandbox(), pkb.Production() or pkb.BaseURL(address)")
+		return
+	}
+	if env.Name == "" {
+		bad("Environment.Name", "is empty: it is a name of your choice, kept with every link")
+	}
+	for _, a := range []struct {
+		field, url string
+		optional   bool
+	}{
+		{"AuthorizeURL", env.AuthorizeURL, false},
+		{"TokenURL", env.TokenURL, false},
+		{"RESTURL", env.RESTURL, false},
+		{"FHIRURL", env.FHIRURL, false},
+		{"PurviewURL", env.PurviewURL, true},
+		{"SelfURL", env.SelfURL, true},
+	} {
+		if a.optional && a.url == "" {
+			continue
+		}
+		if problem := checkServerURL(a.url); problem != "" {
+			bad("Environment."+a.field, "%s", problem)
+		}
+	}
+	switch env.PurviewMethod {
+	case "", http.MethodPost, http.MethodGet:
+	default:
+		bad("Environment.PurviewMethod", "is neither POST nor GET; leave it empty to try POST first")
+	}
 }

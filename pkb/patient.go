@@ -6,8 +6,6 @@ package pkb
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -142,8 +140,6 @@ func (s source) Unusable(op observe.Operation, problem string, cause error, outc
 	}
 	return e
 }
-
-func (s source) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 func (c *Client) self(ctx context.Context, hc *http.Client) (self identity.Self, err error) {
 	err = c.read(ctx, hc, get(observe.OpSelf, c.cfg.Environment.SelfURL, mediaTypeJSON), func(data []byte) (string, error) {

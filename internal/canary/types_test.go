@@ -400,7 +400,6 @@ var testedElsewhere = map[string]string{
 	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
 
-	"pkb.source":       "TestTypesPrintWhatTheyAreMeantTo, as pkb.Patient, which it prints",
 	"conceal.Printing": "TestEverySink of package conceal",
 	"conceal.Hidden":   "TestEverySink of package conceal",
 	"fhir.List":        "TestRoundTrip of package fhir: it hides nothing, and writes null for a value that is absent",

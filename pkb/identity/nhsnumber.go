@@ -128,16 +128,14 @@ func (n NHSNumber) repeated() bool {
 	return d != "" && strings.Trim(d, d[:1]) == ""
 }
 
-// NumberRange is the health service that a number's range belongs to.
+// NumberRange is the health service that a number's range belongs to; "" for none of
+// the known ranges. England is said to issue more numbers that begin with 3; no
+// official page with their bounds was found, so they are among these.
 type NumberRange string
 
 // The ranges do not overlap. PKB confirms none of them, and a number in a range
 // need not have been issued.
 const (
-	// RangeUnknown: none of the others. England is said to issue more numbers that
-	// begin with 3; no official page with their bounds was found, so they are among
-	// these.
-	RangeUnknown NumberRange = ""
 	// RangeEnglandWales: first nine digits 400 000 000 to 499 999 999 and
 	// 600 000 000 to 799 999 999, of England, Wales and the Isle of Man.
 	// (Wikipedia: NHS number; no official page with the bounds was found.)
@@ -160,7 +158,7 @@ func (n NHSNumber) Range() NumberRange {
 	d := n.Reveal()
 	switch {
 	case d == "":
-		return RangeUnknown
+		return ""
 	case d[:3] == "999":
 		return RangeTest
 	case d[0] == '4', d[0] == '6', d[0] == '7':
@@ -171,5 +169,5 @@ func (n NHSNumber) Range() NumberRange {
 	if _, err := time.Parse("020106", d[:6]); err == nil {
 		return RangeCHI
 	}
-	return RangeUnknown
+	return ""
 }
