@@ -95,7 +95,7 @@ func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
 }
 
 // isRefused reports whether PKB refused the token, and the response code: 401, or
-// 403 with a code about tokens or sessions. PKB's pages do not say which status
+// 403 with a code about tokens or sessions. PKB's pages do not document which status
 // comes with which code.
 func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {

@@ -46,7 +46,7 @@ func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, d
 	e := &APIError{Operation: r.Operation, Status: http.StatusOK, Err: newContentError(problem, err)}
 	e.Code, e.Outcome = responseCode(data)
 	switch {
-	case !e.Outcome.IsZero(): // it is about the request, and says nothing about the patient
+	case !e.Outcome.IsZero(): // it is about the request, and not about the patient
 		e.Err = newContentError("the response is an OperationOutcome", nil)
 	case errors.Is(err, identity.ErrNotAPatient):
 		return err

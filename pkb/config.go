@@ -33,7 +33,7 @@ type Config struct {
 	// The library never tries both: that would present a token twice.
 	SecretInHeader bool
 	// PKCE adds a proof key (RFC 7636, S256) to each authorization. No page of PKB
-	// mentions PKCE; leave it off unless PKB says otherwise.
+	// mentions PKCE; leave it off unless PKB asks for it.
 	PKCE bool
 	// RedirectURL is required: where PKB sends the patient back to, as registered
 	// with PKB. It is https, http on loopback, or the custom scheme of a mobile

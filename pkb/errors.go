@@ -65,8 +65,8 @@ var (
 	// this patient. It is an *APIError.
 	ErrNotFound = errors.New("pkb: no such resource for this patient")
 	// ErrStore: the token store failed. errors.Is finds the store's own error too.
-	// If the store failed to save tokens that PKB has just issued, the text says
-	// so; this process keeps them in memory, and keeps trying.
+	// If the store failed to save tokens that PKB has just issued, the text names
+	// them; this process keeps them in memory, and keeps trying.
 	ErrStore = errors.New("pkb: the token store failed")
 	// ErrKeys: the keys do not open the stored tokens, or the record is damaged:
 	// its columns differ from its sealed part. Nothing was sent or written, and the

@@ -47,7 +47,7 @@ func ExampleClient_Complete_unchecked() {
 	}
 	// Output:
 	// still the link of 1d4a8b2d-f885-499f-ba51-50600312f316 and more to check: true
-	// Your new approval was saved and is still being checked. Until then, your link is as it was.
+	// What you approved is saved and is still being checked. Until then, your link is as it was.
 }
 
 // PKB has documented the response for a session that has ended.

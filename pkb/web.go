@@ -43,7 +43,7 @@ type Failure struct {
 	Err error
 	// Status is the HTTP status of the default page.
 	Status int
-	// Text tells the patient what to do, in plain English. It is safe to show:
+	// Text is what the patient can do, in plain English. It is safe to show:
 	// nothing from the request is in it.
 	Text string
 }

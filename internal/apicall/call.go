@@ -63,7 +63,7 @@ type Failure struct {
 	Err error
 }
 
-// ContentError says what is wrong with a request or a response, in words made here.
+// ContentError is what is wrong with a request or a response, in words made here.
 type ContentError struct {
 	What string
 	Err  error

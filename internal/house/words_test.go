@@ -14,7 +14,7 @@ import (
 )
 
 // worded are the directories whose prose follows the list of words.
-var worded = []string{"internal/custody", "internal/tokenwire", "internal/seal", "internal/jsonwalk", "tokenstore", "fhir"}
+var worded = []string{"pkb", "internal/custody", "internal/tokenwire", "internal/seal", "internal/jsonwalk", "internal/wording", "internal/apicall", "internal/conceal", "internal/retryafter", "tokenstore", "fhir"}
 
 // word is a word or phrase that the library's prose does not use. Spaces match line
 // breaks too.
@@ -55,6 +55,13 @@ var sparedWords = []spared{
 	{"internal/custody/core/record.go", "state machine", "the term of the field"},
 	{"internal/custody/keeper.go", "state machine", "the term of the field"},
 	{"tokenstore/sqlstore/errors.go", `not answer\s+in time`, "pkb/advice/errors.md has this sentence"},
+	{"pkb/doc.go", "says what happened", "an error says what happened"},
+	{"pkb/identity/nhsnumber.go", `PKB\s+says it is`, "it is PKB that says it"},
+	{"pkb/web.go", `^approval$`, "what cookies were sealed for, in every version"},
+	{"pkb/token.go", `as "Authorization`, "the header, word for word"},
+	{"pkb/record/questionnaires.go", `(?i)\banswers?`, "an element of STU3: the answer to a question of a form"},
+	{"pkb/pkbtest/madeup.go", `answer`, "an element of STU3: the answer to a question of a form"},
+	{"pkb/pkbtest/faults.go", `such\s+as "`, "it is the form to write"},
 	{"fhir/questionnaire.go", `(?i)\banswer`, "an element of STU3: the answer to a question of a form"},
 }
 

@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package advice says what to do about an error of this module: who has to act, what
+// Package advice returns what to do about an error of this module: who has to act, what
 // to tell the patient, what an operator does, and the HTTP status to respond with.
 // The file errors.md of this package has it in one table.
 package advice

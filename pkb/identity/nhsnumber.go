@@ -24,7 +24,7 @@ import (
 //
 //   - ChecksumValid: could these digits have been issued?
 //   - Range: which service issues numbers in this range?
-//   - [NationalID.Kind]: what does PKB say it is? Only this makes a number the
+//   - [NationalID.Kind]: what does PKB present it as? Only this makes a number the
 //     patient's NHS number.
 //
 // Compare numbers with Equal, not with ==.

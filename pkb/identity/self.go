@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package identity holds who PKB says a patient is: the response of users/self, the
+// Package identity holds who a patient is, by PKB: the response of users/self, the
 // PKB public id, the NHS number and other national identifiers. [Self.Compare]
 // compares it with what a host knows about its user.
 //
@@ -42,7 +42,7 @@ type response struct {
 
 // Demographics is what users/self reports about a patient, in plain Go, with PKB's
 // member names in JSON. A member that is null, "", absent, or of JSON that does not
-// fit is left at its zero value; Self.Raw tells them apart.
+// fit is left at its zero value; Self.Raw distinguishes them.
 //
 // It is personal data: do not log it.
 type Demographics struct {

@@ -80,7 +80,7 @@ func Generate(id string) (string, error) {
 	return id + ":" + base64.StdEncoding.EncodeToString(key), nil
 }
 
-// Parse parses keys of 32 bytes written as "id:base64", separated by commas. The
+// Parse parses keys of 32 bytes in the form "id:base64", separated by commas. The
 // first seals; all of them open. To change the key, put the new one first and keep
 // the old one.
 //

@@ -107,7 +107,7 @@ var (
 	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
 )
 
-// Config says where traces and metrics go.
+// Config is where traces and metrics go.
 type Config struct {
 	// TracerProvider takes the spans; nil means none. The global one is
 	// otel.GetTracerProvider().

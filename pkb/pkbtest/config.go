@@ -50,8 +50,8 @@ type Config struct {
 	// PageSize is the number of matches on one page of a search.
 	// Default 20; PKB publishes no figure.
 	PageSize int
-	// Addr is where Start listens, as "host:port". Default "127.0.0.1:0": a free
-	// port that only this machine reaches. New does not use it.
+	// Addr is where Start listens, in the form "host:port". Default "127.0.0.1:0": a free
+	// port that only this computer reaches. New does not use it.
 	Addr string
 	// BasePath is a path under which everything is served, such as "/tenant".
 	// Default "".

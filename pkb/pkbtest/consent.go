@@ -22,7 +22,7 @@ import (
 // does not go there.
 //
 // The error has the text of PKB's error page when the authorize request was
-// bad, and says so when p was not added to this server. It never contains the
+// bad, and when p was not added to this server. It never contains the
 // state or a code.
 func (s *Server) Approve(ctx context.Context, authorizeURL string, p *Patient) (callback *url.URL, err error) {
 	if p == nil {

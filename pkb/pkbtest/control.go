@@ -246,7 +246,7 @@ func (c faultCommand) check() string {
 	case effects > 1:
 		return "status, cut and refuse exclude each other"
 	case effects == 0 && c.delay == 0:
-		return "say what is to happen: status, cut, refuse or delay"
+		return "what is to happen is missing: status, cut, refuse or delay"
 	case c.times < 1 || c.times > maxTimes:
 		return fmt.Sprintf("times must be 1 to %d", maxTimes)
 	case c.delay < 0 || c.delay > maxDelay:
@@ -318,7 +318,7 @@ func (s *Server) controlRevoke(body []byte) (any, string) {
 }
 
 // controlSessions does something to the sessions of one patient, or of all when
-// the body says so: nobody ends all sessions by mistake.
+// the body asks for it: nobody ends all sessions by mistake.
 func (s *Server) controlSessions(body []byte, do func(*session)) (any, string) {
 	var who string
 	var all bool

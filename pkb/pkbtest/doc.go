@@ -62,7 +62,7 @@
 //	curl -d '{"endpoint": "token", "delay": "10s"}' \
 //	    -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/faults
 //
-// A call that is not understood gets status 400 and {"error": "..."}, which says
+// A call that is not understood gets status 400 and {"error": "..."}, which names
 // what to write, and changes nothing. Calls of the control API are neither listed
 // nor counted as requests. There is no credential: whoever reaches the server can
 // control it, so let it listen on loopback only. Web pages cannot control it: a
@@ -97,7 +97,7 @@
 // until its own expiry; that a frozen patient's tokens can be refreshed; how
 // long a code lives, that it works once, and what a second use does (here it
 // invalidates the session made from it); what else ends a session, such as a
-// patient who revokes the approval (here InvalidateSessions, so
+// patient who revokes access (here InvalidateSessions, so
 // API_SESSION_INVALID); how log-in and consent are split into pages; the name
 // "CHI number" and whatever else makes a scenario; client secrets and PKCE,
 // which PKB documents for no patient's client; the path /fhir/Consent/$purview
@@ -106,7 +106,7 @@
 // paging and its addresses, which element a search parameter looks at, every
 // refusal, the response to a search for somebody else (nothing) and to a read of
 // one (403), the path and methods of date-of-last-data-point and its response
-// without data, and what MadeUpResource puts where PKB's pages do not say.
+// without data, and what MadeUpResource puts where PKB's pages are silent.
 //
 // Where PKB's pages allow several readings of what an app may send, this server is
 // strict: a parameter sent twice, an unexpected secret or an unknown scope is

@@ -87,7 +87,7 @@ func (s *Server) Withhold(p *Patient, labels ...string) {
 	s.record.withheld[p.PublicID] = slices.Clone(labels)
 }
 
-// parameterRule is what PKB's CapabilityStatement says about a search parameter.
+// parameterRule is what PKB's CapabilityStatement has about a search parameter.
 type parameterRule struct {
 	required bool
 	prefixes []string // of a date

@@ -60,7 +60,7 @@ var errorPage = page("Error", `<h1>This did not work</h1>
 // The forms' address is relative, so that it works under any path.
 var loginPage = page("{{if .Problem}}Error: {{end}}Log in", `<h1>Log in</h1>
 {{if .Problem}}<p role="alert" class="problem" id="problem">{{.Problem}}</p>
-{{end}}<p>To go on to <strong>{{.Client}}</strong>, say who you are. There is no password.</p>
+{{end}}<p>To go on to <strong>{{.Client}}</strong>, choose who you are. There is no password.</p>
 <form method="get" action="apiAuthorize.action">
 {{range .Params}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
 {{end}}{{if or .Scenarios .Others}}<p><label for="patient">Log in as</label>

@@ -17,7 +17,7 @@ import (
 //	approves           approves, and everything works
 //	denies             refuses, whichever button is pressed
 //	session ends soon  a session of one and a half access tokens: once half of
-//	                   the first is over, a refresh brings the last, without a
+//	                   the first has ended, a refresh brings the last, without a
 //	                   refresh token
 //	no NHS number      a record without national ids
 //	CHI number only    a record with a Scottish number and no NHS number

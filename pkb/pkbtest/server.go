@@ -92,7 +92,7 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// reachable returns an address by which this machine reaches one it listens at.
+// reachable returns an address by which this computer reaches one it listens at.
 func reachable(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))

@@ -45,7 +45,7 @@ func (s *Server) EndSessions(p *Patient) {
 }
 
 // InvalidateSessions invalidates the patient's sessions, as when the patient revokes
-// the approval (inferred): both tokens get API_SESSION_INVALID. A nil patient
+// access (inferred): both tokens get API_SESSION_INVALID. A nil patient
 // means every patient.
 func (s *Server) InvalidateSessions(p *Patient) {
 	s.eachLive(p, func(e *session) { e.invalid = true })

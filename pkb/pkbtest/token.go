@@ -188,7 +188,7 @@ func (s *Server) issueTokens(e *session) *tokenAnswer {
 	}
 	s.access[answer.AccessToken] = &accessToken{session: e, expires: now.Add(s.cfg.TokenLife)}
 	// PKB's one exception: an access token that outlives the session has no
-	// refresh token beside it.
+	// refresh token with it.
 	if s.cfg.TokenLife <= e.ends.Sub(now) {
 		answer.RefreshToken = newToken()
 		s.refresh[answer.RefreshToken] = &refreshToken{session: e}

@@ -14,7 +14,7 @@ import (
 )
 
 // Demographics reads the patient's own Patient resource, whose id is the public id.
-// Self has more, and is what PKB tells patient apps to use. That a patient may read
+// Self has more, and is what PKB advises patient apps to use. That a patient may read
 // this resource is inferred.
 //
 // It returns ErrWrongPatient if the resource is another patient's, the errors of

@@ -14,7 +14,7 @@ import (
 
 // facade is PKB's FHIR STU3 endpoint. PKB has announced its end: its successor
 // needs changes here and in the table of searches.
-type facade struct{ base string } // without a slash at its end
+type facade struct{ base string } // without a trailing slash
 
 func (f facade) search(resource string, q url.Values) string {
 	// PKB's examples leave these as they are, which a query may.
@@ -26,7 +26,7 @@ func (f facade) read(resource, id string) string { return f.base + "/" + resourc
 func (f facade) operation(resource, name string) string { return f.base + "/" + resource + "/$" + name }
 
 // next resolves the link to the next page. The bearer is sent to the record's
-// server only, whatever a page says.
+// server only, whatever a page contains.
 func (f facade) next(current, link string) (string, error) {
 	from, err := url.Parse(current)
 	if err != nil {

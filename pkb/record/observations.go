@@ -11,7 +11,7 @@ import (
 	"github.com/betawerk/pkb-go/fhir"
 )
 
-// Category is a category of data points: a code with its system, as "system|code".
+// Category is a category of data points: a code with its system, in the form "system|code".
 // PKB's pages show two codes, and there are others.
 type Category string
 
