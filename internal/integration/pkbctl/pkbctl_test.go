@@ -588,7 +588,7 @@ func TestDoctor(t *testing.T) {
 			{"localhost in production", []string{"-env", "production", "-client-id", "x", "-offline", "-redirect", "http://localhost/pkb/callback"}, 1, "redirect", "production"},
 			{"plain http", []string{"-env", "http://pkb.example"}, 1, "config", "plain http"},
 			{"nobody listens", []string{"-env", "http://127.0.0.1:1", "-client-id", "x"}, 1, "pkb", "authorize: there is no connection"},
-			{"another table", []string{"-table", "no_such_table"}, 3, "database", "missing"},
+			{"another table", []string{"-table", "no_such_table"}, 3, "database", "absent"},
 		} {
 			var d diagnosis
 			h.json(test.code, &d, append([]string{"doctor"}, test.args...)...)
