@@ -59,45 +59,8 @@ func New(cfg Config) (*Client, error) {
 			c.origins = append(c.origins, origin)
 		}
 	}
-	c.token = &tokenwire.Endpoint{
-		URL:          cfg.Environment.TokenURL,
-		ClientID:     cfg.ClientID,
-		ClientSecret: cfg.ClientSecret.Reveal,
-		UserAgent:    cfg.UserAgent,
-		HTTP:         c.http,
-		Timeout:      cfg.TokenTimeout,
-		Rules:        append(tokenRules(cfg.TokenErrors), ours()...),
-	}
-	if cfg.InsecureDebugResponses {
-		c.token.Excerpt = excerpt
-	}
-	if cfg.SecretInHeader {
-		c.token.Style = tokenwire.InHeader
-	}
-	c.keeper = custody.New(custody.Config{
-		OnEvent:       c.cfg.onEvent(),
-		Follow:        c.cfg.follow(),
-		Store:         cfg.Store,
-		Ring:          seal.RingOf(cfg.Keys),
-		Environment:   cfg.Environment.Name,
-		ClientID:      cfg.ClientID,
-		Scope:         scopePatient,
-		Refresh:       c.refresh,
-		Verify:        c.verify,
-		VerifyFirst:   cfg.Identify != nil,
-		Foreseen:      []custody.Cause{custody.Cause(observe.CauseSessionExpired), custody.Cause(observe.CauseFrozen)},
-		Now:           cfg.Now,
-		Ticks:         systemClock,
-		Logger:        cfg.Logger,
-		HardMargin:    cfg.HardMargin,
-		AssumedLife:   cfg.AssumedTokenLife,
-		PostTimeout:   cfg.TokenTimeout,
-		Hanging:       c.token.Abandoned,
-		VerifyTimeout: 2*cfg.RequestTimeout + time.Second,
-		SessionLife:   cfg.SessionLife,
-		EndsNotice:    cfg.EndsNotice,
-		Forgive:       cfg.RefreshReuseWindow,
-	})
+	c.token = c.newEndpoint()
+	c.keeper = c.newKeeper(systemClock)
 	if _, ok := cfg.Store.(tokenstore.Finder); !ok {
 		cfg.Logger.Warn("pkb: the store cannot find a record by its public id (tokenstore.Finder): ErrSharedRecord is not detected")
 	}
@@ -105,6 +68,55 @@ func New(cfg Config) (*Client, error) {
 		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return a *ConfigError")
 	}
 	return c, nil
+}
+
+// newEndpoint returns PKB's token endpoint.
+func (c *Client) newEndpoint() *tokenwire.Endpoint {
+	endpoint := &tokenwire.Endpoint{
+		URL:          c.cfg.Environment.TokenURL,
+		ClientID:     c.cfg.ClientID,
+		ClientSecret: c.cfg.ClientSecret.Reveal,
+		UserAgent:    c.cfg.UserAgent,
+		HTTP:         c.http,
+		Timeout:      c.cfg.TokenTimeout,
+		Rules:        append(tokenRules(c.cfg.TokenErrors), ours()...),
+	}
+	if c.cfg.InsecureDebugResponses {
+		endpoint.Excerpt = excerpt
+	}
+	if c.cfg.SecretInHeader {
+		endpoint.Style = tokenwire.InHeader
+	}
+	return endpoint
+}
+
+// newKeeper returns what keeps the links; without systemClock the clock is the
+// host's.
+func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
+	return custody.New(custody.Config{
+		OnEvent:       c.cfg.onEvent(),
+		Follow:        c.cfg.follow(),
+		Store:         c.cfg.Store,
+		Ring:          seal.RingOf(c.cfg.Keys),
+		Environment:   c.cfg.Environment.Name,
+		ClientID:      c.cfg.ClientID,
+		Scope:         scopePatient,
+		Refresh:       c.refresh,
+		Verify:        c.verify,
+		VerifyFirst:   c.cfg.Identify != nil,
+		Foreseen:      []custody.Cause{custody.Cause(observe.CauseSessionExpired), custody.Cause(observe.CauseFrozen)},
+		Now:           c.cfg.Now,
+		Ticks:         systemClock,
+		Logger:        c.cfg.Logger,
+		HardMargin:    c.cfg.HardMargin,
+		AssumedLife:   c.cfg.AssumedTokenLife,
+		PostTimeout:   c.cfg.TokenTimeout,
+		Hanging:       c.token.Abandoned,
+		VerifyTimeout: 2*c.cfg.RequestTimeout + time.Second,
+		SessionLife:   c.cfg.SessionLife,
+		EndsNotice:    c.cfg.EndsNotice,
+		Forgive:       c.cfg.RefreshReuseWindow,
+	})
 }
 
 // Close closes the Client before the process ends: from now on every call returns

@@ -61,6 +61,7 @@ func tokenRules(errs []observe.TokenError) (rules []tokenwire.Rule) {
 
 // meaning is what a PKB response code means for the token that was sent.
 type meaning struct {
+	code fhir.ResponseCode
 	// ends is the cause with which it ends the link, or empty.
 	ends observe.Cause
 	// frozen reports that a call, unlike a refresh, leaves the link unchanged.
@@ -70,41 +71,51 @@ type meaning struct {
 }
 
 // codes are PKB's response codes about tokens (PKB: CS Response Code), for the APIs
-// and for the token endpoint. That the token endpoint has them is inferred.
-var codes = map[fhir.ResponseCode]meaning{
-	fhir.SessionExpired:      {ends: observe.CauseSessionExpired},
-	fhir.SessionInvalid:      {ends: observe.CauseSessionInvalid},
-	fhir.AccessFrozenOutward: {ends: observe.CauseFrozen, frozen: true},
-	fhir.AccessTokenExpired:  {token: true},
-	fhir.BadAuthentication:   {token: true},
+// and for the token endpoint. That the token endpoint has them is inferred. Of several
+// in one response the first counts.
+var codes = []meaning{
+	{code: fhir.SessionExpired, ends: observe.CauseSessionExpired},
+	{code: fhir.SessionInvalid, ends: observe.CauseSessionInvalid},
+	{code: fhir.AccessFrozenOutward, ends: observe.CauseFrozen, frozen: true},
+	{code: fhir.AccessTokenExpired, token: true},
+	{code: fhir.BadAuthentication, token: true},
+}
+
+func meaningOf(code fhir.ResponseCode) meaning {
+	for _, m := range codes {
+		if m.code == code {
+			return m
+		}
+	}
+	return meaning{}
 }
 
 // ours returns the rules of the token endpoint for PKB's codes.
 func ours() (rules []tokenwire.Rule) {
-	for code, m := range codes {
+	for _, m := range codes {
 		switch {
 		case m.frozen:
-			rules = append(rules, tokenwire.Rule{Code: string(code), Means: tokenwire.Frozen, Cause: string(m.ends)})
+			rules = append(rules, tokenwire.Rule{Code: string(m.code), Means: tokenwire.Frozen, Cause: string(m.ends)})
 		case m.ends != "":
-			rules = append(rules, tokenwire.Rule{Code: string(code), Means: tokenwire.SessionOver, Cause: string(m.ends)})
+			rules = append(rules, tokenwire.Rule{Code: string(m.code), Means: tokenwire.SessionOver, Cause: string(m.ends)})
 		}
 	}
 	return rules
 }
 
 // isAboutToken reports whether another token may be accepted.
-func isAboutToken(code fhir.ResponseCode) bool { return codes[code].token }
+func isAboutToken(code fhir.ResponseCode) bool { return meaningOf(code).token }
 
 // sessionOver returns the cause with which a response code of an API ends the link,
 // or "".
 func sessionOver(code fhir.ResponseCode) custody.Cause {
-	if m := codes[code]; !m.frozen {
+	if m := meaningOf(code); !m.frozen {
 		return custody.Cause(m.ends)
 	}
 	return ""
 }
 
-func isFrozen(code fhir.ResponseCode) bool { return codes[code].frozen }
+func isFrozen(code fhir.ResponseCode) bool { return meaningOf(code).frozen }
 
 // responseCode returns PKB's response code in the body of an error, if that is an
 // operation outcome.
