@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
 )
 
@@ -36,7 +37,7 @@ func (c *Client) Token(ctx context.Context, appUserID string) (AccessToken, erro
 	if err != nil {
 		return AccessToken{}, err
 	}
-	return AccessToken{Value: NewSecret(t.Value), ExpiresAt: t.ExpiresAt}, nil
+	return AccessToken{Value: Secret{conceal.By(t.Reveal)}, ExpiresAt: t.ExpiresAt}, nil
 }
 
 // currentToken returns a token that must not be modified.

@@ -37,6 +37,9 @@ type printing = Printing
 // Of returns content, hidden.
 func Of[T any](content T) Hidden[T] { return Hidden[T]{open: func() T { return content }} }
 
+// By returns what open returns, hidden.
+func By[T any](open func() T) Hidden[T] { return Hidden[T]{open: open} }
+
 // OfText returns text, hidden; absent for "".
 func OfText(text string) Hidden[string] {
 	if text == "" {

@@ -180,6 +180,9 @@ type Token struct {
 	Value     string
 	ExpiresAt time.Time
 	Pair      core.PairID
+	// Reveal returns Value. It is made once, so that handing the token out concealed
+	// allocates nothing.
+	Reveal func() string
 }
 
 // String implements fmt.Stringer: a Token prints nothing of itself.

@@ -353,7 +353,7 @@ func (k *Keeper) publish(t *trip, id core.PairID) Token {
 	life := p.expiresAt.Sub(p.askedAt)
 	seen := t.seenAt(id)
 	l := &live{
-		Token:  Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Pair: id},
+		Token:  Token{Value: p.grant.AccessToken, ExpiresAt: p.expiresAt, Pair: id, Reveal: reveal(p.grant.AccessToken)},
 		seenAt: seen, serveUntil: k.serveUntil(p, seen),
 	}
 	l.refreshAt = l.serveUntil + int64(k.margin(p)) - int64(float64(life)*(earliest-(earliest-latest)*mathrand.Float64()))
@@ -414,3 +414,5 @@ func (k *Keeper) forget(user string) {
 
 // Forget drops the user's token from memory: the next one comes from the store.
 func (k *Keeper) Forget(user string) { k.forget(user) }
+
+func reveal(token string) func() string { return func() string { return token } }
