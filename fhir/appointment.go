@@ -43,13 +43,11 @@ type Appointment struct {
 
 // AppointmentParticipant is a person, place or device involved in an appointment.
 type AppointmentParticipant struct {
-	ID                string            `json:"id,omitempty"`
-	Extension         []Extension       `json:"extension,omitempty"`
-	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
-	Type              []CodeableConcept `json:"type,omitempty"`
-	Actor             Ref               `json:"actor,omitzero"`
-	Required          string            `json:"required,omitempty"`
-	Status            string            `json:"status,omitempty"`
+	BackboneElement
+	Type     []CodeableConcept `json:"type,omitempty"`
+	Actor    Ref               `json:"actor,omitzero"`
+	Required string            `json:"required,omitempty"`
+	Status   string            `json:"status,omitempty"`
 
 	RequiredElement *Element `json:"_required,omitempty"`
 	StatusElement   *Element `json:"_status,omitempty"`

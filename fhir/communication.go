@@ -35,9 +35,7 @@ type Communication struct {
 
 // CommunicationPayload is a part of the content of a message.
 type CommunicationPayload struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	BackboneElement
 	// content[x]: one of these, or none.
 	ContentString     string      `json:"contentString,omitempty"`
 	ContentAttachment *Attachment `json:"contentAttachment,omitempty"`

@@ -40,20 +40,16 @@ type Consent struct {
 // ConsentActor is a person or an organization that a consent is about, and their
 // role.
 type ConsentActor struct {
-	ID                string          `json:"id,omitempty"`
-	Extension         []Extension     `json:"extension,omitempty"`
-	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
-	Role              CodeableConcept `json:"role,omitzero"`
-	Reference         Ref             `json:"reference,omitzero"`
+	BackboneElement
+	Role      CodeableConcept `json:"role,omitzero"`
+	Reference Ref             `json:"reference,omitzero"`
 }
 
 // ConsentPolicy is a policy that a consent refers to.
 type ConsentPolicy struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Authority         string      `json:"authority,omitempty"`
-	URI               string      `json:"uri,omitempty"`
+	BackboneElement
+	Authority string `json:"authority,omitempty"`
+	URI       string `json:"uri,omitempty"`
 
 	AuthorityElement *Element `json:"_authority,omitempty"`
 	URIElement       *Element `json:"_uri,omitempty"`
@@ -61,30 +57,26 @@ type ConsentPolicy struct {
 
 // ConsentData is a resource that a consent controls.
 type ConsentData struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Meaning           string      `json:"meaning,omitempty"`
-	Reference         Ref         `json:"reference,omitzero"`
+	BackboneElement
+	Meaning   string `json:"meaning,omitempty"`
+	Reference Ref    `json:"reference,omitzero"`
 
 	MeaningElement *Element `json:"_meaning,omitempty"`
 }
 
 // ConsentExcept is an exception to the policy of a consent.
 type ConsentExcept struct {
-	ID                string            `json:"id,omitempty"`
-	Extension         []Extension       `json:"extension,omitempty"`
-	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
-	Type              string            `json:"type,omitempty"`
-	Period            Period            `json:"period,omitzero"`
-	Actor             []ConsentActor    `json:"actor,omitempty"`
-	Action            []CodeableConcept `json:"action,omitempty"`
-	SecurityLabel     []Coding          `json:"securityLabel,omitempty"`
-	Purpose           []Coding          `json:"purpose,omitempty"`
-	Class             []Coding          `json:"class,omitempty"`
-	Code              []Coding          `json:"code,omitempty"`
-	DataPeriod        *Period           `json:"dataPeriod,omitempty"`
-	Data              []ConsentData     `json:"data,omitempty"`
+	BackboneElement
+	Type          string            `json:"type,omitempty"`
+	Period        Period            `json:"period,omitzero"`
+	Actor         []ConsentActor    `json:"actor,omitempty"`
+	Action        []CodeableConcept `json:"action,omitempty"`
+	SecurityLabel []Coding          `json:"securityLabel,omitempty"`
+	Purpose       []Coding          `json:"purpose,omitempty"`
+	Class         []Coding          `json:"class,omitempty"`
+	Code          []Coding          `json:"code,omitempty"`
+	DataPeriod    *Period           `json:"dataPeriod,omitempty"`
+	Data          []ConsentData     `json:"data,omitempty"`
 
 	TypeElement *Element `json:"_type,omitempty"`
 }

@@ -28,8 +28,7 @@ type Common struct {
 // Meta is the metadata of a resource. PKB puts the privacy label of a data point
 // into Security, as a code of [PrivacyLabelSystem].
 type Meta struct {
-	ID          string       `json:"id,omitempty"`
-	Extension   []Extension  `json:"extension,omitempty"`
+	Element
 	VersionID   string       `json:"versionId,omitempty"`
 	LastUpdated DateTime     `json:"lastUpdated,omitempty"`
 	Profile     List[string] `json:"profile,omitempty"`
@@ -43,9 +42,8 @@ type Meta struct {
 
 // Narrative is a summary of a resource for people to read.
 type Narrative struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Status    string      `json:"status,omitempty"`
+	Element
+	Status string `json:"status,omitempty"`
 	// Div is XHTML. Sanitise it before showing it in a page.
 	Div string `json:"div,omitempty"`
 
@@ -53,19 +51,26 @@ type Narrative struct {
 	DivElement    *Element `json:"_div,omitempty"`
 }
 
-// Element is what an element of a primitive type can have in addition to its value.
-// The field of birthDate, for example, is BirthDateElement, and _birthDate in JSON.
+// Element is what every element can have in addition to its value. Of an element of a
+// primitive type it is in a field of its own: that of birthDate, for example, is
+// BirthDateElement, and _birthDate in JSON.
 type Element struct {
 	ID        string      `json:"id,omitempty"`
 	Extension []Extension `json:"extension,omitempty"`
 }
 
+// BackboneElement is what every element that is defined within a resource can have.
+// One with a ModifierExtension has another meaning without it.
+type BackboneElement struct {
+	Element
+	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+}
+
 // Extension is an element that is not part of STU3. A resource with a
 // ModifierExtension has another meaning without it.
 type Extension struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	URL       string      `json:"url,omitempty"`
+	Element
+	URL string `json:"url,omitempty"`
 	// value[x]: one of these, or none.
 	ValueBase64Binary    string           `json:"valueBase64Binary,omitempty"`
 	ValueBoolean         *bool            `json:"valueBoolean,omitempty"`
@@ -126,13 +131,12 @@ type Extension struct {
 
 // Coding is a code and the system that defines it.
 type Coding struct {
-	ID           string      `json:"id,omitempty"`
-	Extension    []Extension `json:"extension,omitempty"`
-	System       string      `json:"system,omitempty"`
-	Version      string      `json:"version,omitempty"`
-	Code         string      `json:"code,omitempty"`
-	Display      string      `json:"display,omitempty"`
-	UserSelected *bool       `json:"userSelected,omitempty"`
+	Element
+	System       string `json:"system,omitempty"`
+	Version      string `json:"version,omitempty"`
+	Code         string `json:"code,omitempty"`
+	Display      string `json:"display,omitempty"`
+	UserSelected *bool  `json:"userSelected,omitempty"`
 
 	SystemElement       *Element `json:"_system,omitempty"`
 	VersionElement      *Element `json:"_version,omitempty"`
@@ -143,24 +147,22 @@ type Coding struct {
 
 // CodeableConcept is a concept as codes, as text, or as both.
 type CodeableConcept struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Coding    []Coding    `json:"coding,omitempty"`
-	Text      string      `json:"text,omitempty"`
+	Element
+	Coding []Coding `json:"coding,omitempty"`
+	Text   string   `json:"text,omitempty"`
 
 	TextElement *Element `json:"_text,omitempty"`
 }
 
 // Identifier is an identifier and the system that issued it.
 type Identifier struct {
-	ID        string          `json:"id,omitempty"`
-	Extension []Extension     `json:"extension,omitempty"`
-	Use       string          `json:"use,omitempty"`
-	Type      CodeableConcept `json:"type,omitzero"`
-	System    string          `json:"system,omitempty"`
-	Value     string          `json:"value,omitempty"`
-	Period    Period          `json:"period,omitzero"`
-	Assigner  *Ref            `json:"assigner,omitempty"`
+	Element
+	Use      string          `json:"use,omitempty"`
+	Type     CodeableConcept `json:"type,omitzero"`
+	System   string          `json:"system,omitempty"`
+	Value    string          `json:"value,omitempty"`
+	Period   Period          `json:"period,omitzero"`
+	Assigner *Ref            `json:"assigner,omitempty"`
 
 	UseElement    *Element `json:"_use,omitempty"`
 	SystemElement *Element `json:"_system,omitempty"`
@@ -170,8 +172,7 @@ type Identifier struct {
 // Ref is the FHIR type Reference: another resource, by its address, by an
 // identifier, or in words. [Ref.Parse] reads the address.
 type Ref struct {
-	ID         string      `json:"id,omitempty"`
-	Extension  []Extension `json:"extension,omitempty"`
+	Element
 	Reference  string      `json:"reference,omitempty"`
 	Identifier *Identifier `json:"identifier,omitempty"`
 	Display    string      `json:"display,omitempty"`
@@ -182,10 +183,9 @@ type Ref struct {
 
 // Period is a period of time with a start, an end, or both.
 type Period struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Start     DateTime    `json:"start,omitempty"`
-	End       DateTime    `json:"end,omitempty"`
+	Element
+	Start DateTime `json:"start,omitempty"`
+	End   DateTime `json:"end,omitempty"`
 
 	StartElement *Element `json:"_start,omitempty"`
 	EndElement   *Element `json:"_end,omitempty"`
@@ -194,9 +194,8 @@ type Period struct {
 // Quantity is a measured amount. Age, Count, Distance, Duration, Money and
 // SimpleQuantity have the same elements.
 type Quantity struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Value     json.Number `json:"value,omitempty"`
+	Element
+	Value json.Number `json:"value,omitempty"`
 	// Comparator is "" where the value is exact.
 	Comparator string `json:"comparator,omitempty"`
 	Unit       string `json:"unit,omitempty"`
@@ -212,24 +211,21 @@ type Quantity struct {
 
 // Range is an inclusive range between two quantities.
 type Range struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Low       *Quantity   `json:"low,omitempty"`
-	High      *Quantity   `json:"high,omitempty"`
+	Element
+	Low  *Quantity `json:"low,omitempty"`
+	High *Quantity `json:"high,omitempty"`
 }
 
 // Ratio is a ratio of two quantities.
 type Ratio struct {
-	ID          string      `json:"id,omitempty"`
-	Extension   []Extension `json:"extension,omitempty"`
-	Numerator   *Quantity   `json:"numerator,omitempty"`
-	Denominator *Quantity   `json:"denominator,omitempty"`
+	Element
+	Numerator   *Quantity `json:"numerator,omitempty"`
+	Denominator *Quantity `json:"denominator,omitempty"`
 }
 
 // SampledData is a series of measurements taken by a device.
 type SampledData struct {
-	ID         string      `json:"id,omitempty"`
-	Extension  []Extension `json:"extension,omitempty"`
+	Element
 	Origin     Quantity    `json:"origin,omitzero"`
 	Period     json.Number `json:"period,omitempty"`
 	Factor     json.Number `json:"factor,omitempty"`
@@ -248,10 +244,9 @@ type SampledData struct {
 
 // Attachment is content in another format.
 type Attachment struct {
-	ID          string      `json:"id,omitempty"`
-	Extension   []Extension `json:"extension,omitempty"`
-	ContentType string      `json:"contentType,omitempty"`
-	Language    string      `json:"language,omitempty"`
+	Element
+	ContentType string `json:"contentType,omitempty"`
+	Language    string `json:"language,omitempty"`
 	// Data is the content in base64.
 	Data string `json:"data,omitempty"`
 	// URL is an address the server chose. Do not send a token to it without
@@ -274,8 +269,7 @@ type Attachment struct {
 
 // Annotation is a note with its author.
 type Annotation struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
+	Element
 	// author[x]: one of these, or none.
 	AuthorReference *Ref     `json:"authorReference,omitempty"`
 	AuthorString    string   `json:"authorString,omitempty"`
@@ -289,15 +283,14 @@ type Annotation struct {
 
 // HumanName is the name of a person.
 type HumanName struct {
-	ID        string       `json:"id,omitempty"`
-	Extension []Extension  `json:"extension,omitempty"`
-	Use       string       `json:"use,omitempty"`
-	Text      string       `json:"text,omitempty"`
-	Family    string       `json:"family,omitempty"`
-	Given     List[string] `json:"given,omitempty"`
-	Prefix    List[string] `json:"prefix,omitempty"`
-	Suffix    List[string] `json:"suffix,omitempty"`
-	Period    Period       `json:"period,omitzero"`
+	Element
+	Use    string       `json:"use,omitempty"`
+	Text   string       `json:"text,omitempty"`
+	Family string       `json:"family,omitempty"`
+	Given  List[string] `json:"given,omitempty"`
+	Prefix List[string] `json:"prefix,omitempty"`
+	Suffix List[string] `json:"suffix,omitempty"`
+	Period Period       `json:"period,omitzero"`
 
 	UseElement    *Element   `json:"_use,omitempty"`
 	TextElement   *Element   `json:"_text,omitempty"`
@@ -309,13 +302,12 @@ type HumanName struct {
 
 // ContactPoint is a phone number, an email address or another means of contact.
 type ContactPoint struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	System    string      `json:"system,omitempty"`
-	Value     string      `json:"value,omitempty"`
-	Use       string      `json:"use,omitempty"`
-	Rank      json.Number `json:"rank,omitempty"`
-	Period    Period      `json:"period,omitzero"`
+	Element
+	System string      `json:"system,omitempty"`
+	Value  string      `json:"value,omitempty"`
+	Use    string      `json:"use,omitempty"`
+	Rank   json.Number `json:"rank,omitempty"`
+	Period Period      `json:"period,omitzero"`
 
 	SystemElement *Element `json:"_system,omitempty"`
 	ValueElement  *Element `json:"_value,omitempty"`
@@ -325,8 +317,7 @@ type ContactPoint struct {
 
 // Address is a postal address.
 type Address struct {
-	ID         string       `json:"id,omitempty"`
-	Extension  []Extension  `json:"extension,omitempty"`
+	Element
 	Use        string       `json:"use,omitempty"`
 	Type       string       `json:"type,omitempty"`
 	Text       string       `json:"text,omitempty"`
@@ -351,20 +342,18 @@ type Address struct {
 
 // ContactDetail is a person or an organization to contact about a definition.
 type ContactDetail struct {
-	ID        string         `json:"id,omitempty"`
-	Extension []Extension    `json:"extension,omitempty"`
-	Name      string         `json:"name,omitempty"`
-	Telecom   []ContactPoint `json:"telecom,omitempty"`
+	Element
+	Name    string         `json:"name,omitempty"`
+	Telecom []ContactPoint `json:"telecom,omitempty"`
 
 	NameElement *Element `json:"_name,omitempty"`
 }
 
 // Signature is a digital signature, or a scanned one.
 type Signature struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Type      []Coding    `json:"type,omitempty"`
-	When      DateTime    `json:"when,omitempty"`
+	Element
+	Type []Coding `json:"type,omitempty"`
+	When DateTime `json:"when,omitempty"`
 	// who[x]: one of these, or none.
 	WhoURI       string `json:"whoUri,omitempty"`
 	WhoReference *Ref   `json:"whoReference,omitempty"`
@@ -383,19 +372,17 @@ type Signature struct {
 
 // Timing is when something happens, once or repeatedly.
 type Timing struct {
-	ID        string           `json:"id,omitempty"`
-	Extension []Extension      `json:"extension,omitempty"`
-	Event     List[DateTime]   `json:"event,omitempty"`
-	Repeat    *TimingRepeat    `json:"repeat,omitempty"`
-	Code      *CodeableConcept `json:"code,omitempty"`
+	Element
+	Event  List[DateTime]   `json:"event,omitempty"`
+	Repeat *TimingRepeat    `json:"repeat,omitempty"`
+	Code   *CodeableConcept `json:"code,omitempty"`
 
 	EventElement []*Element `json:"_event,omitempty"`
 }
 
 // TimingRepeat is the rule by which events repeat.
 type TimingRepeat struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
+	Element
 	// bounds[x]: one of these, or none.
 	BoundsDuration *Quantity    `json:"boundsDuration,omitempty"`
 	BoundsRange    *Range       `json:"boundsRange,omitempty"`
@@ -433,9 +420,8 @@ type TimingRepeat struct {
 
 // UsageContext is a context that a definition is meant for.
 type UsageContext struct {
-	ID        string      `json:"id,omitempty"`
-	Extension []Extension `json:"extension,omitempty"`
-	Code      Coding      `json:"code,omitzero"`
+	Element
+	Code Coding `json:"code,omitzero"`
 	// value[x]: one of these, or none.
 	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept,omitempty"`
 	ValueQuantity        *Quantity        `json:"valueQuantity,omitempty"`

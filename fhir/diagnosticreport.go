@@ -35,20 +35,16 @@ type DiagnosticReport struct {
 // DiagnosticReportPerformer is a person or an organization responsible for a
 // report.
 type DiagnosticReportPerformer struct {
-	ID                string          `json:"id,omitempty"`
-	Extension         []Extension     `json:"extension,omitempty"`
-	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
-	Role              CodeableConcept `json:"role,omitzero"`
-	Actor             Ref             `json:"actor,omitzero"`
+	BackboneElement
+	Role  CodeableConcept `json:"role,omitzero"`
+	Actor Ref             `json:"actor,omitzero"`
 }
 
 // DiagnosticReportImage is an image that belongs to a report.
 type DiagnosticReportImage struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Comment           string      `json:"comment,omitempty"`
-	Link              Ref         `json:"link,omitzero"`
+	BackboneElement
+	Comment string `json:"comment,omitempty"`
+	Link    Ref    `json:"link,omitzero"`
 
 	CommentElement *Element `json:"_comment,omitempty"`
 }

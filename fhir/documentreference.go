@@ -33,30 +33,24 @@ type DocumentReference struct {
 
 // DocumentReferenceRelatesTo is another document and the relationship to it.
 type DocumentReferenceRelatesTo struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Code              string      `json:"code,omitempty"`
-	Target            Ref         `json:"target,omitzero"`
+	BackboneElement
+	Code   string `json:"code,omitempty"`
+	Target Ref    `json:"target,omitzero"`
 
 	CodeElement *Element `json:"_code,omitempty"`
 }
 
 // DocumentReferenceContent is the document in one of its formats.
 type DocumentReferenceContent struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Attachment        Attachment  `json:"attachment,omitzero"`
-	Format            *Coding     `json:"format,omitempty"`
+	BackboneElement
+	Attachment Attachment `json:"attachment,omitzero"`
+	Format     *Coding    `json:"format,omitempty"`
 }
 
 // DocumentReferenceContext describes the clinical context in which the document
 // was prepared.
 type DocumentReferenceContext struct {
-	ID                string                     `json:"id,omitempty"`
-	Extension         []Extension                `json:"extension,omitempty"`
-	ModifierExtension []Extension                `json:"modifierExtension,omitempty"`
+	BackboneElement
 	Encounter         Ref                        `json:"encounter,omitzero"`
 	Event             []CodeableConcept          `json:"event,omitempty"`
 	Period            Period                     `json:"period,omitzero"`
@@ -68,9 +62,7 @@ type DocumentReferenceContext struct {
 
 // DocumentReferenceRelated is an identifier or a resource related to a document.
 type DocumentReferenceRelated struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Identifier        *Identifier `json:"identifier,omitempty"`
-	Ref               *Ref        `json:"ref,omitempty"`
+	BackboneElement
+	Identifier *Identifier `json:"identifier,omitempty"`
+	Ref        *Ref        `json:"ref,omitempty"`
 }

@@ -35,52 +35,42 @@ type Encounter struct {
 
 // EncounterStatus is an earlier status of an encounter.
 type EncounterStatus struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Status            string      `json:"status,omitempty"`
-	Period            Period      `json:"period,omitzero"`
+	BackboneElement
+	Status string `json:"status,omitempty"`
+	Period Period `json:"period,omitzero"`
 
 	StatusElement *Element `json:"_status,omitempty"`
 }
 
 // EncounterClass is an earlier class of an encounter.
 type EncounterClass struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Class             Coding      `json:"class,omitzero"`
-	Period            Period      `json:"period,omitzero"`
+	BackboneElement
+	Class  Coding `json:"class,omitzero"`
+	Period Period `json:"period,omitzero"`
 }
 
 // EncounterParticipant is a person involved in an encounter, other than the
 // patient.
 type EncounterParticipant struct {
-	ID                string            `json:"id,omitempty"`
-	Extension         []Extension       `json:"extension,omitempty"`
-	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
-	Type              []CodeableConcept `json:"type,omitempty"`
-	Period            Period            `json:"period,omitzero"`
-	Individual        Ref               `json:"individual,omitzero"`
+	BackboneElement
+	Type       []CodeableConcept `json:"type,omitempty"`
+	Period     Period            `json:"period,omitzero"`
+	Individual Ref               `json:"individual,omitzero"`
 }
 
 // EncounterDiagnosis is a diagnosis that is relevant to an encounter.
 type EncounterDiagnosis struct {
-	ID                string          `json:"id,omitempty"`
-	Extension         []Extension     `json:"extension,omitempty"`
-	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
-	Condition         Ref             `json:"condition,omitzero"`
-	Role              CodeableConcept `json:"role,omitzero"`
-	Rank              json.Number     `json:"rank,omitempty"`
+	BackboneElement
+	Condition Ref             `json:"condition,omitzero"`
+	Role      CodeableConcept `json:"role,omitzero"`
+	Rank      json.Number     `json:"rank,omitempty"`
 
 	RankElement *Element `json:"_rank,omitempty"`
 }
 
 // EncounterHospitalization has the details of an admission.
 type EncounterHospitalization struct {
-	ID                     string            `json:"id,omitempty"`
-	Extension              []Extension       `json:"extension,omitempty"`
-	ModifierExtension      []Extension       `json:"modifierExtension,omitempty"`
+	BackboneElement
 	PreAdmissionIdentifier *Identifier       `json:"preAdmissionIdentifier,omitempty"`
 	Origin                 *Ref              `json:"origin,omitempty"`
 	AdmitSource            *CodeableConcept  `json:"admitSource,omitempty"`
@@ -94,12 +84,10 @@ type EncounterHospitalization struct {
 
 // EncounterLocation is a place where the patient was, and when.
 type EncounterLocation struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Location          Ref         `json:"location,omitzero"`
-	Status            string      `json:"status,omitempty"`
-	Period            Period      `json:"period,omitzero"`
+	BackboneElement
+	Location Ref    `json:"location,omitzero"`
+	Status   string `json:"status,omitempty"`
+	Period   Period `json:"period,omitzero"`
 
 	StatusElement *Element `json:"_status,omitempty"`
 }

@@ -33,14 +33,12 @@ type NamingSystem struct {
 
 // NamingSystemUniqueID is a unique name of a system, such as its URI or OID.
 type NamingSystemUniqueID struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Type              string      `json:"type,omitempty"`
-	Value             string      `json:"value,omitempty"`
-	Preferred         *bool       `json:"preferred,omitempty"`
-	Comment           string      `json:"comment,omitempty"`
-	Period            Period      `json:"period,omitzero"`
+	BackboneElement
+	Type      string `json:"type,omitempty"`
+	Value     string `json:"value,omitempty"`
+	Preferred *bool  `json:"preferred,omitempty"`
+	Comment   string `json:"comment,omitempty"`
+	Period    Period `json:"period,omitzero"`
 
 	TypeElement      *Element `json:"_type,omitempty"`
 	ValueElement     *Element `json:"_value,omitempty"`

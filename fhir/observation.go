@@ -62,36 +62,30 @@ type ObservationValue struct {
 
 // ObservationReferenceRange is a range in which results are usual.
 type ObservationReferenceRange struct {
-	ID                string            `json:"id,omitempty"`
-	Extension         []Extension       `json:"extension,omitempty"`
-	ModifierExtension []Extension       `json:"modifierExtension,omitempty"`
-	Low               *Quantity         `json:"low,omitempty"`
-	High              *Quantity         `json:"high,omitempty"`
-	Type              *CodeableConcept  `json:"type,omitempty"`
-	AppliesTo         []CodeableConcept `json:"appliesTo,omitempty"`
-	Age               *Range            `json:"age,omitempty"`
-	Text              string            `json:"text,omitempty"`
+	BackboneElement
+	Low       *Quantity         `json:"low,omitempty"`
+	High      *Quantity         `json:"high,omitempty"`
+	Type      *CodeableConcept  `json:"type,omitempty"`
+	AppliesTo []CodeableConcept `json:"appliesTo,omitempty"`
+	Age       *Range            `json:"age,omitempty"`
+	Text      string            `json:"text,omitempty"`
 
 	TextElement *Element `json:"_text,omitempty"`
 }
 
 // ObservationRelated is another observation and the relationship to it.
 type ObservationRelated struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Type              string      `json:"type,omitempty"`
-	Target            Ref         `json:"target,omitzero"`
+	BackboneElement
+	Type   string `json:"type,omitempty"`
+	Target Ref    `json:"target,omitzero"`
 
 	TypeElement *Element `json:"_type,omitempty"`
 }
 
 // ObservationComponent is a part of a result, such as the systolic pressure.
 type ObservationComponent struct {
-	ID                string          `json:"id,omitempty"`
-	Extension         []Extension     `json:"extension,omitempty"`
-	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
-	Code              CodeableConcept `json:"code,omitzero"`
+	BackboneElement
+	Code CodeableConcept `json:"code,omitzero"`
 	ObservationValue
 	DataAbsentReason *CodeableConcept            `json:"dataAbsentReason,omitempty"`
 	Interpretation   *CodeableConcept            `json:"interpretation,omitempty"`

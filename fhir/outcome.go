@@ -68,15 +68,13 @@ type OperationOutcome struct {
 // OperationOutcomeIssue is one issue. Severity and Code are codes of FHIR, such as
 // "error" and "login"; unknown ones are kept.
 type OperationOutcomeIssue struct {
-	ID                string          `json:"id,omitempty"`
-	Extension         []Extension     `json:"extension,omitempty"`
-	ModifierExtension []Extension     `json:"modifierExtension,omitempty"`
-	Severity          string          `json:"severity,omitempty"`
-	Code              string          `json:"code,omitempty"`
-	Details           CodeableConcept `json:"details,omitzero"`
-	Diagnostics       string          `json:"diagnostics,omitempty"`
-	Location          List[string]    `json:"location,omitempty"`
-	Expression        List[string]    `json:"expression,omitempty"`
+	BackboneElement
+	Severity    string          `json:"severity,omitempty"`
+	Code        string          `json:"code,omitempty"`
+	Details     CodeableConcept `json:"details,omitzero"`
+	Diagnostics string          `json:"diagnostics,omitempty"`
+	Location    List[string]    `json:"location,omitempty"`
+	Expression  List[string]    `json:"expression,omitempty"`
 
 	SeverityElement    *Element   `json:"_severity,omitempty"`
 	CodeElement        *Element   `json:"_code,omitempty"`

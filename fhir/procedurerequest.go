@@ -50,9 +50,7 @@ type ProcedureRequest struct {
 
 // ProcedureRequestRequester is who made a request, and on whose behalf.
 type ProcedureRequestRequester struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Agent             Ref         `json:"agent,omitzero"`
-	OnBehalfOf        *Ref        `json:"onBehalfOf,omitempty"`
+	BackboneElement
+	Agent      Ref  `json:"agent,omitzero"`
+	OnBehalfOf *Ref `json:"onBehalfOf,omitempty"`
 }

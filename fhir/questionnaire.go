@@ -48,22 +48,20 @@ type Questionnaire struct {
 
 // QuestionnaireItem is a question, a text to display, or a group of items.
 type QuestionnaireItem struct {
-	ID                string                    `json:"id,omitempty"`
-	Extension         []Extension               `json:"extension,omitempty"`
-	ModifierExtension []Extension               `json:"modifierExtension,omitempty"`
-	LinkID            string                    `json:"linkId,omitempty"`
-	Definition        string                    `json:"definition,omitempty"`
-	Code              []Coding                  `json:"code,omitempty"`
-	Prefix            string                    `json:"prefix,omitempty"`
-	Text              string                    `json:"text,omitempty"`
-	Type              string                    `json:"type,omitempty"`
-	EnableWhen        []QuestionnaireEnableWhen `json:"enableWhen,omitempty"`
-	Required          *bool                     `json:"required,omitempty"`
-	Repeats           *bool                     `json:"repeats,omitempty"`
-	ReadOnly          *bool                     `json:"readOnly,omitempty"`
-	MaxLength         json.Number               `json:"maxLength,omitempty"`
-	Options           *Ref                      `json:"options,omitempty"`
-	Option            []QuestionnaireOption     `json:"option,omitempty"`
+	BackboneElement
+	LinkID     string                    `json:"linkId,omitempty"`
+	Definition string                    `json:"definition,omitempty"`
+	Code       []Coding                  `json:"code,omitempty"`
+	Prefix     string                    `json:"prefix,omitempty"`
+	Text       string                    `json:"text,omitempty"`
+	Type       string                    `json:"type,omitempty"`
+	EnableWhen []QuestionnaireEnableWhen `json:"enableWhen,omitempty"`
+	Required   *bool                     `json:"required,omitempty"`
+	Repeats    *bool                     `json:"repeats,omitempty"`
+	ReadOnly   *bool                     `json:"readOnly,omitempty"`
+	MaxLength  json.Number               `json:"maxLength,omitempty"`
+	Options    *Ref                      `json:"options,omitempty"`
+	Option     []QuestionnaireOption     `json:"option,omitempty"`
 	// initial[x]: one of these, or none.
 	InitialBoolean    *bool               `json:"initialBoolean,omitempty"`
 	InitialDecimal    json.Number         `json:"initialDecimal,omitempty"`
@@ -101,11 +99,9 @@ type QuestionnaireItem struct {
 // QuestionnaireEnableWhen is a condition under which an item is shown: an answer to
 // another question.
 type QuestionnaireEnableWhen struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
-	Question          string      `json:"question,omitempty"`
-	HasAnswer         *bool       `json:"hasAnswer,omitempty"`
+	BackboneElement
+	Question  string `json:"question,omitempty"`
+	HasAnswer *bool  `json:"hasAnswer,omitempty"`
 	// answer[x]: one of these, or none.
 	AnswerBoolean    *bool       `json:"answerBoolean,omitempty"`
 	AnswerDecimal    json.Number `json:"answerDecimal,omitempty"`
@@ -134,9 +130,7 @@ type QuestionnaireEnableWhen struct {
 
 // QuestionnaireOption is a permitted answer.
 type QuestionnaireOption struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	BackboneElement
 	// value[x]: one of these, or none.
 	ValueInteger json.Number `json:"valueInteger,omitempty"`
 	ValueDate    DateTime    `json:"valueDate,omitempty"`
@@ -171,15 +165,13 @@ type QuestionnaireResponse struct {
 
 // QuestionnaireResponseItem is a question with its answers, or a group of items.
 type QuestionnaireResponseItem struct {
-	ID                string                        `json:"id,omitempty"`
-	Extension         []Extension                   `json:"extension,omitempty"`
-	ModifierExtension []Extension                   `json:"modifierExtension,omitempty"`
-	LinkID            string                        `json:"linkId,omitempty"`
-	Definition        string                        `json:"definition,omitempty"`
-	Text              string                        `json:"text,omitempty"`
-	Subject           *Ref                          `json:"subject,omitempty"`
-	Answer            []QuestionnaireResponseAnswer `json:"answer,omitempty"`
-	Item              []QuestionnaireResponseItem   `json:"item,omitempty"`
+	BackboneElement
+	LinkID     string                        `json:"linkId,omitempty"`
+	Definition string                        `json:"definition,omitempty"`
+	Text       string                        `json:"text,omitempty"`
+	Subject    *Ref                          `json:"subject,omitempty"`
+	Answer     []QuestionnaireResponseAnswer `json:"answer,omitempty"`
+	Item       []QuestionnaireResponseItem   `json:"item,omitempty"`
 
 	LinkIDElement     *Element `json:"_linkId,omitempty"`
 	DefinitionElement *Element `json:"_definition,omitempty"`
@@ -188,9 +180,7 @@ type QuestionnaireResponseItem struct {
 
 // QuestionnaireResponseAnswer is an answer to a question.
 type QuestionnaireResponseAnswer struct {
-	ID                string      `json:"id,omitempty"`
-	Extension         []Extension `json:"extension,omitempty"`
-	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
+	BackboneElement
 	// value[x]: one of these, or none.
 	ValueBoolean    *bool                       `json:"valueBoolean,omitempty"`
 	ValueDecimal    json.Number                 `json:"valueDecimal,omitempty"`
