@@ -86,7 +86,7 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 		ExpiresAt:   c.cfg.Now().Add(c.cfg.ApprovalLife).UTC().Truncate(time.Millisecond),
 		Switch:      a.another,
 		Share:       a.share,
-		Unlinks:     custody.Unlinks(record),
+		Unlinks:     record.Unlinks,
 	}
 	flow := oauth2.Config{
 		ClientID:    c.cfg.ClientID,

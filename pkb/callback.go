@@ -78,13 +78,13 @@ func (c *Client) complete(ctx context.Context, appUserID string, p Pending, quer
 	)
 	switch {
 	case errors.As(err, &unchecked):
-		return newLink(r), &uncheckedError{cause: quiet(unchecked.Err)}
+		return LinkOf(r), &uncheckedError{cause: quiet(unchecked.Err)}
 	case errors.As(err, &exchanged):
 		return Link{}, c.exchangeError(appUserID, exchanged)
 	case err != nil:
 		return Link{}, public(err)
 	}
-	return newLink(r), nil
+	return LinkOf(r), nil
 }
 
 // fits returns why tokens are not a patient's, or nil.

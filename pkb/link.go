@@ -55,13 +55,13 @@ type Link struct {
 // that read the store themselves. It opens nothing, so whoever can edit the columns
 // decides what it returns: show it to operators, and use [Client.Link] for anything
 // that matters to a patient.
-func LinkOf(r tokenstore.Record) Link { return newLink(r) }
+func LinkOf(r tokenstore.Record) Link { return newLink(custody.Show(r)) }
 
-func newLink(r tokenstore.Record) Link {
+func newLink(r custody.Shown) Link {
 	return Link{
 		AppUserID: r.AppUserID, State: r.State, Cause: observe.Cause(r.Cause), PublicID: identity.PublicID(r.PublicID),
-		Verified: custody.Verified(r), Unchecked: r.Candidate != "",
-		Tried: r.Tried, Refusals: custody.Refusals(r), Unread: custody.Unread(r),
+		Verified: custody.Verified(r.Record), Unchecked: r.Candidate != "",
+		Tried: r.Tried, Refusals: r.Refusals, Unread: r.Unread,
 		LinkedAt: r.LinkedAt, RefreshedAt: r.RefreshedAt, ExpiresAt: r.ExpiresAt, EndsAt: r.EndsAt, DueAt: r.DueAt,
 	}
 }
@@ -131,7 +131,7 @@ func (c *Client) Links(ctx context.Context) iter.Seq2[Link, error] {
 				yield(Link{}, err)
 				return
 			}
-			if c.ours(r) && custody.IsLink(r) && !yield(newLink(r), nil) {
+			if c.ours(r) && custody.IsLink(r) && !yield(LinkOf(r), nil) {
 				return
 			}
 		}

@@ -175,7 +175,7 @@ func (w *Web) cameBack(r *http.Request, user string, states []string, err error)
 		return Link{}, false
 	}
 	record, err := w.client.keeper.Look(r.Context(), user)
-	if err != nil || !custody.Of(record, (&pending{State: states[0]}).mark()) {
+	if err != nil || !custody.Of(record.Record, (&pending{State: states[0]}).mark()) {
 		return Link{}, false
 	}
 	return newLink(record), true

@@ -448,7 +448,7 @@ func TestAuthorizationOfNoUseLeavesTheLinkAsItWas(t *testing.T) {
 						w.belongs("second", u.whose)
 					}
 					a := w.visit(user, "second")
-					a.Unlinks = custody.Unlinks(before)
+					a.Unlinks = custody.Show(before).Unlinks
 					if u.visit != nil {
 						u.visit(w, &a)
 					}

@@ -500,7 +500,7 @@ func TestUnlinkEndsWhatWasAuthorizedBefore(t *testing.T) {
 					}
 					visit := w.visit(user, "once", custody.Terms{Switch: true})
 					if r, err := s.Load(t.Context(), user); err == nil {
-						visit.Unlinks = custody.Unlinks(r)
+						visit.Unlinks = custody.Show(r).Unlinks
 					}
 					w.disturb(slowly(false, 4*time.Second))
 					w.belongs("once", after(4*time.Second, patient))
@@ -534,7 +534,7 @@ func TestUnlinkEndsWhatWasAuthorizedBefore(t *testing.T) {
 						t.Error("the code was presented all the same")
 					}
 					anew := w.visit(user, "anew")
-					anew.Unlinks = custody.Unlinks(recordOf(t, s, user))
+					anew.Unlinks = custody.Show(recordOf(t, s, user)).Unlinks
 					if _, err := a.Approve(t.Context(), anew); err != nil {
 						t.Errorf("a new authorization: %v", err)
 					}

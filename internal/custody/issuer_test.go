@@ -191,7 +191,7 @@ func approveAs(t testing.TB, k *custody.Keeper, i *issuer, who, session string, 
 	t.Helper()
 	a := approval(i, who, session, terms...)
 	if r, err := k.Store.Load(t.Context(), who); err == nil {
-		a.Unlinks = custody.Unlinks(r)
+		a.Unlinks = custody.Show(r).Unlinks
 	}
 	exchange := a.Exchange
 	a.Exchange = func(ctx context.Context) tokenwire.Outcome {

@@ -608,7 +608,7 @@ func TestPast(t *testing.T) {
 
 		for n := range 50 {
 			a := approval(i, user, fmt.Sprint(n))
-			a.Unlinks = custody.Unlinks(record(t, s))
+			a.Unlinks = custody.Show(record(t, s)).Unlinks
 			a.Exchange = func(context.Context) tokenwire.Outcome { return tokenwire.Outcome{Class: tokenwire.Ambiguous} }
 			var failed *custody.ExchangeError
 			if _, err := k.Approve(t.Context(), a); !errors.As(err, &failed) {

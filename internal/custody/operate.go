@@ -114,17 +114,17 @@ func (k *Keeper) Answers(ctx context.Context, user string) error {
 
 // Look returns a user's record for operators, or ErrNoLink. A record whose parts
 // differ is not returned.
-func (k *Keeper) Look(ctx context.Context, user string) (tokenstore.Record, error) {
+func (k *Keeper) Look(ctx context.Context, user string) (Shown, error) {
 	r, err := k.view(ctx, user)
 	switch {
 	case err != nil:
-		return tokenstore.Record{}, err
+		return Shown{}, err
 	case !IsLink(r.stored):
-		return r.stored, ErrNoLink
+		return shown(r.stored, r.details), ErrNoLink
 	}
-	shown := r.stored
-	shown.State, shown.Cause = stateOf(r.Record), string(r.Cause)
-	return shown, nil
+	link := shown(r.stored, r.details)
+	link.State, link.Cause = stateOf(r.Record), string(r.Cause)
+	return link, nil
 }
 
 // Of reports whether a record's link was made by an authorization.
@@ -133,15 +133,23 @@ func Of(r tokenstore.Record, session string) bool {
 	return ok && session != "" && id.Session == session
 }
 
-// Unlinks returns how often a user was unlinked, for an authorization that is about
-// to begin.
-func Unlinks(r tokenstore.Record) uint64 { return remembered(r).Unlinks }
+// Shown is a record with what its details add, for operators and hosts.
+type Shown struct {
+	tokenstore.Record
+	// Unlinks is how often the user was unlinked.
+	Unlinks uint64
+	// Refusals is how often the link was refused with an unrecognized error.
+	Refusals int
+	// Unread reports whether a response is kept that cannot be read.
+	Unread bool
+}
 
-// Unread reports whether a response is kept that cannot be read.
-func Unread(r tokenstore.Record) bool { d := remembered(r); return d.Unread || d.Held }
+// Show decodes the details of a record that was not opened.
+func Show(r tokenstore.Record) Shown { return shown(r, remembered(r)) }
 
-// Refusals returns how often a link was refused with an unrecognized error.
-func Refusals(r tokenstore.Record) int { return remembered(r).Unclear }
+func shown(r tokenstore.Record, d details) Shown {
+	return Shown{Record: r, Unlinks: d.Unlinks, Refusals: d.Unclear, Unread: d.Unread || d.Held}
+}
 
 // Past returns the kept past of a user's link, oldest first, even of one that was
 // unlinked or refused a while ago, or ErrNoLink.

@@ -48,8 +48,8 @@ func TestUnreadResponseEndsPresenting(t *testing.T) {
 		if n := w.posts("once"); n != 1 {
 			t.Errorf("presented %d times before the access token expired, want once", n)
 		}
-		if r, err := a.Look(t.Context(), user); err != nil || !custody.Unread(r) || r.State != tokenstore.StateUncertain {
-			t.Errorf("operators see %s, unread: %v, %v", r.State, custody.Unread(r), err)
+		if r, err := a.Look(t.Context(), user); err != nil || !r.Unread || r.State != tokenstore.StateUncertain {
+			t.Errorf("operators see %s, unread: %v, %v", r.State, r.Unread, err)
 		}
 		time.Sleep(time.Minute)
 		for day := range 30 {
@@ -97,8 +97,8 @@ func TestUnreadResponseIsReadLater(t *testing.T) {
 					if err != nil || token.Pair.Seq < 2 {
 						t.Fatalf("a token of %v, %v", token.Pair, err)
 					}
-					if r := recordOf(t, s, user); r.State != tokenstore.StateLinked || custody.Unread(r) {
-						t.Errorf("the link is %s, unread: %v", r.State, custody.Unread(r))
+					if r := recordOf(t, s, user); r.State != tokenstore.StateLinked || custody.Show(r).Unread {
+						t.Errorf("the link is %s, unread: %v", r.State, custody.Show(r).Unread)
 					}
 					w.wantNoneAgain(t)
 				})
@@ -216,7 +216,7 @@ func TestUnreadResponseHoldsNothingElseUp(t *testing.T) {
 		}
 		w.joins(t, a, user, "anew")
 		wantServed(t, a, user, "anew")
-		if r := recordOf(t, s, user); custody.Unread(r) {
+		if r := recordOf(t, s, user); custody.Show(r).Unread {
 			t.Error("the response of the earlier session is still kept")
 		}
 		if err := a.Unlink(t.Context(), user); err != nil {

@@ -287,8 +287,8 @@ func TestUnknownWordsAndANewAuthorization(t *testing.T) {
 		wantServed(t, k, user, "anew")
 		time.Sleep(life)
 		wantServed(t, k, user, "anew")
-		if r := recordOf(t, s, user); custody.Refusals(r) != 0 || r.State != tokenstore.StateLinked {
-			t.Errorf("%s, refused %d times", r.State, custody.Refusals(r))
+		if r := recordOf(t, s, user); custody.Show(r).Refusals != 0 || r.State != tokenstore.StateLinked {
+			t.Errorf("%s, refused %d times", r.State, custody.Show(r).Refusals)
 		}
 	})
 }
@@ -325,8 +325,8 @@ func TestUnknownWordsAreAskedAboutAgain(t *testing.T) {
 				w.disturb(nil)
 				calls(k, 7, 5*time.Minute)
 				wantServed(t, k, users[0], users[0])
-				if r := recordOf(t, s, users[0]); r.State != tokenstore.StateLinked || r.Cause != "" || custody.Refusals(r) != 0 {
-					t.Errorf("%s (%s), refused %d times", r.State, r.Cause, custody.Refusals(r))
+				if r := recordOf(t, s, users[0]); r.State != tokenstore.StateLinked || r.Cause != "" || custody.Show(r).Refusals != 0 {
+					t.Errorf("%s (%s), refused %d times", r.State, r.Cause, custody.Show(r).Refusals)
 				}
 				w.wantNoneAgain(t)
 			})
