@@ -59,6 +59,16 @@ func TestOneRefreshForAllReplicas(t *testing.T) {
 	})
 }
 
+// Handing out a token that is in memory costs no allocation, concealed as it is.
+func TestTokenInMemoryAllocatesNothing(t *testing.T) {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	token(t.Context(), t, r.Client, user)
+	if n := testing.AllocsPerRun(100, func() { _, _ = r.Token(t.Context(), user) }); n != 0 {
+		t.Errorf("Token allocates %v times, want none", n)
+	}
+}
+
 // S07: no user ever gets another user's token.
 func TestTokensStayWithTheirUsers(t *testing.T) {
 	r := newRig(t)
