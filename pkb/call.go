@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -43,15 +44,21 @@ func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, d
 	if err == nil {
 		return nil
 	}
-	e := &APIError{Operation: r.Operation, Status: http.StatusOK, Err: newContentError(problem, err)}
-	e.Code, e.Outcome = responseCode(data)
-	switch {
-	case !e.Outcome.IsZero(): // it is about the request, and not about the patient
-		e.Err = newContentError("the response is an OperationOutcome", nil)
+	switch _, outcome := responseCode(data); {
+	case !outcome.IsZero(): // it is about the request, and not about the patient
+		return unusable(r.Operation, "the response is an OperationOutcome", nil, outcome)
 	case errors.Is(err, identity.ErrNotAPatient):
 		return err
 	}
-	return e
+	return unusable(r.Operation, problem, err, fhir.Resource[fhir.OperationOutcome]{})
+}
+
+// unusable is the error for a response 200 that cannot be used.
+func unusable(op, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) *APIError {
+	return &APIError{
+		Operation: op, Status: http.StatusOK, Err: newContentError(problem, cause),
+		Code: outcome.Reveal().ResponseCode(), Outcome: outcome,
+	}
 }
 
 func (c *Client) send(ctx context.Context, hc *http.Client, r apicall.Request) ([]byte, error) {

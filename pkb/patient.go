@@ -134,11 +134,7 @@ func (s source) Call(ctx context.Context, op observe.Operation, address string, 
 }
 
 func (s source) Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error {
-	e := &APIError{Operation: string(op), Status: http.StatusOK, Outcome: outcome, Err: newContentError(problem, cause)}
-	if !outcome.IsZero() {
-		e.Code = outcome.Reveal().ResponseCode()
-	}
-	return e
+	return unusable(string(op), problem, cause, outcome)
 }
 
 func (c *Client) self(ctx context.Context, hc *http.Client) (self identity.Self, err error) {

@@ -350,20 +350,19 @@ func (w *Walk) Quoted() []byte {
 // Whole walks through data, which must be one object, and returns it without a
 // byte-order mark and without white space around it.
 func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
-	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	w := Walk{data: data}
 	return w.whole(member)
 }
 
 // WholeWatched is Whole that watches, as [Walk.Watch] does.
 func WholeWatched(data []byte, member func(w *Walk, name []byte)) (_ []byte, odd bool, err error) {
-	data = bytes.Trim(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	w := Walk{data: data, watch: true}
 	data, err = w.whole(member)
 	return data, w.odd > 0, err
 }
 
 func (w *Walk) whole(member func(w *Walk, name []byte)) ([]byte, error) {
+	w.data = bytes.Trim(bytes.TrimPrefix(w.data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	if !w.Object(func(name []byte) { member(w, name) }) || w.bad || w.at != len(w.data) {
 		return nil, Err
 	}
