@@ -20,20 +20,33 @@ type growth struct {
 // reading is what was held at one moment.
 type reading struct {
 	at       time.Duration // since the faults began
+	part     part
+	since    time.Duration // the beginning of its part
 	replicas []sample
 	// clients is PostgreSQL's count, -1 while it is away.
 	clients int
 }
 
-// grown compares the last quarter of the time with the second. The first is for
-// everything to get warm, and a restart in the middle has ended by the last.
+// part is a part of a run.
+type part int
+
+// The parts of a run. The restart takes as long as it takes, longer on a busy machine,
+// and belongs to neither half.
+const (
+	firstHalf part = iota
+	restarting
+	secondHalf
+)
+
+// grown compares the end of the second half with the end of the first. The beginning
+// of each, as long, is for everything to get warm, and to settle after the restart.
 func grown(readings []reading, length time.Duration) (g growth) {
 	var before, after []reading
 	for _, r := range readings {
-		switch {
-		case r.at >= length/4 && r.at < length/2:
+		switch settled := r.since >= length/4; {
+		case settled && r.part == firstHalf:
 			before = append(before, r)
-		case r.at >= length-length/4:
+		case settled && r.part == secondHalf:
 			after = append(after, r)
 		}
 	}

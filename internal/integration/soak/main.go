@@ -17,8 +17,9 @@
 // checked against what PKB did to that very link. goroutines_growth,
 // heap_growth_mb (after a garbage collection) and conns_growth (open sockets of
 // a replica, or PostgreSQL's count of its clients) are the growth of the replica
-// that grew most: the median of the last quarter of the time, less that of the
-// second quarter, with the restart between the two.
+// that grew most: the median of the last half of the time after the restart, less
+// that of the last half of the time before it. The restart itself comes on top of
+// the time asked for.
 package main
 
 import (

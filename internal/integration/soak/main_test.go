@@ -179,11 +179,29 @@ func TestGrown(t *testing.T) {
 	series := func(of func(i int) sample, clients func(i int) int) (readings []reading) {
 		for i := range steps {
 			quiet := sample{Goroutines: 10, Heap: 5 << 20, Sockets: 4}
-			readings = append(readings, reading{at: time.Duration(i) * time.Second, replicas: []sample{quiet, of(i)}, clients: clients(i)})
+			at := time.Duration(i) * time.Second
+			r := reading{at: at, since: at, replicas: []sample{quiet, of(i)}, clients: clients(i)}
+			if i >= steps/2 {
+				r.part, r.since = secondHalf, at-steps/2*time.Second
+			}
+			readings = append(readings, r)
 		}
 		return readings
 	}
 	steady := func(int) int { return 8 }
+	// busy is what callers who wait for the database hold.
+	busy := func(part part, since time.Duration) reading {
+		waiting := sample{Goroutines: 300, Heap: 5 << 20, Sockets: 40}
+		return reading{part: part, since: since, replicas: []sample{{Goroutines: 10, Heap: 5 << 20, Sockets: 4}, waiting}, clients: 8}
+	}
+	calm := func(int) sample { return sample{Goroutines: 50, Heap: 5 << 20, Sockets: 9} }
+	slow := series(calm, steady)
+	for at := range time.Duration(3 * steps) {
+		slow = append(slow, busy(restarting, at*time.Second))
+	}
+	for at := range time.Duration(steps) {
+		slow = append(slow, busy(secondHalf, at*9*time.Second/steps)) // it has yet to settle
+	}
 	for _, test := range []struct {
 		name string
 		in   []reading
@@ -198,6 +216,7 @@ func TestGrown(t *testing.T) {
 		{"one goroutine a second", series(func(i int) sample { return sample{Goroutines: 50 + i, Heap: 5 << 20, Sockets: 4} }, steady), growth{Goroutines: 20}},
 		{"half a MB a second", series(func(i int) sample { return sample{Goroutines: 10, Heap: uint64(i) << 19, Sockets: 4} }, steady), growth{HeapMB: 10}},
 		{"sockets", series(func(i int) sample { return sample{Goroutines: 10, Heap: 5 << 20, Sockets: i} }, steady), growth{Conns: 20}},
+		{"a restart that takes three times as long as the run", slow, growth{}},
 		{"PostgreSQL's clients, away in the middle", series(func(int) sample { return sample{Goroutines: 10, Heap: 5 << 20, Sockets: 4} }, func(i int) int {
 			if i > 18 && i < 22 {
 				return -1

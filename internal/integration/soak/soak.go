@@ -83,7 +83,7 @@ func run(ctx context.Context, out io.Writer, s settings, enough <-chan struct{})
 	if err != nil {
 		return f, err
 	}
-	f = figures{Minutes: math.Round(took.Minutes()*100) / 100, growth: grown(readings, took)}
+	f = figures{Minutes: math.Round(took.Minutes()*100) / 100, growth: grown(readings, k.length)}
 	if f.Refreshes, err = k.stop(ctx); err != nil {
 		return f, err
 	}
@@ -305,10 +305,13 @@ func (k *soak) watch(ctx context.Context, enough <-chan struct{}) (readings []re
 		return nil, 0, ctx.Err()
 	}
 	began := time.Now()
-	over, middle := time.NewTimer(k.length), time.NewTimer(k.length/2)
-	tick := time.NewTicker(max(k.length/120, 500*time.Millisecond))
-	defer over.Stop()
-	defer middle.Stop()
+	now, partBegan := firstHalf, began
+	enters := func(next part, what string) {
+		now, partBegan = next, time.Now()
+		fmt.Fprintf(k.out, "%9s %s\n", time.Since(began).Round(time.Second), what)
+	}
+	half, tick := time.NewTimer(k.length/2), time.NewTicker(max(k.length/120, 500*time.Millisecond))
+	defer half.Stop()
 	defer tick.Stop()
 	restarted := make(chan error, 1)
 	fmt.Fprintf(k.out, "%9s %10s %15s %6s %11s %9s %9s %11s\n", "time", "refreshes", "lost by server", "lost", "goroutines", "heap MB", "sockets", "PostgreSQL")
@@ -316,24 +319,26 @@ func (k *soak) watch(ctx context.Context, enough <-chan struct{}) (readings []re
 		select {
 		case <-enough:
 			return readings, time.Since(began), nil
-		case <-over.C:
-			return readings, time.Since(began), nil
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
-		case <-middle.C:
-			fmt.Fprintf(k.out, "%9s stopping PostgreSQL\n", time.Since(began).Round(time.Second))
+		case <-half.C:
+			if now == secondHalf {
+				return readings, time.Since(began), nil
+			}
+			enters(restarting, "stopping PostgreSQL")
 			go func() { restarted <- k.restart(ctx) }()
 		case err := <-restarted:
 			if err != nil {
 				return nil, 0, fmt.Errorf("restarting PostgreSQL: %w", err)
 			}
-			fmt.Fprintf(k.out, "%9s PostgreSQL is back\n", time.Since(began).Round(time.Second))
+			enters(secondHalf, "PostgreSQL is back")
+			half.Reset(k.length / 2)
 		case <-tick.C:
 			r, err := k.read(ctx, admin)
 			if err != nil {
 				return nil, 0, err
 			}
-			r.at = time.Since(began)
+			r.at, r.part, r.since = time.Since(began), now, time.Since(partBegan)
 			readings = append(readings, r)
 			if r.at >= time.Duration(line)*k.length/10 {
 				line++
