@@ -66,6 +66,10 @@ func (p *Patient) PublicID(ctx context.Context) (identity.PublicID, error) {
 // (PKB: Purview operation; Patient Identifier and Demographic Retrieval. Path and
 // method are inferred.)
 func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
+	if known := p.client.keeper.Patient(p.appUserID); known != "" {
+		// Once in memory, whose record a session opens costs no look at the store.
+		return p.confirm(ctx, identity.PublicID(known))
+	}
 	link, err := p.client.Link(ctx, p.appUserID)
 	if err != nil {
 		return "", err
@@ -75,28 +79,35 @@ func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
 
 // ask calls Purview, and fixes the result on a link that has none yet.
 func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error) {
-	if !link.Verified {
-		if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
-			return "", public(err)
-		}
-		checked, err := p.client.Link(ctx, p.appUserID)
-		if err != nil {
-			return "", err
-		}
-		if checked.State == tokenstore.StateRelinkRequired {
-			return "", &RelinkError{Cause: checked.Cause}
-		}
-		if checked.Verified {
-			return checked.PublicID, nil
-		}
+	if link.Verified {
+		return p.confirm(ctx, link.PublicID)
 	}
+	if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
+		return "", public(err)
+	}
+	checked, err := p.client.Link(ctx, p.appUserID)
+	switch {
+	case err != nil:
+		return "", err
+	case checked.State == tokenstore.StateRelinkRequired:
+		return "", &RelinkError{Cause: checked.Cause}
+	case checked.Verified:
+		return checked.PublicID, nil
+	}
+	return p.client.purview(ctx, p.http())
+}
+
+// confirm calls Purview for a link whose patient is known.
+func (p *Patient) confirm(ctx context.Context, known identity.PublicID) (identity.PublicID, error) {
 	id, err := p.client.purview(ctx, p.http())
-	if err == nil && link.Verified && link.PublicID != id {
-		// The token in memory may be an earlier link's, which another process replaced.
-		p.client.keeper.Forget(p.appUserID)
-		if link, err = p.client.Link(ctx, p.appUserID); err == nil {
-			id, err = p.client.purview(ctx, p.http())
-		}
+	if err != nil || id == known {
+		return id, err
+	}
+	// The token in memory may be an earlier link's, which another process replaced.
+	p.client.keeper.Forget(p.appUserID)
+	link, err := p.client.Link(ctx, p.appUserID)
+	if err == nil {
+		id, err = p.client.purview(ctx, p.http())
 	}
 	switch {
 	case err != nil:

@@ -320,9 +320,22 @@ func TestStoreCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		costs("PublicID", "Load")
+		purview := func() {
+			t.Helper()
+			if id, err := r.ForUser(user).Purview(t.Context()); err != nil || id != identity.PublicID(r.patient.PublicID) {
+				t.Fatalf("Purview: %s, %v, want %s", id, err, r.patient.PublicID)
+			}
+		}
+		purview()
+		costs("Purview of a link that was read")
 		r.pkb.Advance(sold)
 		token(t.Context(), t, r.Client, user)
 		costs("a refresh", "Load", "Save", "Save")
+		purview()
+		costs("Purview after a refresh")
+		time.Sleep(time.Second)
+		purview()
+		costs("Purview of a link that another process may have changed since", "Load")
 		pending, query = r.approve(t, user, r.patient)
 		store.take()
 		if _, err := r.Complete(t.Context(), user, pending, query); err != nil {

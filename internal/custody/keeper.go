@@ -197,14 +197,16 @@ type entry struct {
 	// seenAt is when the record was last seen to have the session of the live token,
 	// by the clock that never goes backwards.
 	seenAt atomic.Int64
+	// opens is whose record a session opens, as last read; it may be nil.
+	opens atomic.Pointer[opens]
 
 	mu     sync.Mutex
 	flight *flight // a call's, or an early refresh
 	look   *flight // a check of what is not checked yet
-	visits int     // authorizations and single events under way
+	visits int32   // authorizations and single events under way
 	// epoch grows when this process changes the link: a flight that began before
 	// must not publish what it read then.
-	epoch int
+	epoch uint32
 	// gone means that the entry is no longer in the table, and nothing may begin on
 	// it.
 	gone bool

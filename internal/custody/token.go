@@ -169,6 +169,35 @@ func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 	e.seenAt.Store(now)
 }
 
+// opens is whose record a session opens. That never changes.
+type opens struct{ session, patient string }
+
+// learn remembers whose record the session of a user's token in memory opens.
+func (k *Keeper) learn(user string, r core.Record) {
+	e := k.entries.find(user)
+	if e == nil || r.Public == "" || r.Phase != core.Linked {
+		return
+	}
+	if was := e.opens.Load(); was == nil || was.session != r.Active.ID.Session {
+		e.opens.Store(&opens{session: r.Active.ID.Session, patient: r.Public})
+	}
+}
+
+// Patient returns whose record the token in memory opens, or "" if this process
+// would have to read the store to know. It is as fresh as the token: Present drops
+// that of another session.
+func (k *Keeper) Patient(user string) string {
+	e := k.entries.find(user)
+	if e == nil {
+		return ""
+	}
+	l, o := e.live.Load(), e.opens.Load()
+	if l == nil || o == nil || o.session != l.Pair.Session {
+		return ""
+	}
+	return o.patient
+}
+
 // lagging reports whether a missing row may be lag.
 func (k *Keeper) lagging(e *entry) bool {
 	e.mu.Lock()

@@ -23,7 +23,7 @@ type trip struct {
 	approval *Approval
 	// early reports trouble to callers before the trip ends.
 	early    func(error)
-	epoch    int
+	epoch    uint32
 	rejected core.PairID
 	anew     bool // seal with the current key, whatever has changed
 	// blind means that the record need not open, since nothing of it is used.
