@@ -224,6 +224,8 @@ func (p *process) noticed(t time.Time) bool {
 // read.
 func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	w, ctx := p.world, req.Context()
+	w.late.Add(1) // a process that closes does not wait for what stands still
+	defer w.late.Done()
 	s := ctx.Value(whose{}).(*session)
 	if err := p.point(ctx, s); err != nil {
 		return nil, err
