@@ -298,6 +298,47 @@ func TestWaitingSessionThatEnds(t *testing.T) {
 	})
 }
 
+// A process checks a session in one flight and serves calls in another. Whichever has
+// the lease, the other waits as for another process: the token that renews a session
+// that waits is presented once.
+func TestFlightsOfOneProcessPresentATokenOnce(t *testing.T) {
+	check := func(ctx context.Context, k *custody.Keeper) { _ = k.Check(ctx, user) }
+	call := func(ctx context.Context, k *custody.Keeper) { _, _ = k.Present(ctx, user) }
+	for name, flights := range map[string][]func(context.Context, *custody.Keeper){
+		"a check, and a call": {check, call}, "a call, and a check": {call, check},
+		"a check, and calls": {check, call, call}, "checks and calls": {check, call, check, call},
+	} {
+		for _, linked := range []bool{false, true} {
+			for _, lead := range []time.Duration{0, time.Second, 4 * time.Second, 20 * time.Second} {
+				t.Run(fmt.Sprintf("%s, linked %t, %v apart", name, linked, lead), func(t *testing.T) {
+					stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+						k := w.replica(t, s, func(c *custody.Config) { c.VerifyFirst = true })
+						if linked {
+							w.joins(t, k, user, "first")
+						}
+						w.belongs("second", errDown)
+						_, _ = k.Approve(t.Context(), w.visit(user, "second", custody.Terms{}))
+						time.Sleep(2 * life) // every access token has expired
+						w.disturb(slowly(true, 5*time.Second))
+						var all sync.WaitGroup
+						for _, fly := range flights {
+							all.Go(func() { fly(t.Context(), k) })
+							time.Sleep(lead)
+						}
+						all.Wait()
+						w.belongs("second", patient)
+						w.disturb(nil)
+						time.Sleep(5 * time.Minute)
+						_ = k.Check(t.Context(), user)
+						wantServed(t, k, user, "second")
+						w.wantNoneAgain(t)
+					})
+				})
+			}
+		}
+	}
+}
+
 // phase is a state in which a link can be when an authorization of no use comes
 // back.
 type phase struct {

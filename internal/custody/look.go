@@ -112,8 +112,8 @@ func (t *trip) facts() core.Facts {
 	if m == nil {
 		return f
 	}
-	posted, ours := m.leases[r.Lease.Owner]
-	f.Ours, f.Unsent = ours, ours && !posted
+	lease := m.leases[r.Lease.Owner] // of a flight that still runs, it is as good as another process's
+	f.Ours, f.Unsent = lease.over, lease.over && !lease.sent
 	f.Lagging = m.kept.Version != 0 && most(m.keptAt, now) < lagFor
 	f.Tired = e < m.tiredUntil
 	f.Replaced = !m.replacedAt.IsZero() && most(m.replacedAt, now) < replaceEvery

@@ -21,10 +21,9 @@ type memory struct {
 	keptAt time.Time
 	// newest is the furthest pair whose token this process had.
 	newest core.PairID
-	// leases are those that this process's flights wanted, and that may be in the
-	// record though the flight has ended. The value is true if a token may have
-	// been presented under it.
-	leases map[string]bool
+	// leases are those that this process's flights wanted, by owner, and that may be in
+	// the record.
+	leases map[string]claim
 	// seeking means that a goroutine looks for them from time to time.
 	seeking bool
 	// failures counts the checks that failed in a row, up to tiredUntil.
@@ -35,6 +34,10 @@ type memory struct {
 	// usedAt is when remember was last called.
 	usedAt int64
 }
+
+// claim is a lease that a flight of this process wanted. over means that the flight
+// has ended; sent, that a token may have been presented.
+type claim struct{ over, sent bool }
 
 // remembersFor is how long an entry without a token is kept for its memory.
 const remembersFor = 12 * time.Hour
@@ -47,7 +50,7 @@ func (m *memory) forgettable(now int64) bool {
 // remember returns the memory of an entry; e.mu is held.
 func (k *Keeper) remember(e *entry) *memory {
 	if e.memory == nil {
-		e.memory = &memory{leases: map[string]bool{}}
+		e.memory = &memory{leases: map[string]claim{}}
 	}
 	e.memory.usedAt = k.clock.exact()
 	return e.memory
@@ -56,8 +59,8 @@ func (k *Keeper) remember(e *entry) *memory {
 // unsent reports whether there may be a lease in the record under which nothing was
 // presented.
 func (m *memory) unsent() bool {
-	for _, posted := range m.leases {
-		if !posted {
+	for _, c := range m.leases {
+		if c.over && !c.sent {
 			return true
 		}
 	}

@@ -141,8 +141,7 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 func (t *trip) presented(yes bool) {
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
-	t.k.remember(t.e).leases[t.program.Owner] = yes
-	t.unsent = slices.DeleteFunc(t.unsent, func(owner string) bool { return owner == t.program.Owner })
+	t.k.remember(t.e).leases[t.program.Owner] = claim{sent: yes}
 }
 
 // leave records the outcome of a presentation in the endpoint's memory.

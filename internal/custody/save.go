@@ -6,6 +6,7 @@ package custody
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody/core"
@@ -143,10 +144,10 @@ func (t *trip) wants(owner string) {
 	defer t.e.mu.Unlock()
 	m := t.k.remember(t.e)
 	if len(m.leases) > 8 {
-		clear(m.leases) // leases that old may be taken by others
+		maps.DeleteFunc(m.leases, func(_ string, c claim) bool { return c.over }) // others may take them by now
 	}
 	if _, ok := m.leases[owner]; !ok {
-		m.leases[owner] = true // until it is known that nothing is sent under it
-		t.unsent = append(t.unsent, owner)
+		m.leases[owner] = claim{}
+		t.wanted = append(t.wanted, owner)
 	}
 }

@@ -36,7 +36,7 @@ type trip struct {
 	lookedAt time.Time
 	looked   bool // in this trip
 	waited   time.Duration
-	unsent   []string  // leases that were wanted, and under which nothing was presented
+	wanted   []string  // owners of leases
 	entered  bool      // the breaker expects leave or withdraw
 	began    time.Time // when the save of the current lease was begun
 	out      tokenwire.Outcome
@@ -230,9 +230,9 @@ func (t *trip) end() {
 		m.sight, m.lookedAt = t.program.Sight, t.lookedAt
 	}
 	m := e.memory
-	for _, owner := range t.unsent {
-		if _, ok := m.leases[owner]; ok {
-			m.leases[owner] = false
+	for _, owner := range t.wanted {
+		if c, ok := m.leases[owner]; ok {
+			m.leases[owner] = claim{over: true, sent: c.sent}
 		}
 	}
 	if m != nil && t.program.Absent {
