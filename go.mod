@@ -8,3 +8,5 @@ require (
 	github.com/samply/golang-fhir-models/fhir-models v0.3.2
 	golang.org/x/oauth2 v0.38.0
 )
+
+require golang.org/x/text v0.44.0

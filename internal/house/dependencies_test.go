@@ -23,6 +23,7 @@ const (
 	models = "github.com/samply/golang-fhir-models/fhir-models"
 	goCmp  = "github.com/google/go-cmp"
 	mock   = "github.com/jarcoal/httpmock"
+	text   = "golang.org/x/text"
 )
 
 // requirements are what the root's go.mod requires, and why. A new module needs a
@@ -30,12 +31,13 @@ const (
 var requirements = map[string]string{
 	oauth2: "TokenSource is the type other Go libraries take tokens in",
 	models: "patient resources as Go types, for hosts that read them; package fhir only",
+	text:   "names are compared in Unicode's normal forms and case folding, which tables of our own would get wrong",
 	goCmp:  "tests: reports where two values differ",
 	mock:   "tests: responses of PKB without a server",
 }
 
 // testImports are the modules that tests of the root module may use.
-var testImports = []string{oauth2, models, goCmp, mock}
+var testImports = []string{oauth2, models, text, goCmp, mock}
 
 // rule says what a package and its subpackages may import, tests aside.
 type rule struct {
@@ -58,12 +60,14 @@ var rules = map[string]rule{
 		modules: map[string]string{
 			oauth2: "Client.TokenSource returns its type",
 			models: "linked with fhir, which reads the response of Purview",
+			text:   "linked with identity",
 		},
 		why: "a host that wants one patient's id links no driver, browser or test package",
 	},
 	"pkb/identity": {
-		own: []string{"internal/conceal", "internal/jsonwalk"},
-		why: "who a patient is knows nothing of links and tokens",
+		own:     []string{"internal/conceal", "internal/jsonwalk"},
+		modules: map[string]string{text: "two systems keep one name in two forms of Unicode"},
+		why:     "who a patient is knows nothing of links and tokens",
 	},
 	"pkb/observe": {
 		own: []string{"internal/conceal"},
@@ -75,12 +79,12 @@ var rules = map[string]rule{
 	},
 	"pkb/record": {
 		own:     []string{"pkb/identity", "pkb/observe", "fhir", "internal/apicall", "internal/wording"},
-		modules: map[string]string{models: "linked with fhir"},
+		modules: map[string]string{models: "linked with fhir", text: "linked with identity"},
 		why:     "a record is read through what pkb hands it, and knows no tokens",
 	},
 	"pkb/advice": {
 		own:     []string{"pkb", "internal/wording"},
-		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
+		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb", text: "linked with pkb"},
 		why:     "advice knows pkb, and never the reverse",
 	},
 	"pkb/pkbtest": {why: "a fake that shares code with what it tests shares its mistakes"},
@@ -124,12 +128,12 @@ var rules = map[string]rule{
 	"internal/house": {why: "it is made of tests"},
 	"internal/canary": {
 		own:     []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbtest", "tokenstore", "fhir"},
-		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
+		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb", text: "linked with pkb"},
 		why:     "it is a host, for tests",
 	},
 	"examples": {
 		own:     []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbtest", "tokenstore", "fhir"},
-		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb"},
+		modules: map[string]string{oauth2: "linked with pkb", models: "linked with pkb", text: "linked with pkb"},
 		why:     "an example shows what a host can write, and runs with go run from anywhere",
 	},
 }
@@ -370,6 +374,7 @@ func TestRequirements(t *testing.T) {
 var hostSums = map[string]string{
 	oauth2: "linked with pkb",
 	models: "linked with pkb through fhir",
+	text:   "linked with pkb through identity",
 	goCmp:  "used by the tests of pkb, which go mod tidy counts; never linked",
 	mock:   "used by the tests of pkb, which go mod tidy counts; never linked",
 }

@@ -44,9 +44,8 @@ var printers = map[string]string{
 
 	"pkb.APIError": tells, "pkb.TryLaterError": tells, "pkb.SharedRecordError": tells, "tokenstore/sqlstore.Error": tells,
 
-	"fhir.List":            "it writes null for a value that is absent, where an extension stands for it",
-	"pkb/identity.Match":   "a host logs what a comparison has shown",
-	"pkb/identity.Verdict": "its names are what a log and JSON have",
+	"fhir.List":          "it writes null for a value that is absent, where an extension stands for it",
+	"pkb/identity.Match": "a host logs what a comparison has shown",
 }
 
 const (
@@ -201,6 +200,7 @@ import (
 	"os"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/record"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -222,6 +222,7 @@ func main() {
 			http.Error(w, "later", http.StatusBadGateway)
 			return
 		}
+		_ = json.NewEncoder(w).Encode(self.Compare(identity.NewKnown(identity.Person{FirstName: r.FormValue("first")})))
 		_ = json.NewEncoder(w).Encode(self.Reveal())
 		for observation, err := range patient.Record().Observations(r.Context(), record.Laboratory) {
 			if err != nil {
@@ -258,7 +259,7 @@ func TestLightToImport(t *testing.T) {
 		t.Skip("two programs are built in the long form")
 	}
 	plain, linking := built(t, "plain", plainHost), built(t, "linking", linkingHost)
-	t.Logf("a host of Link, Callback, Self and Observations is %.2f MiB, %.2f more than one of net/http, encoding/json and log/slog",
+	t.Logf("a host of Link, Callback, Self, Compare and Observations is %.2f MiB, %.2f more than one of net/http, encoding/json and log/slog",
 		float64(linking)/(1<<20), float64(linking-plain)/(1<<20))
 	report(t, why, tooHeavy(plain, linking))
 	if linking <= plain {

@@ -135,7 +135,7 @@ func ExampleSelf_Compare() {
 	fmt.Println(match)
 	fmt.Println("the same person:", match.Same())
 	// Output:
-	// NHS number matched, date of birth matched, first name matched, last name differs
+	// NHS number matched; date of birth matched; first name matched; last name differs
 	// the same person: true
 }
 
@@ -178,10 +178,31 @@ func ExampleMatch_Same() {
 		fmt.Println("refused:", errors.Is(err, pkb.ErrIdentityRefused))
 	}
 	// Output:
-	// NHS number differs, date of birth not compared, first name not compared, last name not compared
+	// NHS number differs; date of birth undecided: the host has none; first name undecided: the host has none; last name undecided: the host has none
 	// refused: true
-	// NHS number matched, date of birth not compared, first name not compared, last name not compared
+	// NHS number matched; date of birth undecided: the host has none; first name undecided: the host has none; last name undecided: the host has none
 	// refused: false
+}
+
+// A host that looks up numbers as a system client adds PKB's second opinion: here of
+// a patient whose users/self has no NHS number.
+func ExampleMatch_WithPublicID() {
+	number, err := identity.ParseNHSNumber("999 000 0018")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	self := identity.NewSelf(identity.Demographics{FirstName: "Ada", LastName: "Example", DateOfBirth: "1980-02-29"})
+	match := self.Compare(identity.NewKnown(identity.Person{NHSNumber: number, FirstName: "Ada", LastName: "Sample"}))
+	fmt.Println(match.NHSNumber, match.Same())
+
+	var approved identity.PublicID = "1d4a8b2d-f885-499f-ba51-50600312f316" // Candidate.PublicID
+	lookedUp := approved                                                    // what PKB returns for the number
+	match = match.WithPublicID(approved, lookedUp)
+	fmt.Println(match.PublicID, match.Same())
+	// Output:
+	// undecided: PKB has none false
+	// matched true
 }
 
 // A Date is plain text.

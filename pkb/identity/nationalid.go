@@ -65,10 +65,11 @@ var nationalIDKinds = []kindRow{
 	{KindCivilID, []string{"KW"}, "http://fhir.patientsknowbest.com/id/kuwait-civil-id", []string{"civilid"}},
 }
 
-// KindBySystem returns the kind of a FHIR identifier system in PKB's list, or
-// KindUnknown. It is for resources; users/self has names and countries instead, for
-// [NationalID.Kind].
+// KindBySystem returns the kind of a FHIR identifier system in PKB's list, spaces
+// around it aside, or KindUnknown. It is for resources; users/self has names and
+// countries instead, for [NationalID.Kind].
 func KindBySystem(system string) NationalIDKind {
+	system = strings.TrimSpace(system)
 	return listed(func(k kindRow) bool { return k.system == system }).kind
 }
 
@@ -122,12 +123,14 @@ func readNationalID(w *jsonwalk.Walk, name string, n *NationalID) {
 }
 
 // NHSNumber returns the patient's NHS number: the identifier whose name and country
-// are an NHS number's, whatever its form. It checks neither checksum nor range. ok
-// is false if there is none, one that is not ten digits, or two that differ:
+// are an NHS number's, whatever its form. It checks neither checksum nor range. Values
+// that stand for an unknown number are ignored: one digit ten times, "N/A", "Unknown".
+// ok is false if there is none, one that is not ten digits, or two that differ:
 // NationalIDs has them all.
 func (s Self) NHSNumber() (number NHSNumber, ok bool) {
-	for _, sent := range s.presented() {
-		n, err := ParseNHSNumber(sent)
+	sent, _ := s.presented()
+	for _, text := range sent {
+		n, err := ParseNHSNumber(text)
 		if err != nil || !number.IsZero() && !n.Equal(number) {
 			return NHSNumber{}, false
 		}
@@ -136,11 +139,17 @@ func (s Self) NHSNumber() (number NHSNumber, ok bool) {
 	return number, !number.IsZero()
 }
 
-func (s Self) presented() (sent []string) {
+// presented returns what PKB presents as NHS numbers, and whether there was a
+// stand-in in addition.
+func (s Self) presented() (sent []string, standIn bool) {
 	for _, id := range s.Reveal().NationalIDs {
-		if id.Kind() == KindNHSNumber && strings.TrimFunc(id.Value, isSeparator) != "" {
+		switch {
+		case id.Kind() != KindNHSNumber || strings.TrimFunc(id.Value, isSeparator) == "":
+		case id.isStandIn():
+			standIn = true
+		default:
 			sent = append(sent, id.Value)
 		}
 	}
-	return sent
+	return sent, standIn
 }

@@ -27,7 +27,13 @@ func TestNHSNumberIsPickedByNameAndCountry(t *testing.T) {
 		"no space in name":    {[]NationalID{id("NHSnumber", "9991566171", "GB-ENG")}, "9991566171"},
 		"not ten digits":      {[]NationalID{id("NHS number", "999156617", "GB-ENG")}, ""},
 		"no digits":           {[]NationalID{id("NHS number", "not known", "GB-ENG")}, ""},
-		"one of two readable": {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "not known", "GB-ENG")}, ""},
+		"one of two readable": {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "see 12 May", "GB-ENG")}, ""},
+		"N/A":                 {[]NationalID{id("NHS number", " N/A ", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
+		"a word for none":     {[]NationalID{id("NHS number", "9991566171", "GB-ENG"), id("NHS number", "Not known", "GB-ENG")}, "9991566171"},
+		"zeros":               {[]NationalID{id("NHS number", "000 000 0000", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
+		"zeros alone":         {[]NationalID{id("NHS number", "0000000000", "GB-ENG")}, ""},
+		"pasted":              {[]NationalID{id("NHS number", "\ufeff999\u200d156\u200d6171\u200e", "GB-ENG")}, "9991566171"},
+		"invisible":           {[]NationalID{id("NHS number", "\u200b", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
 		"empty value":         {[]NationalID{id("NHS number", "", "GB-ENG")}, ""},
 		"empty, then a value": {[]NationalID{id("NHS number", "", "GB-ENG"), id("NHS number", "9991566171", "GB-ENG")}, "9991566171"},
 	} {
@@ -73,6 +79,9 @@ func TestNationalIDKinds(t *testing.T) {
 		// The list's own names and countries lead to its kinds, each to one.
 		if got := (NationalID{Name: string(k.kind), CountryCodes: k.countries[:1]}).Kind(); got != k.kind {
 			t.Errorf("%q by the list's name is of kind %q", k.kind, got)
+		}
+		if got := KindBySystem(" " + k.system + "\u00a0\n"); got != k.kind {
+			t.Errorf("%q by its system with spaces is of kind %q", k.kind, got)
 		}
 		if got := KindBySystem(k.system); got != k.kind || k.kind.System() != k.system || len(k.kind.Countries()) != len(k.countries) {
 			t.Errorf("%q by its system is of kind %q", k.kind, got)

@@ -6,7 +6,6 @@ package identity
 import (
 	"database/sql/driver"
 	"errors"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -35,11 +34,17 @@ type digits = conceal.Hidden[string]
 
 var errNHSNumber = errors.New("identity: not an NHS number of ten digits")
 
-// ParseNHSNumber parses ten digits, with spaces and dashes anywhere. It checks
+// ParseNHSNumber parses ten digits as people type and paste them: with spaces,
+// hyphens and dashes of any kind and invisible characters anywhere, such as the
+// zero-width joiners of the NHS App, and with full-width digits, which East Asian
+// keyboards type. Other scripts' digits are refused, as is everything else. It checks
 // neither the check digit nor the range.
 func ParseNHSNumber(s string) (NHSNumber, error) {
 	read := make([]byte, 0, 10)
 	for _, r := range s {
+		if r >= '\uff10' && r <= '\uff19' {
+			r -= '\uff10' - '0'
+		}
 		switch {
 		case r >= '0' && r <= '9':
 			if len(read) == 10 {
@@ -57,10 +62,17 @@ func ParseNHSNumber(s string) (NHSNumber, error) {
 }
 
 // isSeparator reports whether r may separate digits.
-func isSeparator(r rune) bool { return unicode.IsSpace(r) || isDash(r) }
+func isSeparator(r rune) bool { return unicode.IsSpace(r) || isDash(r) || isInvisible(r) }
 
+// isDash reports whether r is a hyphen, a dash or a minus.
 func isDash(r rune) bool {
-	return r == '-' || r >= '\u2010' && r <= '\u2015' || r == '\u2212' // hyphens, dashes, minus
+	return r == '-' || r == '\u2212' || r == '\u2043' || r > unicode.MaxASCII && unicode.Is(unicode.Pd, r)
+}
+
+// isInvisible reports whether r has no width: joiners, direction marks, soft hyphens,
+// byte-order marks, and what selects a variant of the character before it.
+func isInvisible(r rune) bool {
+	return r > unicode.MaxASCII && (unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r) || r == '\u034f')
 }
 
 // Reveal returns the ten digits without spaces, or "".
@@ -119,13 +131,6 @@ func (n NHSNumber) ChecksumValid() bool {
 		sum += (10 - i) * int(d-'0')
 	}
 	return sum%11 == 0
-}
-
-// repeated reports whether all digits are the same, which the check digit allows:
-// people type that for an unknown number.
-func (n NHSNumber) repeated() bool {
-	d := n.Reveal()
-	return d != "" && strings.Trim(d, d[:1]) == ""
 }
 
 // NumberRange is the health service that a number's range belongs to; "" for none of

@@ -9,8 +9,10 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/betawerk/pkb-go/internal/conceal"
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestParseNHSNumber(t *testing.T) {
@@ -19,7 +21,10 @@ func TestParseNHSNumber(t *testing.T) {
 		" 999\u00a0156\u20116171\n": "9991566171", "9-9-9-1-5-6-6-1-7-1": "9991566171", "999–156—6171": "9991566171",
 		"0000000000": "0000000000", "9991566170": "9991566170", // other questions
 		"": "", "999156617": "", "99915661711": "", "999156617x": "", "999.156.6171": "", "999/1566171": "",
-		"９９９１５６６１７１": "", "٩٩٩١٥٦٦١٧١": "", "+9991566171": "", "9991566171 (old)": "", "999\xff1566171": "", "---": "",
+		"999\u200d156\u200d6171": "9991566171", "\ufeff9991566171": "9991566171", "\u200e999 156 6171\u200f": "9991566171", "\u202a9991566171\u202c": "9991566171", // the NHS App, files, right-to-left text
+		"\u2066999\u00ad156\u20606171\u2069": "9991566171", "999\u202f156\u20096171": "9991566171", "999\u3000156\u30006171": "9991566171", "999\u200b156\ufe0f6171": "9991566171",
+		"999\u2212156\u20436171": "9991566171", "999－156﹣6171": "9991566171", "９９９１５６６１７１": "9991566171", "９９９　１５６　６１７１": "9991566171", // an East Asian keyboard
+		"٩٩٩١٥٦٦١٧١": "", "९९९१५६६१७१": "", "𝟗𝟗𝟗𝟏𝟓𝟔𝟔𝟏𝟕𝟏": "", "⑨⑨⑨①⑤⑥⑥①⑦①": "", "999_156_6171": "", "999\u00b71566171": "", "NHS 9991566171": "", "\u200d": "", "+9991566171": "", "9991566171 (old)": "", "999\xff1566171": "", "---": "",
 	} {
 		n, err := ParseNHSNumber(s)
 		if n.Reveal() != want || (err == nil) != (want != "") || n.IsZero() != (want == "") {
@@ -119,14 +124,14 @@ func TestNHSNumberRange(t *testing.T) {
 }
 
 func FuzzParseNHSNumber(f *testing.F) {
-	for _, seed := range []string{"9991566171", "999 156 6171", "999-156-617", "\u2011", "９９９"} {
+	for _, seed := range []string{"9991566171", "999 156 6171", "999-156-617", "\u2011", "９９９", "\ufeff999\u200d156\u200d6171\u200e"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		n, err := ParseNHSNumber(s)
 		digits := strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return r
+			if unicode.IsDigit(r) {
+				return []rune(norm.NFKC.String(string(r)))[0] // of a full-width digit, the digit
 			}
 			return -1
 		}, s)
