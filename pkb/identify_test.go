@@ -36,6 +36,99 @@ func newJudge(t *testing.T) (*judge, *rig) {
 	return j, newRig(t, func(_ *pkbtest.Config, c *pkb.Config) { c.Identify = j.identify })
 }
 
+// aboutNobody are responses of users/self with status 200 that prove nothing about
+// who approved: a proxy's, or PKB's about itself.
+var aboutNobody = map[string]string{
+	"nothing":       `{}`,
+	"maintenance":   `{"status":"maintenance"}`,
+	"an error":      `{"error":"upstream unavailable"}`,
+	"a list":        `[{"patient":false}]`,
+	"null":          `null`,
+	"patient null":  `{"patient":null}`,
+	"patient empty": `{"patient":""}`,
+	"outcome":       `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception"}]}`,
+}
+
+// Such a response discards nothing: the authorization waits, no call gets a token,
+// and PKB is asked again.
+func TestResponseAboutNobodyKeepsTheAuthorization(t *testing.T) {
+	for name, body := range aboutNobody {
+		t.Run(name, func(t *testing.T) {
+			j, r := newJudge(t)
+			pending, query := r.approve(t, user, r.patient)
+			r.pkb.Next(pkbtest.Self, pkbtest.Respond(200, "application/json", body))
+			link, err := r.Complete(t.Context(), user, pending, query)
+			if err != nil || link.Verified || !link.Unchecked {
+				t.Fatalf("Complete = %+v, %v, want a link that waits", link, err)
+			}
+			if _, err := r.ForUser(user).Self(t.Context()); !errors.Is(err, pkb.ErrTryLater) || errors.Is(err, identity.ErrNotAPatient) {
+				t.Errorf("Self: %v, want ErrTryLater", err)
+			}
+			if len(j.asked) != 0 {
+				t.Error("the host was asked about nobody")
+			}
+			r.pkb.Advance(5 * time.Second)
+			if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+				t.Errorf("Self, later: %v", err)
+			}
+			if link, err := r.Link(t.Context(), user); err != nil || !link.Verified || len(j.asked) != 1 {
+				t.Errorf("Link, later = %+v, %v; the host was asked %d times", link, err, len(j.asked))
+			}
+		})
+	}
+}
+
+// Neither does it discard a switch to another patient, nor a link that is in use.
+func TestResponseAboutNobodyKeepsTheLink(t *testing.T) {
+	for name, body := range aboutNobody {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { keepsTheLink(t, pkbtest.Respond(200, "application/json", body)) })
+		})
+	}
+}
+
+func keepsTheLink(t *testing.T, nobody pkbtest.Fault) {
+	_, r := newJudge(t)
+	before := r.link(t, user, r.patient)
+	r.pkb.Next(pkbtest.Self, nobody)
+	var api *pkb.APIError
+	if _, err := r.ForUser(user).Self(t.Context()); !errors.As(err, &api) || api.Status != 200 || errors.Is(err, identity.ErrNotAPatient) {
+		t.Errorf("Self: %v, want an APIError", err)
+	}
+
+	other := r.pkb.AddPatient(pkbtest.Patient{})
+	pending, query := r.approve(t, user, other, pkb.AllowSwitch())
+	r.pkb.Next(pkbtest.Self, nobody)
+	link, err := r.Complete(t.Context(), user, pending, query)
+	if !errors.Is(err, pkb.ErrUnchecked) || link.PublicID != before.PublicID {
+		t.Fatalf("Complete = %+v, %v, want ErrUnchecked and the link as it was", link, err)
+	}
+	time.Sleep(5 * time.Second) // of the bubble
+	if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+		t.Errorf("Self beside the check: %v", err)
+	}
+	synctest.Wait()
+	time.Sleep(time.Second)
+	if link, err := r.Link(t.Context(), user); err != nil || link.PublicID != identity.PublicID(other.PublicID) {
+		t.Errorf("afterwards: %+v, %v, want the patient who approved", link, err)
+	}
+}
+
+// An explicit false does discard it, in each form that PKB may write.
+func TestNotAPatientByUsersSelf(t *testing.T) {
+	for _, body := range []string{`{"patient":false}`, `{"patient":"false","userType":"CLINICIAN"}`, `{"patient":0}`} {
+		_, r := newJudge(t)
+		pending, query := r.approve(t, user, r.patient)
+		r.pkb.Next(pkbtest.Self, pkbtest.Respond(200, "application/json", body))
+		if _, err := r.Complete(t.Context(), user, pending, query); !errors.Is(err, identity.ErrNotAPatient) {
+			t.Errorf("%s: Complete: %v, want ErrNotAPatient", body, err)
+		}
+		if _, err := r.Link(t.Context(), user); !errors.Is(err, pkb.ErrNotLinked) {
+			t.Errorf("%s: Link: %v, want ErrNotLinked", body, err)
+		}
+	}
+}
+
 // What a host says about a patient is not for anybody's log.
 var errNotThem = fmt.Errorf("born 1980-02-29, and not 1981: %w", pkb.ErrIdentityRefused)
 

@@ -121,9 +121,9 @@ func (p *Patient) confirm(ctx context.Context, known identity.PublicID) (identit
 // Self returns the patient's demographics and national ids: GET /json/users/self.
 // The library keeps none of it.
 //
-// It returns identity.ErrNotAPatient if the response is not about a patient, the
-// errors of Token, or an *APIError. (PKB: Patient Identifier and Demographic
-// Retrieval.)
+// It returns identity.ErrNotAPatient if PKB reports that the user is not a patient,
+// the errors of Token, or an *APIError, also for a response 200 that is not about a
+// user. (PKB: Patient Identifier and Demographic Retrieval.)
 func (p *Patient) Self(ctx context.Context) (identity.Self, error) {
 	return p.client.self(ctx, p.http())
 }

@@ -5,6 +5,7 @@ package identity
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -37,9 +38,19 @@ func (d Date) valid() bool {
 
 // readDate reads a date of PKB's, and the date of a date and time.
 func readDate(s string) Date {
-	if len(s) > len(time.DateOnly) && s[len(time.DateOnly)] == 'T' {
-		s = s[:len(time.DateOnly)]
+	s = strings.TrimSpace(s)
+	if n := len(time.DateOnly); len(s) > n && isTimeOfDay(s[n:]) {
+		s = s[:n]
 	}
 	d, _ := ParseDate(s)
 	return d
+}
+
+// isTimeOfDay reports whether s, which follows a date, begins as a time or a zone
+// does: "T10:00:00Z", " 00:00:00.0", "Z", "+01:00".
+func isTimeOfDay(s string) bool {
+	if s == "Z" {
+		return true
+	}
+	return len(s) > 1 && strings.IndexByte("T +-", s[0]) >= 0 && s[1] >= '0' && s[1] <= '9'
 }

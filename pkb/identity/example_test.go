@@ -245,11 +245,16 @@ func ExampleNewSelf() {
 	// true
 }
 
-// DecodeSelf reads a recorded response in a host's test.
+// DecodeSelf reads a recorded response in a host's test. Only "patient": false is
+// about somebody who is no patient.
 func ExampleDecodeSelf() {
 	_, err := identity.DecodeSelf([]byte(`{"patient": false}`))
 	fmt.Println(errors.Is(err, identity.ErrNotAPatient))
-	// Output: true
+	_, err = identity.DecodeSelf([]byte(`{"status": "maintenance"}`))
+	fmt.Println(errors.Is(err, identity.ErrNotAPatient), err)
+	// Output:
+	// true
+	// false identity: the response is not about a user
 }
 
 // A Known prints as [redacted].

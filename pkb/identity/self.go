@@ -22,9 +22,10 @@ import (
 )
 
 var (
-	// ErrNotAPatient: the PKB account is not a patient's.
+	// ErrNotAPatient: PKB reports that the account is not a patient's.
 	ErrNotAPatient = errors.New("pkb: the PKB account is not a patient's")
 	errMalformed   = errors.New("identity: the response is not a JSON object")
+	errNotAUser    = errors.New("identity: the response is not about a user")
 )
 
 // Self is the response of users/self about a patient. It prints [redacted] and is
@@ -38,6 +39,7 @@ type response struct {
 	demographics Demographics
 	raw          string
 	deceased     bool
+	patient      flag
 }
 
 // Demographics is what users/self reports about a patient, in plain Go, with PKB's
@@ -66,8 +68,8 @@ type Demographics struct {
 	FirstName   string `json:"firstName,omitempty"`
 	LastName    string `json:"lastName,omitempty"`
 	DateOfBirth Date   `json:"dob,omitempty"`
-	// DateDeceased is "" for a living patient, and for a date that cannot be read:
-	// PKB's pages do not show its format. Self.Deceased decides.
+	// DateDeceased is "" for a living patient, and for a date in another form than
+	// that of DateOfBirth: PKB's pages do not show its format. Self.Deceased decides.
 	DateDeceased Date `json:"dateDeceased,omitempty"`
 	// Gender is the member that PKB advises to use: the sex assigned at birth, by
 	// the page on this call; another page calls it the administrative gender.
@@ -93,7 +95,7 @@ type Demographics struct {
 	OrgLevelIDs  []json.RawMessage `json:"orgLevelIds,omitempty"`
 	TeamLevelIDs []json.RawMessage `json:"teamLevelIds,omitempty"`
 	Contacts     []Contact         `json:"contacts,omitempty"`
-	// Patient is always true: anything else is ErrNotAPatient.
+	// Patient is always true: DecodeSelf returns an error for anything else.
 	Patient bool `json:"patient"`
 }
 
@@ -143,24 +145,29 @@ func (m Measure) Float64() (value float64, ok bool) {
 func NewSelf(d Demographics) Self {
 	d.Patient = true
 	raw, _ := json.Marshal(d) // fails only for a local id that is not JSON
-	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: d.DateDeceased != ""})}
+	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: saysDeceased([]byte(d.DateDeceased))})}
 }
 
 // DecodeSelf decodes a response of users/self. A member whose JSON does not fit is
-// left at its zero value; the rest is decoded. A response without "patient": true
-// is ErrNotAPatient: data about somebody else must not be taken for a patient's.
+// left at its zero value; the rest is decoded.
+//
+// Only a response in which "patient" is false is ErrNotAPatient; "false", 0 and "no"
+// are false, too. One in which it is neither true nor false is not about a user, such
+// as {} or a notice of a proxy: that is another error, which proves nothing about who
+// approved.
 func DecodeSelf(data []byte) (Self, error) {
-	var (
-		r response
-		d = &r.demographics
-	)
+	var r response
 	raw, err := jsonwalk.Whole(data, func(w *jsonwalk.Walk, name []byte) { readMember(w, string(name), &r) })
 	if err != nil {
 		return Self{}, errMalformed
 	}
-	if !d.Patient {
+	switch r.patient {
+	case unset:
+		return Self{}, errNotAUser
+	case no:
 		return Self{}, ErrNotAPatient
 	}
+	r.demographics.Patient = true
 	r.raw = string(raw)
 	return Self{conceal.Of(r)}, nil
 }
@@ -190,7 +197,8 @@ func (s Self) text() string {
 	return string(b)
 }
 
-// Deceased reports whether PKB sent a date of death, readable or not.
+// Deceased reports whether PKB sent a date of death, in whatever format, or true.
+// Anything else, such as "false", 0, {} or the stand-in 1900-01-01, is none.
 func (s Self) Deceased() bool { return conceal.Open(s.hidden).deceased }
 
 func readMember(w *jsonwalk.Walk, name string, r *response) {
@@ -205,18 +213,17 @@ func readMember(w *jsonwalk.Walk, name string, r *response) {
 	}
 	switch name {
 	case "id":
-		d.ID = UserID(w.Scalar())
+		d.ID = UserID(strings.TrimSpace(w.Scalar()))
 	case "dob":
 		d.DateOfBirth = readDate(w.Scalar())
 	case "dateDeceased":
 		begin := w.At()
 		d.DateDeceased = readDate(w.Scalar())
-		sent := w.Since(begin)
-		r.deceased = len(sent) > 0 && sent[0] != 'n' && sent[0] != 'f' && string(sent) != `""`
+		r.deceased = saysDeceased(w.Since(begin))
 	case "gender":
-		d.Gender = Gender(w.Scalar())
+		d.Gender = Gender(strings.TrimSpace(w.Scalar()))
 	case "genderMF":
-		d.GenderMF = Gender(w.Scalar())
+		d.GenderMF = Gender(strings.TrimSpace(w.Scalar()))
 	case "nationalIds":
 		d.NationalIDs = readObjects(w, readNationalID)
 	case "orgLevelIds":
@@ -226,7 +233,7 @@ func readMember(w *jsonwalk.Walk, name string, r *response) {
 	case "contacts":
 		d.Contacts = readObjects(w, readContact)
 	case "patient":
-		d.Patient = readBool(w)
+		r.patient = readFlag(w)
 	}
 }
 
@@ -270,14 +277,31 @@ func readContact(w *jsonwalk.Walk, name string, c *Contact) {
 	case "phoneUseType":
 		c.PhoneUse = w.Scalar()
 	case "primary":
-		c.Primary = readBool(w)
+		c.Primary = readFlag(w) == yes
 	case "confirmed":
-		c.Confirmed = readBool(w)
+		c.Confirmed = readFlag(w) == yes
 	}
 }
 
-// readBool reads true, or "true"; anything else is false.
-func readBool(w *jsonwalk.Walk) bool { return w.Scalar() == "true" }
+// flag is a boolean that may be absent.
+type flag uint8
+
+const (
+	unset flag = iota
+	no
+	yes
+)
+
+// readFlag reads a boolean, and what encoders write for one.
+func readFlag(w *jsonwalk.Walk) flag {
+	switch strings.ToLower(strings.TrimSpace(w.Scalar())) {
+	case "true", "1", "yes", "y":
+		return yes
+	case "false", "0", "no", "n":
+		return no
+	}
+	return unset
+}
 
 // readObjects reads an array of objects, or a single one. Other elements are
 // ignored.

@@ -105,7 +105,8 @@ func TestSelfIsTolerant(t *testing.T) {
 		"not UTF-8":            {"{\"patient\":true,\"city\":\"a\xffb\"}", map[string]string{"city": "a\ufffdb"}},
 		"unknown codes":        {`{"patient":true,"gender":"X","userType":"NEW","contacts":[{"contactType":"FAX"}]}`, map[string]string{"gender": "X", "userType": "NEW", "contacts.0": " FAX   false false"}},
 		"unknown members":      {`{"patient":true,"new":{"a":[1]},"city":"C"}`, map[string]string{"city": "C"}},
-		"date and time":        {`{"patient":true,"dateDeceased":"2024-02-29T10:00:00Z"}`, map[string]string{"dateDeceased": "2024-02-29"}},
+		"date and time":        {`{"patient":true,"dob":"1984-02-29 00:00:00.0","dateDeceased":"2024-02-29T10:00:00Z"}`, map[string]string{"dob": "1984-02-29", "dateDeceased": "2024-02-29"}},
+		"flags":                {`{"patient":"1","contacts":[{"id":1,"primary":1,"confirmed":"TRUE"},{"id":2,"primary":"no","confirmed":{}}]}`, map[string]string{"contacts.0": "1    true true", "contacts.1": "2    false false"}},
 		"no date":              {`{"patient":true,"dob":"29/02/2024","dateDeceased":"2023-02-29"}`, map[string]string{}},
 		"byte-order mark":      {"\xef\xbb\xbf" + `{"patient":true,"city":"C"}`, map[string]string{"city": "C"}},
 	} {
@@ -123,12 +124,28 @@ func TestSelfIsTolerant(t *testing.T) {
 
 func TestSelfRefuses(t *testing.T) {
 	for body, want := range map[string]error{
-		"": errMalformed, "null": errMalformed, "[]": errMalformed, "<html>": errMalformed,
-		`{"patient":true`: errMalformed, `{"patient":true} x`: errMalformed,
-		`{}`: ErrNotAPatient, `{"patient":false}`: ErrNotAPatient, `{"patient":null}`: ErrNotAPatient, `{"patient":1}`: ErrNotAPatient,
+		"": errMalformed, "null": errMalformed, "[]": errMalformed, "<html>": errMalformed, `"patient"`: errMalformed, `true`: errMalformed,
+		`{"patient":true`: errMalformed, `{"patient":true} x`: errMalformed, `[{"patient":true}]`: errMalformed,
+
+		// What PKB reports about an account that is not a patient's.
+		`{"patient":false}`: ErrNotAPatient, `{"patient":"false"}`: ErrNotAPatient, `{"patient":" FALSE "}`: ErrNotAPatient,
+		`{"patient":0}`: ErrNotAPatient, `{"patient":"0"}`: ErrNotAPatient, `{"patient":"no"}`: ErrNotAPatient, `{"patient":"N"}`: ErrNotAPatient,
+		`{"id":"7300000","userType":"CLINICIAN","firstName":"Ada","patient":false}`: ErrNotAPatient,
+
+		// What somebody else reports, about nobody.
+		`{}`: errNotAUser, `{"status":"maintenance"}`: errNotAUser, `{"error":"upstream unavailable"}`: errNotAUser, `{"error":{"patient":false}}`: errNotAUser,
+		`{"patient":null}`: errNotAUser, `{"patient":""}`: errNotAUser, `{"patient":" "}`: errNotAUser, `{"patient":"null"}`: errNotAUser, `{"patient":"unknown"}`: errNotAUser,
+		`{"patient":2}`: errNotAUser, `{"patient":-1}`: errNotAUser, `{"patient":[]}`: errNotAUser, `{"patient":[false]}`: errNotAUser, `{"patient":{}}`: errNotAUser,
+		`{"Patient":false}`: errNotAUser, `{"firstName":"Ada"}`: errNotAUser,
+		`{"resourceType":"OperationOutcome","issue":[]}`: errNotAUser, `{"resourceType":"Patient","id":"1"}`: errNotAUser,
 	} {
 		if s, err := DecodeSelf([]byte(body)); !errors.Is(err, want) || !s.IsZero() {
 			t.Errorf("%s: %v, want %v", body, err, want)
+		}
+	}
+	for _, body := range []string{`{"patient":true}`, `{"patient":"true"}`, `{"patient":" True"}`, `{"patient":1}`, `{"patient":"yes"}`} {
+		if s, err := DecodeSelf([]byte(body)); err != nil || !s.Reveal().Patient {
+			t.Errorf("%s: %v", body, err)
 		}
 	}
 }
@@ -159,8 +176,15 @@ func TestMeasure(t *testing.T) {
 
 func TestDeceased(t *testing.T) {
 	for sent, want := range map[string]bool{
-		`"2024-02-29"`: true, `"29 February 2024"`: true, `1709164800000`: true, `{"year":2024}`: true, `true`: true,
-		`null`: false, `""`: false, `false`: false,
+		`true`: true, `"true"`: true, `"2024-02-29"`: true, `" 2024-02-29 "`: true, `"2024-02-29T10:00:00Z"`: true, `"2024-02-29 10:00:00.0"`: true,
+		`"29/02/2024"`: true, `"29 February 2024"`: true, `"2024"`: true, `"2024-02"`: true, `"20240229"`: true, `"2024-02-30"`: true, `"20240229100000"`: true,
+		`1709164800000`: true, `1709164800`: true, `20240229`: true, `2024`: true, `[2024,2,29]`: true, `{"year":2024,"month":2}`: true,
+
+		`null`: false, `""`: false, `" "`: false, `false`: false, `"false"`: false, `"False"`: false, `"null"`: false, `"no"`: false, `"N/A"`: false, `"alive"`: false,
+		`0`: false, `1`: false, `-1`: false, `"0"`: false, `[]`: false, `{}`: false, `[null]`: false, `{"date":null}`: false, `"-"`: false,
+		`"0000-00-00 00:00:00"`: false, `"0000-00-00"`: false, `"0001-01-01"`: false, `"0001-01-01T00:00:00"`: false, `"00000000"`: false,
+		`"1900-01-01"`: false, `"1900-01-01 00:00:00.0"`: false, `"01/01/1900"`: false, `"1970-01-01T00:00:00Z"`: false, `"01/01/1970"`: false, `"9999-12-31"`: false, `"31/12/9999"`: false,
+		`-62135596800000`: false, `-2208988800000`: false, `253402300799000`: false,
 	} {
 		s, err := DecodeSelf([]byte(`{"patient":true,"dateDeceased":` + sent + `}`))
 		if err != nil || s.Deceased() != want {
@@ -169,6 +193,59 @@ func TestDeceased(t *testing.T) {
 	}
 	if s, err := DecodeSelf([]byte(`{"patient":true}`)); err != nil || s.Deceased() {
 		t.Errorf("nothing sent: %t, %v", s.Deceased(), err)
+	}
+	for date, want := range map[Date]bool{"2024-02-29": true, "": false, "1900-01-01": false} {
+		if s := NewSelf(Demographics{DateDeceased: date}); s.Deceased() != want {
+			t.Errorf("a Self of %q: %t", date, s.Deceased())
+		}
+	}
+}
+
+// Every member in every odd shape: it is read or left out, and the rest is decoded.
+func TestEveryMemberInOddShapes(t *testing.T) {
+	texts := []string{"userType", "title", "firstName", "lastName", "email", "phone", "address1", "address2", "city", "state", "postalCode", "country", "jobTitle", "organizationName", "teamName"}
+	trimmed := []string{"id", "heightCm", "heightFeet", "heightInches", "heightInchesTotal", "weightKg", "weightLbs", "gender", "genderMF"}
+	dates := []string{"dob", "dateDeceased"}
+	lists := []string{"nationalIds", "contacts"}
+	type shape struct{ sent, text, trimmed, date string }
+	for _, sh := range []shape{
+		{`null`, "", "", ""}, {`""`, "", "", ""}, {`{}`, "", "", ""}, {`[]`, "", "", ""}, {`["x"]`, "", "", ""}, {`{"value":"x"}`, "", "", ""}, {`[null]`, "", "", ""},
+		{`7`, "7", "7", ""}, {`-1.5e3`, "-1.5e3", "-1.5e3", ""}, {`12345678901234567890`, "12345678901234567890", "12345678901234567890", ""}, {`true`, "true", "true", ""}, {`false`, "false", "false", ""},
+		{`" x "`, " x ", "x", ""}, {`"\u00e9"`, "é", "é", ""}, {`" 7\n"`, " 7\n", "7", ""}, {`"\ud800"`, "\ufffd", "\ufffd", ""},
+		{`"1984-02-29"`, "1984-02-29", "1984-02-29", "1984-02-29"}, {`" 1984-02-29\t"`, " 1984-02-29\t", "1984-02-29", "1984-02-29"},
+		{`"1984-02-29 00:00:00.0"`, "1984-02-29 00:00:00.0", "1984-02-29 00:00:00.0", "1984-02-29"}, {`"1984-02-29T00:00:00.000+0000"`, "1984-02-29T00:00:00.000+0000", "1984-02-29T00:00:00.000+0000", "1984-02-29"},
+		{`"1984-02-29Z"`, "1984-02-29Z", "1984-02-29Z", "1984-02-29"}, {`"1984-02-29+01:00"`, "1984-02-29+01:00", "1984-02-29+01:00", "1984-02-29"},
+		{`"1984"`, "1984", "1984", ""}, {`"1984-02"`, "1984-02", "1984-02", ""}, {`"1984-02-30"`, "1984-02-30", "1984-02-30", ""}, {`"29/02/1984"`, "29/02/1984", "29/02/1984", ""},
+		{`"0000-00-00 00:00:00"`, "0000-00-00 00:00:00", "0000-00-00 00:00:00", ""}, {`"1984-02-29 or 1985"`, "1984-02-29 or 1985", "1984-02-29 or 1985", ""}, {`"1984-02-29\""`, "1984-02-29\"", "1984-02-29\"", ""},
+	} {
+		check := func(member, want string) {
+			t.Helper()
+			s, err := DecodeSelf([]byte(`{"` + member + `":` + sh.sent + `,"patient":true}`))
+			if err != nil {
+				t.Fatalf("%s: %s: %v", member, sh.sent, err)
+			}
+			wanted := map[string]string{}
+			if want != "" {
+				wanted[member] = want
+			}
+			if diff := cmp.Diff(wanted, inClear(s)); diff != "" {
+				t.Errorf("%s: %s (-want +got):\n%s", member, sh.sent, diff)
+			}
+		}
+		for _, member := range texts {
+			check(member, sh.text)
+		}
+		for _, member := range trimmed {
+			check(member, sh.trimmed)
+		}
+		for _, member := range dates {
+			check(member, sh.date)
+		}
+		if sh.sent[0] != '[' && sh.sent[0] != '{' {
+			for _, member := range lists {
+				check(member, "")
+			}
+		}
 	}
 }
 
@@ -312,7 +389,7 @@ func FuzzDecodeSelf(f *testing.F) {
 		s, err := DecodeSelf(body)
 		if err != nil {
 			// The errors are fixed ones: nothing of the body can be in them.
-			if !s.IsZero() || err != errMalformed && err != ErrNotAPatient { //nolint:errorlint // nothing may wrap them
+			if !s.IsZero() || err != errMalformed && err != errNotAUser && err != ErrNotAPatient { //nolint:errorlint // nothing may wrap them
 				t.Fatalf("%v with %v", s, err)
 			}
 			return
@@ -339,7 +416,7 @@ func FuzzDecodeSelf(f *testing.F) {
 		if err := json.Unmarshal(s.Raw(), &members); err != nil {
 			t.Fatal(err)
 		}
-		for name, got := range map[string]string{"firstName": d.FirstName, "id": string(d.ID), "gender": string(d.Gender), "city": d.City} {
+		for name, got := range map[string]string{"firstName": d.FirstName, "title": d.Title, "phone": d.Phone, "city": d.City} {
 			var value any
 			if raw := members[name]; len(raw) > 0 {
 				if err := json.Unmarshal(raw, &value); err != nil && !strings.Contains(err.Error(), "out of range") {
