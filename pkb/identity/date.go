@@ -39,7 +39,11 @@ func (d Date) valid() bool {
 // readDate reads a date of PKB's, and the date of a date and time.
 func readDate(s string) Date {
 	s = strings.TrimSpace(s)
-	if n := len(time.DateOnly); len(s) > n && isTimeOfDay(s[n:]) {
+	n := len(time.DateOnly)
+	if len(s) < n {
+		return ""
+	}
+	if isTimeOfDay(s[n:]) {
 		s = s[:n]
 	}
 	d, _ := ParseDate(s)

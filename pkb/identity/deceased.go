@@ -8,14 +8,15 @@ import (
 	"strings"
 )
 
-// saysDeceased reports whether JSON, or the text of a date, is a date of death or
-// true. PKB's pages do not show the format, so anything with a year in it in which a
-// user of PKB can have died is a date, and so is a time in seconds or milliseconds.
-func saysDeceased(sent []byte) bool {
-	text := strings.TrimSpace(string(bytes.Trim(sent, `"`)))
-	if d := readDate(text); d != "" {
-		return !d.isStandIn()
+// isDeceased reports whether a member is a date of death or true: date is what was
+// read of it, sent its JSON. PKB's pages do not show the format, so anything with a
+// year in it in which a user of PKB can have died is a date, and so is a time in
+// seconds or milliseconds.
+func isDeceased(date Date, sent []byte) bool {
+	if date != "" {
+		return !date.isStandIn()
 	}
+	text := strings.TrimSpace(string(bytes.Trim(sent, `"`)))
 	return strings.EqualFold(text, "true") || hasYear(text)
 }
 

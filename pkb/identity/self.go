@@ -145,7 +145,7 @@ func (m Measure) Float64() (value float64, ok bool) {
 func NewSelf(d Demographics) Self {
 	d.Patient = true
 	raw, _ := json.Marshal(d) // fails only for a local id that is not JSON
-	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: saysDeceased([]byte(d.DateDeceased))})}
+	return Self{conceal.Of(response{demographics: d, raw: string(raw), deceased: isDeceased(d.DateDeceased, nil)})}
 }
 
 // DecodeSelf decodes a response of users/self. A member whose JSON does not fit is
@@ -219,7 +219,7 @@ func readMember(w *jsonwalk.Walk, name string, r *response) {
 	case "dateDeceased":
 		begin := w.At()
 		d.DateDeceased = readDate(w.Scalar())
-		r.deceased = saysDeceased(w.Since(begin))
+		r.deceased = isDeceased(d.DateDeceased, w.Since(begin))
 	case "gender":
 		d.Gender = Gender(strings.TrimSpace(w.Scalar()))
 	case "genderMF":

@@ -8,8 +8,9 @@
 //	go run ./internal/integration/nhsnumbers -values 10000000 -seed 1
 //
 // The values are ten random digits, numbers with a right check digit, and what
-// people type: groups with spaces and dashes, a digit too many or too few, a
-// letter. Then come slips of the hand: for every one of -numbers right numbers
+// people type: groups with spaces and dashes of several kinds, full-width digits, a
+// digit too many or too few, a letter. (Invisible characters, which pkb ignores,
+// python-stdnum refuses.) Then come slips of the hand: for every one of -numbers right numbers
 // all changes of one digit, 90 of them, and all swaps of two different digits,
 // adjacent or not. Both have to call each of these wrong. That is no luck: the
 // weights 1 to 10, and their differences, have no factor in common with 11. A
@@ -96,7 +97,7 @@ func findJudge(ctx context.Context) (*judge, error) {
 		if err != nil {
 			continue
 		}
-		j := &judge{name: "python-stdnum " + string(bytes.TrimSpace(version)), cmd: exec.CommandContext(ctx, python, "-c", program)}
+		j := &judge{name: "python-stdnum " + string(bytes.TrimSpace(version)), cmd: exec.CommandContext(ctx, python, "-X", "utf8", "-c", program)}
 		j.cmd.Stderr = os.Stderr
 		in, err := j.cmd.StdinPipe()
 		if err != nil {
@@ -233,7 +234,7 @@ func right(r *rand.Rand) string {
 
 // typed returns a number as people type it, some of them wrongly.
 func typed(r *rand.Rand, number string) string {
-	switch r.IntN(8) {
+	switch r.IntN(12) {
 	case 0:
 		return number[:3] + " " + number[3:6] + " " + number[6:]
 	case 1:
@@ -248,6 +249,14 @@ func typed(r *rand.Rand, number string) string {
 		return number + "0"
 	case 6:
 		return number[:5] + "O" + number[6:]
+	case 7:
+		return number[:3] + "\u00a0" + number[3:6] + "\u202f" + number[6:]
+	case 8:
+		return number[:3] + "\u2013" + number[3:6] + "\u2011" + number[6:]
+	case 9:
+		return number[:3] + "\u2212" + number[3:6] + "\u3000" + number[6:]
+	case 10:
+		return strings.Map(func(r rune) rune { return r - '0' + '\uff10' }, number) // full width
 	}
 	return number[:3] + "." + number[3:]
 }
