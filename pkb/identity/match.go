@@ -142,9 +142,9 @@ func (v Verdict) text() string {
 // number filed under a relative of the same first name where the host has no date of
 // birth, or under anybody where the host has nothing but the number.
 //
-// A public id that matches adds nothing to an NHS number that does, if PKB's
-// users/self and its look-up agree; it is for patients without a number in
-// users/self. One that differs contradicts: PKB gives the number to somebody else.
+// A public id that matches serves as a matched number, and as no more: it is evidence
+// about the same number, for a patient whose users/self has none. One that differs
+// settles it: PKB has the number under somebody else.
 //
 // A host that does not check it links whoever approved.
 func (m Match) Same() bool {
