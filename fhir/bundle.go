@@ -5,8 +5,10 @@ package fhir
 
 import "github.com/betawerk/pkb-go/internal/jsonwalk"
 
-// Bundle is one page of search results. [As] decodes a resource of it. The addresses
-// in it can have search parameters that identify a patient.
+// Bundle is one page of search results. [As] decodes a resource of it, and
+// [Bundle.Resolve] finds the one that another refers to. The addresses in it can have
+// search parameters that identify a patient. Bundle has not all elements of STU3; for
+// the others, such as total, read Resource.Raw of a Bundle from [Decode].
 type Bundle struct {
 	// Type is "searchset" for a search; other types are kept.
 	Type string
@@ -40,13 +42,15 @@ func DecodeBundle(data []byte) (Bundle, error) {
 			k.member(w, name)
 		case "type":
 			b.Type = w.Text()
-		case "link":
+		case "link": // of members of the same name the last is used, here and below
+			b.Next = ""
 			w.Each(func() {
 				if next := nextLinkAt(w); b.Next == "" {
 					b.Next = next
 				}
 			})
 		case "entry":
+			b.Entries = nil
 			w.Each(func() {
 				if e, ok := entryAt(w); ok {
 					b.Entries = append(b.Entries, e)
@@ -85,12 +89,11 @@ func entryAt(w *jsonwalk.Walk) (e Entry, ok bool) {
 	w.Object(func(name []byte) {
 		switch string(name) {
 		case "resource":
-			if r, there := resourceAt(w); there {
-				e.Resource, ok = r, true
-			}
+			e.Resource, ok = resourceAt(w)
 		case "fullUrl":
 			e.FullURL = w.Text()
 		case "search":
+			e.Mode = ""
 			w.Object(func(name []byte) {
 				if string(name) == "mode" {
 					e.Mode = w.Text()

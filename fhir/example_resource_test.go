@@ -136,3 +136,63 @@ func ExampleLastDataPoint() {
 	fmt.Println(at, found, err)
 	// Output: 2020-08-01 09:57:34.2112 +0000 UTC true <nil>
 }
+
+// A modifier extension changes what a resource means.
+func ExampleResource_Modifiers() {
+	obs, err := fhir.Decode[fhir.Observation]([]byte(`{"resourceType": "Observation", "status": "final",
+		"component": [{"modifierExtension": [{"url": "https://lab.example/withdrawn", "valueBoolean": true}],
+			"valueString": "positive"}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if unknown := obs.Modifiers(); len(unknown) > 0 {
+		fmt.Println("not used: it has", unknown)
+	}
+	// Output: not used: it has [https://lab.example/withdrawn]
+}
+
+// References lead from one resource of a page to another, or into the same resource.
+func ExampleBundle_Resolve() {
+	page, err := fhir.DecodeBundle([]byte(`{"resourceType": "Bundle", "entry": [
+		{"fullUrl": "https://pkb.example/fhir/Encounter/7", "resource": {"resourceType": "Encounter", "id": "7",
+			"subject": {"reference": "Patient/1"},
+			"serviceProvider": {"reference": "#ward"},
+			"contained": [{"resourceType": "Organization", "id": "ward", "name": "Ward 4"}]}},
+		{"fullUrl": "https://pkb.example/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	from := page.Entries[0]
+	encounter, err := fhir.As[fhir.Encounter](from.Resource)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, ref := range []fhir.Ref{encounter.Reveal().Subject, *encounter.Reveal().ServiceProvider, {Reference: "Patient/2"}} {
+		found, ok := page.Resolve(from, ref)
+		fmt.Println(ref.Reference, found.Type(), found.ID(), ok)
+	}
+	// Output:
+	// Patient/1 Patient 1 true
+	// #ward Organization ward true
+	// Patient/2   false
+}
+
+// A search yields resources without their page; what a resource contains is found in
+// it.
+func ExampleResource_Resolve() {
+	consent, err := fhir.Decode[fhir.Consent]([]byte(`{"resourceType": "Consent",
+		"contained": [{"resourceType": "RelatedPerson", "id": "carer", "name": [{"family": "Sample"}]}],
+		"actor": [{"reference": {"reference": "#carer"}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if found, ok := consent.Resolve(consent.Reveal().Actor[0].Reference); ok {
+		carer, err := fhir.As[fhir.RelatedPerson](found)
+		fmt.Println(carer.Reveal().Name[0].Family, err)
+	}
+	// Output: Sample <nil>
+}

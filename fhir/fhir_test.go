@@ -65,10 +65,10 @@ func TestParseReference(t *testing.T) {
 	const id = "1d4a8b2d-f885-499f-ba51-50600312f316"
 	for s, want := range map[string]fhir.Reference{
 		"Patient/" + id:                                      {Type: "Patient", ID: id},
-		"Patient/" + id + "/_history/3":                      {Type: "Patient", ID: id},
+		"Patient/" + id + "/_history/3":                      {Type: "Patient", ID: id, Version: "3"},
 		"https://pkb.example/fhir/Patient/" + id:             {Base: "https://pkb.example/fhir", Type: "Patient", ID: id},
 		"https://pkb.example/Patient/" + id:                  {Base: "https://pkb.example", Type: "Patient", ID: id},
-		"http://127.0.0.1:80/fhir/Practitioner/1/_history/2": {Base: "http://127.0.0.1:80/fhir", Type: "Practitioner", ID: "1"},
+		"http://127.0.0.1:80/fhir/Practitioner/1/_history/2": {Base: "http://127.0.0.1:80/fhir", Type: "Practitioner", ID: "1", Version: "2"},
 		"Organization/a.b-C":                                 {Type: "Organization", ID: "a.b-C"},
 	} {
 		if got, err := fhir.ParseReference(s); err != nil || got != want {
@@ -282,6 +282,9 @@ func FuzzParseReference(f *testing.F) {
 		again := ref.Type + "/" + ref.ID
 		if ref.Base != "" {
 			again = ref.Base + "/" + again
+		}
+		if ref.Version != "" {
+			again += "/_history/" + ref.Version
 		}
 		if got, err := fhir.ParseReference(again); err != nil || got != ref {
 			t.Errorf("%q: %+v, then %+v, %v", s, ref, got, err)

@@ -28,7 +28,7 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 		case "resourceType":
 			k.member(w, name)
 		case "parameter":
-			w.Each(func() { times = append(times, updatesAt(w)...) })
+			w.Each(func() { updatesAt(w, &times) })
 		}
 	})
 	if err != nil {
@@ -52,8 +52,8 @@ func LastDataPoint(data []byte) (newest time.Time, found bool, err error) {
 	return newest, found, nil
 }
 
-// updatesAt walks through a parameter and returns the times in it and in its parts.
-func updatesAt(w *jsonwalk.Walk) (times []DateTime) {
+// updatesAt walks through a parameter and adds the times in it and in its parts.
+func updatesAt(w *jsonwalk.Walk, times *[]DateTime) {
 	const update = "lastRecordUpdate"
 	var (
 		called string
@@ -65,15 +65,14 @@ func updatesAt(w *jsonwalk.Walk) (times []DateTime) {
 		case "name":
 			called = w.Text()
 		case update:
-			times = append(times, read())
+			*times = append(*times, read())
 		case "valueDateTime", "valueInstant", "valueDate", "valueString":
 			values = append(values, read())
 		case "part":
-			w.Each(func() { times = append(times, updatesAt(w)...) })
+			w.Each(func() { updatesAt(w, times) })
 		}
 	})
 	if called == update {
-		times = append(times, values...)
+		*times = append(*times, values...)
 	}
-	return times
 }

@@ -6,6 +6,7 @@ package fhir
 import (
 	"reflect"
 	"strings"
+	"sync"
 
 	models "github.com/samply/golang-fhir-models/fhir-models/fhir"
 )
@@ -45,12 +46,28 @@ func says(t reflect.Type) bool {
 	return false
 }
 
+var codesOf sync.Map // from reflect.Type to []string
+
+// codes returns the names of the codes that samply's type t requires.
+func codes(t reflect.Type) []string {
+	if cached, ok := codesOf.Load(t); ok {
+		return cached.([]string)
+	}
+	var names []string
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); says(f.Type) {
+			names = append(names, name)
+		}
+	}
+	cached, _ := codesOf.LoadOrStore(t, names)
+	return cached.([]string)
+}
+
 // hasCodes reports whether object has each code that samply's type t requires. An
 // absent one would be decoded as the first code of its list.
 func hasCodes(object map[string]any, t reflect.Type) bool {
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if object[name] == nil && says(f.Type) {
+	for _, name := range codes(t) {
+		if object[name] == nil {
 			return false
 		}
 	}

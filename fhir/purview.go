@@ -5,66 +5,10 @@ package fhir
 
 import (
 	"errors"
-	"net/url"
 	"strings"
 
 	"github.com/betawerk/pkb-go/internal/jsonwalk"
 )
-
-// ErrReference: the text is not a reference to one resource.
-var ErrReference = errors.New("fhir: not a reference of the form Type/id")
-
-// Reference points to a resource.
-type Reference struct {
-	// Base is the address of the server in an absolute reference, without a
-	// trailing slash; "" in a relative one.
-	Base string
-	// Type and ID are the type and the id of the resource.
-	Type, ID string
-}
-
-// ParseReference parses "Type/id", relative or at the end of an http or https
-// address. A "/_history/version" that follows is dropped.
-func ParseReference(s string) (Reference, error) {
-	var base string
-	path := s
-	if strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
-		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(s, "#") {
-			return Reference{}, ErrReference
-		}
-		base, path = u.Scheme+"://"+u.Host, strings.TrimPrefix(u.EscapedPath(), "/")
-	}
-	parts := strings.Split(path, "/")
-	if n := len(parts); n >= 4 && parts[n-2] == "_history" {
-		if !isID(parts[n-1]) {
-			return Reference{}, ErrReference
-		}
-		parts = parts[:n-2]
-	}
-	n := len(parts)
-	if n < 2 || base == "" && n != 2 || !isName(parts[n-2]) || !isID(parts[n-1]) {
-		return Reference{}, ErrReference
-	}
-	if n > 2 {
-		base += "/" + strings.Join(parts[:n-2], "/")
-	}
-	return Reference{Base: base, Type: parts[n-2], ID: parts[n-1]}, nil
-}
-
-// isID reports whether s is a FHIR id: 1 to 64 letters, digits, '-' and '.'.
-func isID(s string) bool {
-	if len(s) == 0 || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c != '-' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
-}
 
 // ErrPurview: a response of the Purview operation does not have exactly one
 // reference. The error is a *PurviewError.

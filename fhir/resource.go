@@ -38,9 +38,16 @@ var (
 	// ErrResourceType: the data is not a resource of the requested type. The error
 	// is a *ResourceTypeError, which names both types.
 	ErrResourceType = errors.New("fhir: not a resource of the requested type")
+	// ErrTooLarge: a resource has more than 100,000 elements in its lists, and is not
+	// decoded: "{}" can take 600 bytes of memory. Resource.Raw has it.
+	ErrTooLarge = errors.New("fhir: a resource of more than 100,000 elements")
 	// ErrDateTime: a date or time has no form that is known.
 	ErrDateTime = errors.New("fhir: not a date or time of FHIR")
 )
+
+// maxElements is how many elements of lists a resource may have to be decoded. Those
+// of the public STU3 examples have up to a few thousand.
+const maxElements = 100_000
 
 // ResourceTypeError is ErrResourceType with both types.
 type ResourceTypeError struct {
@@ -62,8 +69,15 @@ func (e *ResourceTypeError) Is(target error) bool { return target == ErrResource
 // ResourceType returns the resourceType of a resource, or [ErrMalformed]. It is ""
 // for an object without one, with two, or with one that is not a name.
 func ResourceType(data []byte) (string, error) {
-	kind, _, _, err := object(data)
-	return kind, err
+	is, _, err := object(data)
+	return is.kind, err
+}
+
+// form is what a walk through a resource finds for its decoding.
+type form struct {
+	kind string
+	odd  bool // encoding/json would confuse some of its members
+	long bool // it has more than maxElements
 }
 
 // kinds collects the resourceType of an object.
@@ -86,14 +100,15 @@ func (k *kinds) kind() string {
 	return k.found
 }
 
-// object returns the resourceType of data, and data without what is around the
-// object; or ErrMalformed for anything but one object.
-func object(data []byte) (kind string, odd bool, _ []byte, err error) {
+// object returns the form of data, and data without what is around the object; or
+// ErrMalformed for anything but one object.
+func object(data []byte) (form, []byte, error) {
 	var k kinds
-	if data, odd, err = jsonwalk.WholeWatched(data, k.member); err != nil {
-		return "", false, nil, ErrMalformed
+	data, odd, elements, err := jsonwalk.WholeWatched(data, k.member)
+	if err != nil {
+		return form{}, nil, ErrMalformed
 	}
-	return k.kind(), odd, data, nil
+	return form{k.kind(), odd, elements > maxElements}, data, nil
 }
 
 func isName(s string) bool {
@@ -123,10 +138,9 @@ type Resource[T any] struct {
 }
 
 type held[T any] struct {
+	form
 	model T
-	kind  string
 	raw   []byte // valid JSON, and an object
-	odd   bool   // encoding/json would confuse some of its members
 }
 
 // Any is the T of a Resource of any type that is not decoded yet: use [As].
@@ -134,21 +148,23 @@ type Any struct{}
 
 // Decode decodes a resource of type T: one of the types of this package, or a struct
 // of the host's that has the name of a FHIR type and the elements that are needed. It
-// returns [ErrMalformed], or [ErrResourceType] for a resource of another type.
+// returns [ErrMalformed], [ErrResourceType] for a resource of another type, or
+// [ErrTooLarge].
 //
 // Unknown codes are kept, and unknown elements ignored. An element whose JSON does
 // not fit T is left at its zero value; the rest is decoded. One value in place of a
 // list is decoded as a list of one, and the reverse; a number or boolean in place of
-// text, as it is written. In the types that are made for R4, an element with a
-// required code that is unknown or absent is left out.
+// text, as it is written. Names match exactly; of members of the same name the last
+// is used as a whole. In the types that are made for R4, an element with a required
+// code that is unknown or absent is left out.
 //
 // The Resource refers to data: do not change it afterwards.
 func Decode[T any](data []byte) (Resource[T], error) {
-	kind, odd, data, err := object(data)
+	is, data, err := object(data)
 	if err != nil {
 		return Resource[T]{}, err
 	}
-	return As[T](wrap(kind, odd, data))
+	return As[T](wrap(is, data))
 }
 
 // As decodes a resource of any type as one of type T, as [Decode] does.
@@ -158,12 +174,19 @@ func As[T any](r Resource[Any]) (Resource[T], error) {
 	if from == nil || from.kind != t.Name() && t != reflect.TypeFor[Any]() {
 		return Resource[T]{}, &ResourceTypeError{Want: t.Name(), Got: r.Type()}
 	}
-	h := &held[T]{kind: from.kind, raw: from.raw, odd: from.odd}
+	h := &held[T]{form: from.form, raw: from.raw}
+	if h.long && grows(t) {
+		return Resource[T]{}, ErrTooLarge
+	}
 	if err := decode(h.raw, h.odd, &h.model); err != nil {
 		return Resource[T]{}, ErrMalformed
 	}
 	return Resource[T]{conceal.Of(h)}, nil
 }
+
+// grows reports whether a struct of type t takes much more memory than its JSON: a
+// Bundle keeps its resources as they are written.
+func grows(t reflect.Type) bool { return t != reflect.TypeFor[Bundle]() && t != reflect.TypeFor[Any]() }
 
 // NewResource returns a Resource that holds model, as if it had been received, for
 // tests. Raw is the JSON of model with the resourceType added if it is absent. It
@@ -193,8 +216,8 @@ func NewResource[T any](model T) (Resource[T], error) {
 }
 
 // wrap returns a JSON object as a resource of any type.
-func wrap(kind string, odd bool, data []byte) Resource[Any] {
-	return Resource[Any]{conceal.Of(&held[Any]{kind: kind, raw: data, odd: odd})}
+func wrap(is form, data []byte) Resource[Any] {
+	return Resource[Any]{conceal.Of(&held[Any]{form: is, raw: data})}
 }
 
 // Reveal returns the decoded struct, which is personal data and prints all that it
@@ -241,6 +264,7 @@ func (r Resource[T]) Contained() []Resource[Any] {
 	var found []Resource[Any]
 	_, _ = whole(r.raw(), func(w *jsonwalk.Walk, name []byte) { // an object, or nothing
 		if string(name) == "contained" {
+			found = nil // the last is used
 			w.Each(func() {
 				if r, ok := resourceAt(w); ok {
 					found = append(found, r)
@@ -277,13 +301,13 @@ func canonical(raw []byte) []byte {
 // if there is no object.
 func resourceAt(w *jsonwalk.Walk) (Resource[Any], bool) {
 	var k kinds
-	begin := w.At()
+	begin, elements := w.At(), w.Elements()
 	isObject := false
 	odd := w.Watch(func() { isObject = w.Object(func(name []byte) { k.member(w, name) }) })
 	if !isObject || w.Bad() {
 		return Resource[Any]{}, false
 	}
-	return wrap(k.kind(), odd, w.Since(begin)), true
+	return wrap(form{k.kind(), odd, w.Elements()-elements > maxElements}, w.Since(begin)), true
 }
 
 func whole(data []byte, member func(w *jsonwalk.Walk, name []byte)) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,66 @@ func TestNamesAreExact(t *testing.T) {
 	}
 }
 
+// A resource of very many elements would take hundreds of times the memory of its JSON:
+// it is not decoded, whatever the elements are, and Raw has it.
+func TestVeryManyElements(t *testing.T) {
+	const most = 100_000
+	list := func(element string, n int) string { return "[" + strings.Repeat(element+",", n-1) + element + "]" }
+	for name, members := range map[string]func(n int) string{
+		"empty extensions":   func(n int) string { return `"extension":` + list("{}", n) },
+		"nothing":            func(n int) string { return `"extension":` + list("null", n) },
+		"what does not fit":  func(n int) string { return `"extension":` + list("1", n) },
+		"beside an odd name": func(n int) string { return `"STATUS":"x","extension":` + list("{}", n) },
+		"at two depths":      func(n int) string { return `"contact":[{"extension":` + list("{}", n-1) + `}]` },
+		"in two lists":       func(n int) string { return `"extension":` + list("{}", n/2) + `,"identifier":` + list("{}", n-n/2) },
+	} {
+		for _, kind := range []string{"Observation", "Patient", "Bundle"} {
+			for n, want := range map[int]error{most: nil, most + 1: fhir.ErrTooLarge} {
+				if n == most && kind == "Patient" {
+					continue // it takes longest
+				}
+				data := []byte(`{"resourceType":"` + kind + `",` + members(n) + `}`)
+				page, err := fhir.DecodeBundle([]byte(`{"resourceType":"Bundle","entry":[{"resource":` + string(data) + `},{"resource":{"resourceType":"Observation"}}]}`))
+				if err != nil || len(page.Entries) != 2 || !bytes.Equal(page.Entries[0].Resource.Raw(), data) {
+					t.Fatalf("%s: %d entries, %v", name, len(page.Entries), err)
+				}
+				switch kind {
+				case "Observation":
+					_, err = fhir.As[fhir.Observation](page.Entries[0].Resource)
+				case "Patient":
+					_, err = fhir.Decode[fhir.Patient](data)
+				case "Bundle": // its resources are not decoded
+					_, err = fhir.Decode[fhir.Bundle](data)
+					want = nil
+				}
+				if !errors.Is(err, want) {
+					t.Errorf("%s, %d in a %s: %v, want %v", name, n, kind, err, want)
+				}
+				if _, err := fhir.As[fhir.Observation](page.Entries[1].Resource); err != nil {
+					t.Errorf("%s: the resource after it: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
+// What is nested as deep as JSON may be is read in one pass.
+func TestDeepParameters(t *testing.T) {
+	const depth, each = 4000, 50
+	times := strings.Repeat(`{"lastRecordUpdate":"2020"},`, each)
+	data := `{"resourceType":"Parameters","parameter":` + strings.Repeat(`[`+times+`{"part":`, depth) + `[]` + strings.Repeat(`}]`, depth) + `}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, found, err := fhir.LastDataPoint([]byte(data))
+	runtime.ReadMemStats(&after)
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(20*len(data)); got > most {
+		t.Errorf("%d MiB for %d MiB of JSON", got>>20, len(data)>>20)
+	}
+}
+
 // A host's own type needs no tags.
 func TestOwnType(t *testing.T) {
 	type Observation struct {
@@ -338,6 +399,8 @@ func TestDecodeBundle(t *testing.T) {
 		"odd shapes":      {`{"resourceType":"Bundle","type":7,"link":"x","entry":[null,7,[],{},{"resource":null},{"resource":"x"},{"search":5,"resource":{"id":9}}]}`, "", []entry{{"", "", ""}}},
 		"one, not many":   {`{"resourceType":"Bundle","link":{"relation":"next","url":"?p=2"},"entry":{"resource":{"resourceType":"A"}}}`, "?p=2", []entry{{"", "A", ""}}},
 		"escapes":         {`{"resourceType":"Bundle","link":[{"relation":"self","url":"s"},{"relation":"n\u0065xt","u\u0072l":"\u002fa\"\\"}],"entry":[]}`, `/a"\`, nil},
+		"two of each":     {`{"resourceType":"Bundle","link":[{"relation":"next","url":"1"}],"link":[],"entry":[{"resource":{"resourceType":"A"}}],"entry":[{"search":{"mode":"match"},"search":{},"resource":{"resourceType":"B"},"resource":{"resourceType":"C"}},{"resource":{"resourceType":"D"},"resource":null}]}`, "", []entry{{"", "C", ""}}},
+		"in capitals":     {`{"resourceType":"Bundle","Link":[{"relation":"next","url":"1"}],"ENTRY":[{"resource":{"resourceType":"A"}}],"entry":[{"Search":{"mode":"match"},"resource":{"resourceType":"B","ID":"9"}}]}`, "", []entry{{"", "B", ""}}},
 		"nested links":    {`{"resourceType":"Bundle","entry":[{"link":[{"relation":"next","url":"x"}],"resource":{"resourceType":"Bundle","link":[{"relation":"next","url":"y"}]}}]}`, "", []entry{{"", "Bundle", ""}}},
 		"two nexts":       {`{"resourceType":"Bundle","link":[{"relation":"next","url":"1"},{"relation":"next","url":"2"}]}`, "1", nil},
 		"braces in texts": {`{"resourceType":"Bundle","entry":[{"resource":{"x":"}]\\","resourceType":"A","y":["{",{"z":-1.5e3}],"id":"1"}}]}`, "", []entry{{"", "A", "1"}}},
@@ -374,6 +437,10 @@ func TestContained(t *testing.T) {
 	if err != nil || carer.Reveal().Name[0].Family != "Sample" || "#"+carer.ID() != r.Reveal().Actor[0].Reference.Reference {
 		t.Errorf("the carer is %s, %v", carer.ID(), err)
 	}
+	twice, err := fhir.Decode[fhir.Consent]([]byte(`{"resourceType":"Consent","contained":[{"resourceType":"A"},{"resourceType":"B"}],"contained":{"resourceType":"C"}}`))
+	if all := twice.Contained(); err != nil || len(all) != 1 || all[0].Type() != "C" || len(twice.Reveal().Contained) != 1 {
+		t.Errorf("of two members of the same name, %d are contained, %v", len(all), err)
+	}
 	if _, err := fhir.As[fhir.Consent](all[0]); !errors.Is(err, fhir.ErrResourceType) {
 		t.Errorf("a RelatedPerson as a Consent: %v", err)
 	}
@@ -409,9 +476,21 @@ func TestDateTime(t *testing.T) {
 		`"2018-07-01T10:00+00:00"`:    {"2018-07-01T10:00:00Z", fhir.ToInstant},
 		`"2018-07-01T10:00+0000"`:     {"2018-07-01T10:00:00Z", fhir.ToInstant},
 		`"2018-07-01T10:00"`:          {"2018-07-01T10:00:00+01:00", fhir.ToInstant},
+		`"2018-07-01T10:00:00+00"`:    {"2018-07-01T10:00:00Z", fhir.ToInstant},
+		`"2018-07-01T10:00-05"`:       {"2018-07-01T10:00:00-05:00", fhir.ToInstant},
+		`"2018-07-01 10:00:00"`:       {"2018-07-01T10:00:00+01:00", fhir.ToInstant},
+		`"2018-07-01t10:00:00z"`:      {"2018-07-01T10:00:00Z", fhir.ToInstant},
+		`"2018-07-01T10:00:00,25Z"`:   {"2018-07-01T10:00:00.25Z", fhir.ToInstant},
+		`"2016-12-31T23:59:60Z"`:      {"2017-01-01T00:00:00Z", fhir.ToInstant},
+		`"2016-12-31T23:59:60.5Z"`:    {"2017-01-01T00:00:00.5Z", fhir.ToInstant},
 		`" 2018-07-01 "`:              {"2018-07-01T00:00:00+01:00", fhir.ToDay},
 		`2018`:                        {"2018-01-01T00:00:00Z", fhir.ToYear},
 		`"2018-02-30"`:                {"", fhir.NoPrecision},
+		`"2018-07-01T24:00:00Z"`:      {"", fhir.NoPrecision},
+		`"2018-07-01T10:00:00 00:00"`: {"", fhir.NoPrecision},
+		`"2018-07-01Z"`:               {"", fhir.NoPrecision},
+		`"2018-07-01T"`:               {"", fhir.NoPrecision},
+		`"20180701"`:                  {"", fhir.NoPrecision},
 		`"01/07/2018"`:                {"", fhir.NoPrecision},
 		`"soon"`:                      {"", fhir.NoPrecision},
 		`""`:                          {"", fhir.NoPrecision},
@@ -664,6 +743,7 @@ func FuzzDecode(f *testing.F) {
 				if !errors.Is(decodeErr, fhir.ErrResourceType) {
 					t.Fatalf("%s from %q: %v, want ErrResourceType", r.name, kind, decodeErr)
 				}
+			case errors.Is(decodeErr, fhir.ErrTooLarge) && bytes.Count(data, []byte(",")) > 1000:
 			case decodeErr != nil:
 				t.Fatalf("%s: %v: whatever is odd in it, a resource is not lost", r.name, decodeErr)
 			default:

@@ -405,7 +405,7 @@ var met = map[string]func(*testing.T) error{
 		r := newRig(t)
 		r.link(t, user, r.patient)
 		r.pkb.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
-			return bytes.Replace(body, []byte(`"type":"searchset"`), []byte(`"type":"searchset","link":[{"relation":"next","url":"https://elsewhere.example/"}]`), 1)
+			return bytes.Replace(body, []byte(`"link":[`), []byte(`"link":[{"relation":"next","url":"https://elsewhere.example/"},`), 1)
 		}))
 		for _, err := range r.ForUser(user).Record().Appointments(t.Context()) {
 			return err
@@ -696,6 +696,7 @@ var below = map[string]string{
 	"fhir.ErrMalformed":       "See whether a proxy answers in PKB's place; if not, report it to PKB.",
 	"fhir.ErrPurview":         "Report it to PKB: each patient has one record.",
 	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, correct what it was given.",
+	"fhir.ErrTooLarge":        "Read what is needed from `Resource.Raw`; report the resource to PKB.",
 	"fhir.ErrResourceType":    "See whether the address is the right one; if so, report it to PKB.",
 }
 

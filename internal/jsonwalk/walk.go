@@ -27,6 +27,8 @@ type Walk struct {
 	watch bool
 	names [][]byte // of the objects that the walk is in, while it watches
 	odd   int
+
+	elements int
 }
 
 // maxDepth is the depth at which encoding/json gives up, too.
@@ -111,6 +113,7 @@ func (w *Walk) Array(element func()) bool {
 	}
 	for first := true; !w.closed(']', first); first = false {
 		w.space()
+		w.elements++
 		if begin := w.at; !w.bad {
 			if element(); w.at == begin {
 				w.Skip()
@@ -119,6 +122,10 @@ func (w *Walk) Array(element func()) bool {
 	}
 	return true
 }
+
+// Elements returns the number of elements of arrays that the walk went through, at any
+// depth. Decoding each can take a struct, however short it is written.
+func (w *Walk) Elements() int { return w.elements }
 
 // Each is Array, but takes one value for an array of one, and null for an empty
 // array.
@@ -354,11 +361,12 @@ func Whole(data []byte, member func(w *Walk, name []byte)) ([]byte, error) {
 	return w.whole(member)
 }
 
-// WholeWatched is Whole that watches, as [Walk.Watch] does.
-func WholeWatched(data []byte, member func(w *Walk, name []byte)) (_ []byte, odd bool, err error) {
+// WholeWatched is Whole that watches, as [Walk.Watch] does, and counts, as
+// [Walk.Elements] does.
+func WholeWatched(data []byte, member func(w *Walk, name []byte)) (_ []byte, odd bool, elements int, err error) {
 	w := Walk{data: data, watch: true}
 	data, err = w.whole(member)
-	return data, w.odd > 0, err
+	return data, w.odd > 0, w.elements, err
 }
 
 func (w *Walk) whole(member func(w *Walk, name []byte)) ([]byte, error) {

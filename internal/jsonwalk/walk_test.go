@@ -100,7 +100,7 @@ func TestOdd(t *testing.T) {
 		`{"a":1,"a":2}`: true, `{"aB":1,"ab":2}`: true, `{"A":1}`: true, `{"_A":1}`: true, `{"":1}`: true, `{"a":[{"b":1,"b":2}]}`: true,
 		`{"statu\u017f":1}`: true, "{\"\u212a\":1}": true, `{"a":1,"\u0061":2}`: true, `{"a":1` + many + `}`: true,
 	} {
-		_, odd, err := jsonwalk.WholeWatched([]byte(data), func(*jsonwalk.Walk, []byte) {})
+		_, odd, _, err := jsonwalk.WholeWatched([]byte(data), func(*jsonwalk.Walk, []byte) {})
 		if odd != want || err != nil {
 			t.Errorf("%.60s: %t, %v", data, odd, err)
 		}
@@ -111,6 +111,25 @@ func TestOdd(t *testing.T) {
 			}
 		}); inner != want || err != nil {
 			t.Errorf("%.60s in another: %t, %v", data, inner, err)
+		}
+	}
+}
+
+// Elements of arrays are counted at any depth, whether walked through or left.
+func TestElements(t *testing.T) {
+	for value, want := range map[string]int{`1`: 0, `[]`: 0, `[1,{},null]`: 3, `[[],[1,[2]]]`: 5, `{"a":[{"b":["c"]}],"d":[1]}`: 3} {
+		_, _, got, err := jsonwalk.WholeWatched([]byte(`{"x":`+value+`}`), func(*jsonwalk.Walk, []byte) {})
+		if got != want || err != nil {
+			t.Errorf("%s: %d, want %d, %v", value, got, want, err)
+		}
+		if _, err := jsonwalk.Whole([]byte(`{"before":[1,2],"x":`+value+`}`), func(w *jsonwalk.Walk, name []byte) {
+			if string(name) == "x" {
+				before := w.Elements()
+				w.Each(func() {})
+				got = w.Elements() - before
+			}
+		}); got != want || err != nil {
+			t.Errorf("%s by itself: %d, want %d, %v", value, got, want, err)
 		}
 	}
 }
