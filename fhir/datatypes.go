@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Common has the elements that every resource has.
+// Common has the elements that every resource has. One with a ModifierExtension has
+// another meaning without it: [Resource.Modifiers] finds those of its elements, too.
 type Common struct {
 	ResourceType      string            `json:"resourceType,omitempty"`
 	ID                string            `json:"id,omitempty"`
@@ -60,14 +61,14 @@ type Element struct {
 }
 
 // BackboneElement is what every element that is defined within a resource can have.
-// One with a ModifierExtension has another meaning without it.
+// One with a ModifierExtension has another meaning without it: [Resource.Modifiers]
+// finds those of a whole resource.
 type BackboneElement struct {
 	Element
 	ModifierExtension []Extension `json:"modifierExtension,omitempty"`
 }
 
-// Extension is an element that is not part of STU3. A resource with a
-// ModifierExtension has another meaning without it.
+// Extension is an element that is not part of STU3. URL identifies its meaning. A resource with a ModifierExtension has another meaning without it.
 type Extension struct {
 	Element
 	URL string `json:"url,omitempty"`

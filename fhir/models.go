@@ -12,9 +12,17 @@ import (
 )
 
 // The types for resources of which PKB sends only elements that STU3 and R4 share.
-// They are samply's, which are made for R4 and cannot hold all of STU3: they lack
-// _birthDate, animal, contained and _family, for example, so that encoding one does
-// not return all that was decoded. Resource.Raw has all of it.
+// They are samply's, which are made for R4 and cannot hold all of STU3. They lack
+//
+//   - the id and the extensions of primitive elements, such as _birthDate and _family
+//   - contained, and animal of a Patient
+//   - unit, system, code and comparator of an amount of money, and most of a signature,
+//     in the value of an extension or a parameter
+//   - codes that R4 does not know, such as the gender "X", and an element that requires
+//     the code which it lacks, such as a link of a Patient without a type
+//
+// so that encoding one does not return all that was decoded. Resource.Raw has all of it,
+// and Resource.Contained and Resource.Modifiers read that.
 type (
 	Parameters   = models.Parameters
 	Patient      = models.Patient

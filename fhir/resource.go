@@ -1,23 +1,6 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fhir decodes and encodes the FHIR STU3 (3.0.2) that PKB's Facade sends.
-//
-// A [Resource] holds a resource of a patient. It prints as [redacted] and refuses to
-// be encoded. [Resource.Reveal] returns the resource as a plain struct, and
-// [Resource.Raw] as the JSON that was received. The structs have every element of
-// STU3: encoding one gives the JSON value that it was decoded from, with numbers as
-// they were written. A host builds them in its tests; [NewResource] wraps them.
-//
-// In the structs, text of every kind is a string, a number is a [json.Number], a
-// boolean is a *bool, and a date or time is a [DateTime]. An element of a complex
-// type is a struct where STU3 requires it or PKB usually sends it, and a pointer
-// elsewhere. An absent element is the zero value, and is absent in the JSON. The id
-// and the extensions of a primitive element, which FHIR writes as _birthDate, are in
-// a field of their own, such as BirthDateElement.
-//
-// [Patient], [Person], [Practitioner], [Organization] and [Parameters] are types of
-// another library, made for FHIR R4. They cannot hold all of STU3; see there.
 package fhir
 
 import (

@@ -7,6 +7,7 @@ replace github.com/betawerk/pkb-go => ../../..
 require (
 	github.com/betawerk/pkb-go v0.0.0-00010101000000-000000000000
 	github.com/google/fhir/go v0.7.4
+	github.com/google/go-cmp v0.7.0
 	google.golang.org/protobuf v1.36.12
 )
 
