@@ -4,6 +4,7 @@
 package fhir_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,4 +60,43 @@ func TestModifiers(t *testing.T) {
 	if (fhir.Resource[fhir.Observation]{}).Modifiers() != nil {
 		t.Error("the zero Resource has a modifier extension")
 	}
+}
+
+// A modifier extension that encoding/json finds is never missed.
+func FuzzModifiers(f *testing.F) {
+	for _, members := range []string{`"modifierExtension":[{"url":"a"}]`, `"a":[[{"modifierExtension":{}}]]`, `"modifier\u0045xtension":[7]`, `"modifierExtension":[null,[]]`} {
+		f.Add([]byte(`{"resourceType":"Observation",` + members + `}`))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := fhir.Decode[fhir.Any](data)
+		if err != nil {
+			return
+		}
+		if found := r.Modifiers(); len(found) == 0 && modifies(values(t, r.Raw())) {
+			t.Error("a modifier extension is missed")
+		}
+	})
+}
+
+// modifies reports whether a tree has a modifier extension.
+func modifies(tree any) bool {
+	switch tree := tree.(type) {
+	case map[string]any:
+		for name, value := range tree {
+			if name == "modifierExtension" && isPresent(value) || modifies(value) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(tree, modifies)
+	}
+	return false
+}
+
+// isPresent reports whether a value, or one of a list, is not null.
+func isPresent(value any) bool {
+	if list, isList := value.([]any); isList {
+		return slices.ContainsFunc(list, func(v any) bool { return v != nil })
+	}
+	return value != nil
 }
