@@ -412,6 +412,25 @@ var met = map[string]func(*testing.T) error{
 		}
 		return nil
 	},
+	"`record.ErrPaging` as `*PagingError`: expired": func(t *testing.T) error {
+		s := newSender(t, pageSize(1))
+		s.add(t, 2)
+		s.pkb.Next(pkbtest.Facade, pkbtest.Pass(), pkbtest.Respond(410, "", ""))
+		return second(s.appointments(t.Context()))
+	},
+	"`record.ErrEntry` as `*EntryError`": func(t *testing.T) error {
+		s := newSender(t)
+		s.add(t, 1)
+		s.pkb.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, body []byte) []byte {
+			return bytes.Replace(body, []byte(`"resourceType":"Appointment"`), []byte(`"resourceType":"appointment"`), 1)
+		}))
+		return second(s.appointments(t.Context()))
+	},
+	"`ErrTooLarge` as `*APIError`": func(t *testing.T) error {
+		s := newSender(t, withConfig(func(c *pkb.Config) { c.MaxResponseBytes = 4096 }))
+		s.give(t, `{"resourceType":"Appointment","id":"a","comment":"`+strings.Repeat("long ", 1000)+`"}`)
+		return second(s.appointments(t.Context()))
+	},
 	"`*APIError`: any other status": func(t *testing.T) error { return callMeets(t, pkbtest.Respond(418, "", "")) },
 	"`ErrStore`": func(t *testing.T) error {
 		r := newRig(t)

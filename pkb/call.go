@@ -26,28 +26,44 @@ func get(op observe.Operation, address, mediaType string) apicall.Request {
 
 func (c *Client) policy() apicall.Policy {
 	return apicall.Policy{
-		Timeout: c.cfg.RequestTimeout, Retries: c.cfg.Retries, Logger: c.cfg.Logger,
+		Timeout: c.cfg.RequestTimeout, Retries: c.cfg.Retries, MaxBytes: c.cfg.MaxResponseBytes, Logger: c.cfg.Logger,
 		Final: func(err error) bool { return ownError(err) != nil },
 	}
 }
 
 // read sends one request and passes the body of a 200 to decode. Any other outcome,
 // including a body that decode refuses, is an *APIError or an error of Token.
-func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, decode func([]byte) (problem string, err error)) (err error) {
+func (c *Client) read(ctx context.Context, hc *http.Client, r apicall.Request, decode func([]byte) (problem string, err error)) error {
+	return c.stream(ctx, hc, r, func(body *apicall.Body) (string, error) {
+		data, err := body.All()
+		if err != nil {
+			return "", err
+		}
+		problem, err := decode(data)
+		if err == nil {
+			return "", nil
+		}
+		if _, outcome := responseCode(data); !outcome.IsZero() { // it is about the request, and not about the patient
+			return "", unusable(r.Operation, "the response is an OperationOutcome", nil, outcome)
+		}
+		return problem, err
+	})
+}
+
+// stream is read for a body that is decoded while it arrives: more than once if it is
+// cut off and retried. An *APIError of decode is returned unchanged.
+func (c *Client) stream(ctx context.Context, hc *http.Client, r apicall.Request, decode func(*apicall.Body) (problem string, err error)) (err error) {
 	ctx, end := c.begin(ctx, observe.Operation(r.Operation))
 	defer func() { end.call(err) }()
-	data, err := c.send(ctx, hc, r)
-	if err != nil {
+	problem := ""
+	failed, err := c.policy().Do(ctx, hc, r, func(body *apicall.Body) (err error) {
+		problem, err = decode(body)
 		return err
+	})
+	if failed != nil {
+		return c.failure(r, failed)
 	}
-	problem, err := decode(data)
-	if err == nil {
-		return nil
-	}
-	switch _, outcome := responseCode(data); {
-	case !outcome.IsZero(): // it is about the request, and not about the patient
-		return unusable(r.Operation, "the response is an OperationOutcome", nil, outcome)
-	case errors.Is(err, identity.ErrNotAPatient):
+	if _, ours := errors.AsType[*APIError](err); err == nil || ours || errors.Is(err, identity.ErrNotAPatient) {
 		return err
 	}
 	return unusable(r.Operation, problem, err, fhir.Resource[fhir.OperationOutcome]{})
@@ -61,13 +77,9 @@ func unusable(op, problem string, cause error, outcome fhir.Resource[fhir.Operat
 	}
 }
 
-func (c *Client) send(ctx context.Context, hc *http.Client, r apicall.Request) ([]byte, error) {
-	data, failed := c.policy().Do(ctx, hc, r)
-	if failed == nil {
-		return data, nil
-	}
+func (c *Client) failure(r apicall.Request, failed *apicall.Failure) error {
 	if ours := ownError(failed.Err); ours != nil {
-		return nil, ours
+		return ours
 	}
 	e := &APIError{
 		Operation: r.Operation, Status: failed.Status, RequestID: failed.RequestID, RetryAfter: failed.RetryAfter,
@@ -77,7 +89,7 @@ func (c *Client) send(ctx context.Context, hc *http.Client, r apicall.Request) (
 		e.Code, e.Outcome = responseCode(failed.Body)
 		e.excerpt = c.debugExcerpt(failed.Status, failed.Body)
 	}
-	return nil, e
+	return e
 }
 
 // operation calls a PKB operation that takes no parameters and changes nothing:

@@ -247,14 +247,6 @@ func TestAPIErrors(t *testing.T) {
 		return `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"canary","details":{"coding":[{"system":"http://fhir.patientsknowbest.com/codesystem/response-code","code":"` + code + `"}]}}]}`
 	}
 	const fhirJSON = "application/fhir+json"
-	packed := func(cut int, h http.Header, body []byte) []byte {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, _ = z.Write(body)
-		_ = z.Close()
-		h.Set("Content-Encoding", "gzip")
-		return b.Bytes()[:b.Len()-cut]
-	}
 	header := func(name, value string, f pkbtest.Fault) pkbtest.Fault {
 		return func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -299,13 +291,13 @@ func TestAPIErrors(t *testing.T) {
 		"cut in the middle":        {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { h.Set("Content-Length", "100000"); return body }), 200, "", "the connection was cut [unavailable]"},
 		"packed and cut":           {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { return packed(20, h, body) }), 200, "", "the connection was cut [unavailable]"},
 		"packed wrongly":           {pkbtest.Rewrite(func(h http.Header, body []byte) []byte { h.Set("Content-Encoding", "gzip"); return body }), 200, "", "cannot be decompressed [unexpected_response]"},
-		"too large":                {pkbtest.Respond(200, "application/json", `{"a":"`+strings.Repeat("canary", 1<<20)+`"}`), 200, "", "larger than 4 MiB"},
+		"too large":                {pkbtest.Respond(200, "application/json", `{"a":"`+strings.Repeat("canary", 1<<20)+`"}`), 200, "", "the response is larger than Config.MaxResponseBytes (4 MiB) [response_too_large]"},
 		"an id to look it up by":   {header("X-Request-Id", "1d4a8b2d-f885-499f", pkbtest.Respond(500, "", "")), 500, "", "500 Internal Server Error, request 1d4a8b2d-f885-499f ["},
 		"an id that is not opaque": {header("X-Request-Id", "canary-9991566171", pkbtest.Respond(500, "", "")), 500, "", "500 Internal Server Error ["},
 		"an id that is a number":   {header("X-Request-Id", "9991566171", pkbtest.Respond(500, "", "")), 500, "", "500 Internal Server Error ["},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, askOnce)
+			r := newRig(t, askOnce, withConfig(func(c *pkb.Config) { c.MaxResponseBytes = 4 << 20 }))
 			r.link(t, user, r.patient)
 			r.pkb.Next(pkbtest.Self, tc.fault)
 			_, err := r.ForUser(user).Self(t.Context())
@@ -493,4 +485,14 @@ func TestGetOfALostLink(t *testing.T) {
 	if _, err := r.ForUser("nobody").Get(t.Context(), "/json/v1/diagnoses/all", nil); !errors.Is(err, pkb.ErrNotLinked) {
 		t.Errorf("Get: %v", err)
 	}
+}
+
+// packed compresses a body, and cuts off its end.
+func packed(cut int, h http.Header, body []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(body)
+	_ = z.Close()
+	h.Set("Content-Encoding", "gzip")
+	return b.Bytes()[:b.Len()-cut]
 }

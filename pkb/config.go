@@ -81,6 +81,10 @@ type Config struct {
 	// PKB's pages describes as its own way to read a record. PKB publishes no
 	// quota.
 	MaxCallsPerPatient int
+	// MaxResponseBytes bounds one response of PKB's APIs, in bytes after
+	// decompression: of a search each page, which is in memory once. A larger one
+	// is ErrTooLarge. 0 means 64 MiB; otherwise it is from 4 KiB to 1 GiB.
+	MaxResponseBytes int64
 	// TokenTimeout bounds one request to the token endpoint; 0 means 3 minutes, and
 	// the maximum is 5. A response that arrives later is lost, and the link may be
 	// lost with it, because a refresh token works once: do not make it short. No
@@ -219,6 +223,9 @@ func (c *Config) checkBounds(bad complain) {
 	if c.MaxCallsPerPatient < 0 || c.MaxCallsPerPatient > 1000 {
 		bad("MaxCallsPerPatient", "is %d: the maximum is 1000; 0 means the default", c.MaxCallsPerPatient)
 	}
+	if b := c.MaxResponseBytes; b != 0 && (b < 4<<10 || b > 1<<30) {
+		bad("MaxResponseBytes", "is %d: it is from 4096 (4 KiB) to 1073741824 (1 GiB); 0 means the default", b)
+	}
 	for i, e := range c.TokenErrors {
 		if problem := tokenErrorProblem(e); problem != "" {
 			bad(fmt.Sprintf("TokenErrors[%d]", i), "%s", problem)
@@ -261,6 +268,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxCallsPerPatient == 0 {
 		c.MaxCallsPerPatient = 4
+	}
+	if c.MaxResponseBytes == 0 {
+		c.MaxResponseBytes = 64 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

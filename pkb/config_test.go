@@ -42,16 +42,27 @@ func TestNewNamesEveryMistakeAtOnce(t *testing.T) {
 			FHIRURL: "https://pkb.example/fhir?x=1", PurviewURL: "ftp://pkb.example", PurviewMethod: "PUT",
 		},
 		ClientID: "my client", SecretInHeader: true, RedirectURL: "http://app.example/cb",
-		Store: durable{}, TokenTimeout: -1, HardMargin: time.Hour, Retries: 11, MaxCallsPerPatient: -1,
+		Store: durable{}, TokenTimeout: -1, HardMargin: time.Hour, Retries: 11, MaxCallsPerPatient: -1, MaxResponseBytes: 4095,
 	})
 	want := []string{
 		"Environment.Name", "Environment.AuthorizeURL", "Environment.TokenURL", "Environment.RESTURL",
 		"Environment.FHIRURL", "Environment.PurviewURL", "Environment.PurviewMethod",
 		"ClientID", "SecretInHeader", "RedirectURL", "Keys", "TokenTimeout", "HardMargin",
-		"Retries", "MaxCallsPerPatient",
+		"Retries", "MaxCallsPerPatient", "MaxResponseBytes",
 	}
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("everything wrong (-want +got):\n%s", diff)
+	}
+}
+
+func TestSizesAccepted(t *testing.T) {
+	for size, ok := range map[int64]bool{0: true, 4 << 10: true, 1 << 30: true, 4<<10 - 1: false, 1<<30 + 1: false, -1: false} {
+		_, err := pkb.New(pkb.Config{
+			Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: "https://app.example/cb", Store: tokenstore.NewMemory(), MaxResponseBytes: size,
+		})
+		if (err == nil) != ok {
+			t.Errorf("MaxResponseBytes %d: %v", size, err)
+		}
 	}
 }
 

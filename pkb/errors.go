@@ -64,6 +64,9 @@ var (
 	// ErrNotFound: a resource that was read by its id does not exist, or not for
 	// this patient. It is an *APIError.
 	ErrNotFound = errors.New("pkb: no such resource for this patient")
+	// ErrTooLarge: a response is larger than Config.MaxResponseBytes. It is an
+	// *APIError. Narrow a search, such as by a time, or raise the setting.
+	ErrTooLarge = apicall.ErrTooLarge
 	// ErrStore: the token store failed. errors.Is finds the store's own error too.
 	// If the store failed to save tokens that PKB has just issued, the text names
 	// them; this process keeps them in memory, and keeps trying.

@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/url"
 	"strings"
 
+	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
@@ -40,7 +42,7 @@ func (r Response) Equal(o Response) bool { return conceal.Open(r.hidden) == conc
 //
 // A path with empty segments, segments of dots, escapes or a query is refused, and
 // nothing is sent. The Operation of an *APIError is the beginning of the path,
-// without ids. The maximum size of a response is 4 MiB.
+// without ids. Config.MaxResponseBytes bounds the response.
 //
 // To write, use [Client.HTTPClient].
 //
@@ -55,11 +57,16 @@ func (p *Patient) Get(ctx context.Context, path string, query url.Values) (Respo
 		address += "?" + query.Encode()
 	}
 	var found Response
-	err = c.read(ctx, p.http(), get(observe.Operation(operationOf(path)), address, mediaType), func(data []byte) (string, error) {
-		found = Response{conceal.OfText(string(data))}
-		return "", nil
+	err = c.stream(ctx, p.http(), get(observe.Operation(operationOf(path)), address, mediaType), func(body *apicall.Body) (string, error) {
+		var text strings.Builder // a Response is text: a []byte would be a second copy of it
+		_, err := io.Copy(&text, body)
+		found = Response{conceal.OfText(text.String())}
+		return "", err
 	})
-	return found, err
+	if err != nil {
+		return Response{}, err
+	}
+	return found, nil
 }
 
 func (c *Client) addressOf(path string) (address, mediaType string, err error) {

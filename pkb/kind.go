@@ -107,6 +107,7 @@ var kinds = []struct {
 	{"relink_refused_unclear", isRelink(observe.CauseRefusedUnclear)},
 	{"relink_response_unreadable", isRelink(observe.CauseResponseUnreadable)},
 	{"relink_required", is(ErrRelinkRequired)},
+	{"page_expired", isA(func(e *record.PagingError) bool { return e.Reason == "expired" })},
 	{"frozen", is(ErrFrozen)},
 	{"user_type", isA(func(e *APIError) bool { return e.Code == fhir.UserTypeNotPermitted })},
 	{"code_rejected", isA(func(e *APIError) bool {
@@ -137,6 +138,7 @@ var kinds = []struct {
 	})},
 	{"token_refused", is(ErrTokenRefused)},
 	{"not_permitted", isA(func(e *APIError) bool { return e.Status == http.StatusForbidden })},
+	{"response_too_large", is(ErrTooLarge)},
 	{"unexpected_response", isA(func(e *APIError) bool { return e.Status >= 200 && e.Status < 300 })},
 	{"request_refused", isA(func(e *APIError) bool {
 		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
@@ -151,6 +153,7 @@ var kinds = []struct {
 	{"path", is(errPath)},
 	{"search", is(record.ErrSearch)},
 	{"paging", is(record.ErrPaging)},
+	{"entry", is(record.ErrEntry)},
 	{"no_list", is(errNoList)},
 	{"key_in_use", isA(func(e *ConfigError) bool { return strings.HasPrefix(e.Problem, inUse) })},
 	{"config", isA(func(*ConfigError) bool { return true })},

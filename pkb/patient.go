@@ -4,8 +4,10 @@
 package pkb
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -136,12 +138,19 @@ func (p *Patient) Record() *record.Record {
 // source implements record.Source.
 type source struct{ *Patient }
 
-func (s source) Get(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
-	return s.client.read(ctx, s.http(), get(op, address, mediaTypeFHIR), decode)
+func (s source) Get(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
+	return s.client.stream(ctx, s.http(), get(op, address, mediaTypeFHIR), func(body *apicall.Body) (string, error) { return decode(body) })
 }
 
-func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
-	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, decode)
+func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
+	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, func(data []byte) (string, error) {
+		return decode(bytes.NewReader(data))
+	})
+}
+
+func (s source) Gone(err error) bool {
+	e, ok := errors.AsType[*APIError](err)
+	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
 func (s source) Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error {
@@ -169,13 +178,13 @@ func (c *Client) purview(ctx context.Context, hc *http.Client) (id identity.Publ
 var errElsewhere = errors.New("the response names a record on another server")
 
 // publicIDFromPurview returns the patient that a response of Purview names, or what
-// is wrong with it. An absolute reference must have the origin of server.
+// is wrong with it. An absolute reference must be on the same server.
 func publicIDFromPurview(response []byte, server string) (identity.PublicID, string, error) {
 	ref, err := fhir.Purview(response)
 	switch {
 	case err != nil:
 		return "", purviewProblem(err), err
-	case ref.Base != "" && !apicall.SameOrigin(ref.Base, server):
+	case ref.Base != "" && !apicall.SameServer(server, ref.Base):
 		return "", "it names a record on another server", errElsewhere
 	case ref.Type != "Patient":
 		return "", "", identity.ErrNotAPatient

@@ -15,6 +15,7 @@ import (
 
 	"github.com/betawerk/pkb-go/fhir"
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/pkb/record"
@@ -104,10 +105,10 @@ func TestAFailedPageIsNoEnd(t *testing.T) {
 		"another type":           {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Appointment"}`), 200},
 		"an outcome":             {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"NO_CONSENT","diagnostics":"canary"}]}`), 200},
 		"an outcome in a bundle": {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle","entry":[{"search":{"mode":"outcome"},"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"NO_CONSENT"}]}}]}`), 200},
-		"a page too large":       {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle","x":"`+strings.Repeat("x", 4<<20)+`"}`), 200},
+		"a page too large":       {pkbtest.Respond(200, "application/fhir+json", `{"resourceType":"Bundle","x":"`+strings.Repeat("x", 1<<20)+`"}`), 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSender(t, pageSize(2))
+			s := newSender(t, pageSize(2), withConfig(func(c *pkb.Config) { c.MaxResponseBytes = 1 << 20 }))
 			s.add(t, 5)
 			s.pkb.Next(pkbtest.Facade, pkbtest.Pass(), tc.fault)
 			ids, err := s.appointments(t.Context())
@@ -125,11 +126,48 @@ func TestAFailedPageIsNoEnd(t *testing.T) {
 	}
 }
 
+// What has expired can only be searched for again: nothing is wrong with the addresses.
+func TestAnExpiredPageIsSearchedForAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults  []pkbtest.Fault
+		status  int
+		expired bool
+	}{
+		"410":                 {[]pkbtest.Fault{pkbtest.Pass(), pkbtest.Respond(410, "", "")}, 410, true},
+		"404":                 {[]pkbtest.Fault{pkbtest.Pass(), pkbtest.Respond(404, "", "")}, 404, true},
+		"410 on the third":    {[]pkbtest.Fault{pkbtest.Pass(), pkbtest.Pass(), pkbtest.Respond(410, "", "")}, 410, true},
+		"403":                 {[]pkbtest.Fault{pkbtest.Pass(), pkbtest.Refuse("NO_CONSENT")}, 403, false},
+		"404 of the search":   {[]pkbtest.Fault{pkbtest.Respond(404, "", "")}, 404, false},
+		"410 of the search":   {[]pkbtest.Fault{pkbtest.Respond(410, "", "")}, 410, false},
+		"400 with a next one": {[]pkbtest.Fault{pkbtest.Pass(), pkbtest.Respond(400, "", "")}, 400, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSender(t, pageSize(2))
+			s.add(t, 6)
+			s.pkb.Next(pkbtest.Facade, tc.faults...)
+			_, err := s.appointments(t.Context())
+			var (
+				api    *pkb.APIError
+				paging *record.PagingError
+			)
+			if !errors.As(err, &api) || api.Status != tc.status {
+				t.Fatalf("%v, want an *APIError with status %d", err, tc.status)
+			}
+			if is := errors.As(err, &paging) && paging.Reason == "expired" && errors.Is(err, record.ErrPaging); is != tc.expired || (advice.For(err).Code == "page_expired") != tc.expired {
+				t.Errorf("%v [%s], want expired %t", err, advice.For(err).Code, tc.expired)
+			}
+			if ids, err := s.appointments(t.Context()); err != nil || len(ids) != 6 {
+				t.Errorf("searched for again: %d appointments, %v", len(ids), err)
+			}
+		})
+	}
+}
+
 // A page cannot send the bearer to another server.
 func TestNextPageElsewhere(t *testing.T) {
 	for _, link := range []string{
-		"https://evil.example/tenant/fhir?page=2", "//evil.example/tenant/fhir", "http://pkbtest.example/tenant/fhir", "https://pkbtest.example:8443/tenant/fhir?x",
-		"https://pkbtest.example.evil.example/tenant/fhir", "https://pkbtest.example/json/users/self", "/tenant/fhirelse", "/tenant/fhir/../json/users/self",
+		"https://evil.example/tenant/fhir?page=2", "//evil.example/tenant/fhir", "http://evil.example/tenant/fhir", "http://pkbtest.example:8080/tenant/fhir", "https://pkbtest.example:8443/tenant/fhir?x",
+		"https://pkbtest.example.evil.example/tenant/fhir", "http://pkbtest.example/json/users/self", "https://pkbtest.example/json/users/self", "/tenant/fhirelse", "/tenant/fhir/../json/users/self",
 		"/tenant/fhir/%2e%2e/json/users/self", "..", "/", "ftp://pkbtest.example/tenant/fhir", "javascript:alert(1)", "mailto:a@example.org",
 	} {
 		s := newSender(t, pageSize(2))
@@ -167,9 +205,11 @@ func quoted(s string) []byte {
 	return text
 }
 
-// Links come in all the forms that URL references have.
+// Links come in all the forms that URL references have, and as a server writes them
+// that does not know that TLS ends at a proxy. All are asked for at the record's own
+// address.
 func TestNextPageRelative(t *testing.T) {
-	for _, base := range []string{"/tenant/fhir", "", "https://PKBTEST.example:443/tenant/fhir", "//pkbtest.example/tenant/fhir/", "../fhir"} {
+	for _, base := range []string{"/tenant/fhir", "", "https://PKBTEST.example:443/tenant/fhir", "http://pkbtest.example/tenant/fhir", "http://pkbtest.example:80/tenant/fhir", "http://PKBtest.example:443/tenant/fhir", "//pkbtest.example/tenant/fhir/", "../fhir"} {
 		s := newSender(t, pageSize(2))
 		s.add(t, 3)
 		s.tamper = func(_ int, body string) string {
@@ -180,6 +220,11 @@ func TestNextPageRelative(t *testing.T) {
 		}
 		if ids, err := s.appointments(t.Context()); err != nil || len(ids) != 3 {
 			t.Errorf("%q: %d appointments, %v", base, len(ids), err)
+		}
+		for _, q := range s.sent {
+			if !strings.HasPrefix(q.URL.String(), "https://pkbtest.example/tenant/fhir") || q.Header.Get("Authorization") == "" {
+				t.Errorf("%q: the request went to %s, with Authorization %t", base, q.URL, q.Header.Get("Authorization") != "")
+			}
 		}
 	}
 }
@@ -224,8 +269,8 @@ func TestNothingFoundIsNoError(t *testing.T) {
 	}
 }
 
-// A page can hold anything. The named searches yield what they are named after;
-// Search yields all of it.
+// A page can hold anything. The named searches yield what they are named after, and an
+// error for what they cannot; Search yields all of it.
 func TestOtherEntries(t *testing.T) {
 	s := newSender(t)
 	s.tamper = func(int, string) string {
@@ -234,22 +279,85 @@ func TestOtherEntries(t *testing.T) {
 			{"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"warning","code":"new"}]},"search":{"mode":"outcome"}},
 			{"resource":{"resourceType":"Unheard","id":"2","contained":[{"resourceType":"Appointment"}]}},
 			{"resource":{"resourceType":"Appointment","id":"3"},"search":{"mode":"include"}},
-			null, {}, {"resource":"odd"}, {"resource":{"id":"4"}},
-			{"resource":{"resourceType":"Appointment","id":"5","participant":{"status":"accepted"},"start":7},"search":{"mode":"new-mode"}}]}`
+			null, {}, {"resource":"odd"}, {"resource":{"id":"4"}}, [{"resource":{"resourceType":"Appointment","id":"in a list"}}],
+			{"resource":{"resourceType":"appointment","id":"5"}}, {"resource":{"resourceType":["Appointment"],"id":"6"}},
+			{"resource":{"resourceType":"Appointment","resourceType":"Appointment","id":"7"},"search":{"mode":"match"}},
+			{"resource":{"resourceType":"Appointment","id":"8","participant":{"status":"accepted"},"start":7},"search":{"mode":"new-mode"}}]}`
 	}
-	ids, err := s.appointments(t.Context())
-	if diff := cmp.Diff([]string{"1", "5"}, ids); err != nil || diff != "" {
-		t.Errorf("%v, ids (-want +got):\n%s", err, diff)
+	const none = "an entry has no resource"
+	var typed []string
+	for a, err := range s.Record().Appointments(t.Context()) {
+		if err == nil {
+			typed = append(typed, a.ID())
+			continue
+		}
+		var entry *record.EntryError
+		if !errors.Is(err, record.ErrEntry) || !errors.As(err, &entry) || entry.Search != "Appointment" || !a.IsZero() {
+			t.Fatalf("%v with %q", err, a.Raw())
+		}
+		typed = append(typed, entry.Resource.ID()+" "+strings.TrimPrefix(err.Error(), "record: Appointment search: an entry has "))
+	}
+	if diff := cmp.Diff([]string{
+		"1", "2 a resource of type Unheard", " no resource", " no resource", " no resource", "4 a resource without a readable resourceType", " no resource",
+		"5 a resource of type appointment", "6 a resource without a readable resourceType", "7 a resource without a readable resourceType", "8",
+	}, typed); diff != "" {
+		t.Errorf("a named search (-want +got):\n%s", diff)
 	}
 	var all []string
 	for r, err := range s.Record().Search(t.Context(), "Appointment", nil) {
 		if err != nil {
-			t.Fatal(err)
+			all = append(all, strings.TrimPrefix(err.Error(), "record: Appointment search: "))
+			continue
 		}
 		all = append(all, r.Type()+" "+r.ID())
 	}
-	if diff := cmp.Diff([]string{"Appointment 1", "OperationOutcome ", "Unheard 2", "Appointment 3", " 4", "Appointment 5"}, all); diff != "" {
-		t.Errorf("all (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{
+		"Appointment 1", "OperationOutcome ", "Unheard 2", "Appointment 3", none, none, none, " 4", none, "appointment 5", " 6", " 7", "Appointment 8",
+	}, all); diff != "" {
+		t.Errorf("Search (-want +got):\n%s", diff)
+	}
+}
+
+// A host that stops at an entry stops the search.
+func TestEntryErrorCanEndASearch(t *testing.T) {
+	s := newSender(t, pageSize(1))
+	s.add(t, 3)
+	s.tamper = func(n int, body string) string {
+		if n == 1 {
+			return strings.Replace(body, `"resourceType":"Appointment"`, `"resourceType":""`, 1)
+		}
+		return body
+	}
+	if ids, err := s.appointments(t.Context()); !errors.Is(err, record.ErrEntry) || len(ids) != 0 || len(s.sent) != 1 {
+		t.Errorf("%d appointments, %v after %d requests", len(ids), err, len(s.sent))
+	}
+}
+
+// What Search yields can be decoded as any type that it is of.
+func TestWhatSearchYieldsCanBeDecoded(t *testing.T) {
+	s := newSender(t)
+	s.tamper = func(int, string) string {
+		return `{"resourceType":"Bundle","entry":[
+			{"search":{"mode":"outcome"},"resource":{"resourceType":"OperationOutcome","issue":[{"severity":"warning","code":"suppressed"}]}},
+			{"resource":{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Appointment","id":"inner"}}]}}]}`
+	}
+	var found []fhir.Resource[fhir.Any]
+	for r, err := range s.Record().Search(t.Context(), "Appointment", nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, r)
+	}
+	outcome, err := fhir.As[fhir.OperationOutcome](found[0])
+	if err != nil || len(outcome.Reveal().Issue) != 1 || outcome.Reveal().Issue[0].Code != "suppressed" {
+		t.Errorf("As[OperationOutcome]: %+v, %v", outcome.Reveal(), err)
+	}
+	bundle, err := fhir.As[fhir.Bundle](found[1])
+	if err != nil || len(bundle.Reveal().Entries) != 1 || bundle.Reveal().Entries[0].Resource.ID() != "inner" {
+		t.Errorf("As[Bundle]: %+v, %v", bundle.Reveal(), err)
+	}
+	if _, err := fhir.As[fhir.Bundle](found[0]); !errors.Is(err, fhir.ErrResourceType) {
+		t.Errorf("an OperationOutcome as a Bundle: %v", err)
 	}
 }
 
@@ -434,6 +542,17 @@ func TestWhatIsReadDoesNotPrint(t *testing.T) {
 	for a, err := range s.Record().Appointments(t.Context()) {
 		if err != nil || strings.Contains(fmt.Sprintf("%v %+v %#v %s", a, &a, []any{a}, struct{ a any }{a}), "canary") || a.Reveal().Comment != "canary" {
 			t.Errorf("printed, or lost: %v", err)
+		}
+	}
+	s.tamper = func(_ int, body string) string { return strings.Replace(body, `"resourceType":"Appointment"`, `"x":1`, 1) }
+	for _, err := range s.Record().Appointments(t.Context()) {
+		var entry *record.EntryError
+		if !errors.As(err, &entry) || !strings.Contains(string(entry.Resource.Raw()), "canary") {
+			t.Fatalf("%v, want an EntryError with the resource", err)
+		}
+		encoded, _ := json.Marshal(entry)
+		if printed := fmt.Sprintf("%v %+v %#v %+v %s", err, err, err, *entry, encoded); strings.Contains(printed, "canary") {
+			t.Errorf("the error prints the resource: %s", printed)
 		}
 	}
 }

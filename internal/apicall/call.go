@@ -8,12 +8,9 @@ package apicall
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -25,11 +22,8 @@ import (
 	"github.com/betawerk/pkb-go/internal/retryafter"
 )
 
-// The maximum size of a response: of data, and of an error.
-const (
-	maxData    = 4 << 20
-	MaxProblem = 64 << 10
-)
+// MaxProblem is how much is read of a response that is an error.
+const MaxProblem = 64 << 10
 
 // Policy is how requests are sent.
 type Policy struct {
@@ -37,6 +31,8 @@ type Policy struct {
 	Timeout time.Duration
 	// Retries is the maximum number of retries; if it is not positive, none.
 	Retries int
+	// MaxBytes is the maximum size of a response.
+	MaxBytes int64
 	// Final reports whether an error is one that no retry changes.
 	Final  func(error) bool
 	Logger *slog.Logger
@@ -74,27 +70,28 @@ func (e *ContentError) Error() string { return e.What }
 // Unwrap returns the error behind it.
 func (e *ContentError) Unwrap() error { return e.Err }
 
-// Do sends r with hc and returns the body of a response 200. It retries a temporary
-// failure.
-func (p Policy) Do(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
+// Do sends r with hc and passes the body of a response 200 to take, which reads it to
+// its end. It retries a temporary failure; take is then called again if the body was
+// cut off. Do returns a *Failure, or the error with which take refuses a body.
+func (p Policy) Do(ctx context.Context, hc *http.Client, r Request, take func(*Body) error) (*Failure, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	data, failed := once(ctx, hc, r)
+	failed, err := p.once(ctx, hc, r, take)
 	for n := 0; failed != nil && r.Repeatable && n < p.Retries; n++ {
 		if failed.Err != nil && p.Final(failed.Err) || !failed.Passes() {
-			return nil, failed
+			return failed, nil
 		}
 		wait := backOff(n, failed.RetryAfter)
 		if !pause(ctx, wait) {
 			if ctx.Err() != nil { // canceled meanwhile; PKB's status stays
 				failed.Err = ctx.Err()
 			}
-			return nil, failed
+			return failed, nil
 		}
 		p.Logger.DebugContext(ctx, "pkb: retrying", "operation", r.Operation, "status", failed.Status, "waited", wait)
-		data, failed = once(ctx, hc, r)
+		failed, err = p.once(ctx, hc, r, take)
 	}
-	return data, failed
+	return failed, err
 }
 
 // Passes reports whether the same request may succeed in a moment: PKB or a proxy
@@ -138,14 +135,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
+func (p Policy) once(ctx context.Context, hc *http.Client, r Request, take func(*Body) error) (*Failure, error) {
 	var body io.Reader
 	if r.Body != nil {
 		body = bytes.NewReader(r.Body)
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
 	if err != nil {
-		return nil, &Failure{Err: &ContentError{What: "the address is not usable", Err: err}}
+		return &Failure{Err: &ContentError{What: "the address is not usable", Err: err}}, nil
 	}
 	req.Header.Set("Accept", r.MediaType)
 	if body != nil {
@@ -156,51 +153,21 @@ func once(ctx context.Context, hc *http.Client, r Request) ([]byte, *Failure) {
 		if sent, ok := errors.AsType[*url.Error](err); ok {
 			err = sent.Err // without the address, which can identify a patient
 		}
-		return nil, &Failure{Err: err}
+		return &Failure{Err: err}, nil
 	}
 	defer resp.Body.Close()
 	failed := &Failure{Status: resp.StatusCode, RequestID: requestID(resp.Header)}
 	if resp.StatusCode != http.StatusOK {
 		failed.RetryAfter = retryafter.In(resp.Header)
-		failed.Body, _ = readUpTo(MaxProblem, resp)
-		return nil, failed
+		failed.Body, _ = readAll(io.LimitReader(resp.Body, MaxProblem), resp.ContentLength)
+		return failed, nil
 	}
-	data, err := readUpTo(maxData, resp)
-	switch {
-	case err != nil:
-		failed.Err = err
-	case len(data) > maxData:
-		failed.Err = &ContentError{What: fmt.Sprintf("the response is larger than %d MiB", maxData>>20)}
-	case isPage(data):
-		failed.Err = &ContentError{What: "the response is a page, not data"}
-	default:
-		return data, nil
+	data := newBody(resp, p.MaxBytes)
+	err = take(data)
+	if failed.Err = data.failed; failed.Err != nil {
+		return failed, nil
 	}
-	return nil, failed
-}
-
-// readUpTo reads a body up to one byte more than most.
-func readUpTo(most int64, resp *http.Response) ([]byte, error) {
-	// The length is only a hint from the server.
-	buf := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(resp.ContentLength, 0), MaxProblem)))
-	_, err := buf.ReadFrom(io.LimitReader(resp.Body, most+1))
-	return buf.Bytes(), unpackError(err)
-}
-
-// unpackError returns a *ContentError for a corrupt compressed response, and err
-// for one that was cut off.
-func unpackError(err error) error {
-	var corrupt flate.CorruptInputError
-	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
-		return &ContentError{What: "the response cannot be decompressed", Err: err}
-	}
-	return err
-}
-
-// isPage reports whether a response is HTML or XML, whatever its media type.
-func isPage(data []byte) bool {
-	trimmed := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
-	return len(trimmed) > 0 && trimmed[0] == '<'
+	return nil, err
 }
 
 // requestID returns the server's id of the request, for its support, if it is safe

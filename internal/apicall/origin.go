@@ -20,15 +20,23 @@ func OriginOf(address string) Origin {
 	return Origin{u.Scheme, u.Host}
 }
 
-// SameOrigin reports whether two addresses have the same origin, ignoring the case
-// of the host and a default port.
-func SameOrigin(a, b string) bool {
-	u, err := url.Parse(a)
+// SameServer reports whether an address in a response of the server at base is on that
+// server. It has the origin of base, ignoring the case of the host and a default port;
+// or it is the http form of an https origin, as a server writes its own address that
+// does not know of the proxy at which TLS ends. Send requests to the origin of base.
+func SameServer(base, address string) bool {
+	u, err := url.Parse(base)
 	if err != nil {
 		return false
 	}
-	v, err := url.Parse(b)
-	return err == nil && u.Scheme == v.Scheme && u.Hostname() != "" && strings.EqualFold(u.Hostname(), v.Hostname()) && port(u) == port(v)
+	v, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || !strings.EqualFold(u.Hostname(), v.Hostname()) {
+		return false
+	}
+	if u.Scheme == v.Scheme {
+		return port(u) == port(v)
+	}
+	return u.Scheme == "https" && v.Scheme == "http" && (port(v) == "80" || port(v) == port(u))
 }
 
 func port(u *url.URL) string {

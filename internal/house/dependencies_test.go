@@ -78,7 +78,7 @@ var rules = map[string]rule{
 		why: "keys know what they seal with, and not what they seal",
 	},
 	"pkb/record": {
-		own:     []string{"pkb/identity", "pkb/observe", "fhir", "internal/apicall", "internal/wording"},
+		own:     []string{"pkb/identity", "pkb/observe", "fhir", "internal/apicall", "internal/jsonwalk", "internal/wording"},
 		modules: map[string]string{models: "linked with fhir", text: "linked with identity"},
 		why:     "a record is read through what pkb hands it, and knows no tokens",
 	},

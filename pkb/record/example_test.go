@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -296,14 +298,16 @@ func (c canned) PublicID(context.Context) (identity.PublicID, error) {
 	return "1d4a8b2d-f885-499f-ba51-50600312f316", nil
 }
 
-func (c canned) Get(_ context.Context, _ observe.Operation, _ string, decode func([]byte) (string, error)) error {
-	_, err := decode([]byte(c))
+func (c canned) Get(_ context.Context, _ observe.Operation, _ string, decode func(io.Reader) (string, error)) error {
+	_, err := decode(strings.NewReader(string(c)))
 	return err
 }
 
-func (c canned) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
+func (c canned) Call(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
 	return c.Get(ctx, op, address, decode)
 }
+
+func (c canned) Gone(error) bool { return false }
 
 func (c canned) Unusable(_ observe.Operation, problem string, _ error, _ fhir.Resource[fhir.OperationOutcome]) error {
 	return errors.New(problem)

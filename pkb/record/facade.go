@@ -25,8 +25,9 @@ func (f facade) read(resource, id string) string { return f.base + "/" + resourc
 
 func (f facade) operation(resource, name string) string { return f.base + "/" + resource + "/$" + name }
 
-// next resolves the link to the next page. The bearer is sent to the record's
-// server only, whatever a page contains.
+// next resolves the link to the next page. The request goes to the origin of the
+// record, with the bearer, whatever a page contains: a server behind a proxy may write
+// http, and its own port.
 func (f facade) next(current, link string) (string, error) {
 	from, err := url.Parse(current)
 	if err != nil {
@@ -37,7 +38,7 @@ func (f facade) next(current, link string) (string, error) {
 		return "", &PagingError{Reason: unreadable}
 	}
 	base, err := url.Parse(f.base)
-	if err != nil || !apicall.SameOrigin(f.base, to.String()) || !within(base.Path, to.Path) {
+	if err != nil || !apicall.SameServer(f.base, to.String()) || !within(base.Path, to.Path) {
 		return "", &PagingError{Reason: elsewhere}
 	}
 	// The transport adds the bearer only to an origin that is written like the base.

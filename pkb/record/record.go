@@ -15,6 +15,7 @@ package record
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/betawerk/pkb-go/fhir"
@@ -33,12 +34,15 @@ type Source interface {
 	// PublicID returns the patient's public id.
 	PublicID(ctx context.Context) (identity.PublicID, error)
 	// Get requests an address with the patient's token and passes the response to
-	// decode. If decode fails, the error has its problem.
-	Get(ctx context.Context, op observe.Operation, address string, decode func(data []byte) (problem string, err error)) error
+	// decode: again, if it was cut off and is requested again. If decode fails, the
+	// error has its problem; an error of Unusable is returned unchanged.
+	Get(ctx context.Context, op observe.Operation, address string, decode func(response io.Reader) (problem string, err error)) error
 	// Call is Get for a PKB operation without parameters.
-	Call(ctx context.Context, op observe.Operation, address string, decode func(data []byte) (problem string, err error)) error
+	Call(ctx context.Context, op observe.Operation, address string, decode func(response io.Reader) (problem string, err error)) error
 	// Unusable returns the error for a response that was read and is unusable.
 	Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error
+	// Gone reports whether an error of Get is a response 404 or 410.
+	Gone(err error) bool
 }
 
 // New returns the Record that source reads under the base URL of the FHIR API.

@@ -5,6 +5,7 @@ package record
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/url"
 
@@ -16,23 +17,30 @@ import (
 const maxPages = 10_000
 
 // Search yields all results of a search: resources of the type, those that they
-// include, and operation outcomes with remarks. The methods named after a resource
-// are easier; this one is for _include, and for results other than matches.
+// include, operation outcomes with remarks, and whatever else the server puts there.
+// The methods named after a resource are easier; this one is for _include, and for
+// results other than matches.
 //
 // q holds parameters of the type in PKB's CapabilityStatement. A search with
 // others, or without required ones, is ErrSearch and is not sent. The parameter
 // patient is added: it is always the link's patient. For Patient, use HasNHSNumber.
 //
-// Pages are fetched as they are needed, each time the result is ranged over, one at
-// a time; one that is larger than 4 MiB is an error. An error ends the sequence:
-// the resources before it are not all. A bundle without resources is no error: PKB
-// silently omits what the patient may not see. A link to another server is not
-// followed, and no token is sent there; it is ErrPaging, as is a cycle of pages.
+// Pages are fetched as they are needed, one at a time, each time the result is ranged
+// over. A page is in memory once while its results are yielded, and a result that is
+// kept keeps no other. A page that is larger than pkb.Config.MaxResponseBytes is
+// pkb.ErrTooLarge: narrow the search, such as by a time, or raise the setting.
+//
+// An error ends the sequence: the resources before it are not all. The exception is
+// ErrEntry, for an entry without a resource, after which the sequence goes on. A
+// bundle without resources is no error: PKB silently omits what the patient may not
+// see. ErrPaging is for a next page on another server, where no token is sent, for a
+// cycle of pages, and for a page that has expired: then search again.
 //
 // Otherwise Search yields the errors of pkb.Patient.PublicID, or a *pkb.APIError.
 // The methods named after a resource also yield one for an operation outcome among
-// the results that is an error. (PKB: Facade endpoint; its CapabilityStatement.
-// Paging is inferred.)
+// the results that is an error, and ErrEntry for a resource of another type, or whose
+// type cannot be read, unless it is marked as included. (PKB: Facade endpoint; its
+// CapabilityStatement. Paging is inferred.)
 func (r *Record) Search(ctx context.Context, resource string, q url.Values) iter.Seq2[fhir.Resource[fhir.Any], error] {
 	return func(yield func(fhir.Resource[fhir.Any], error) bool) {
 		err := checkSearch(resource, q)
@@ -44,6 +52,9 @@ func (r *Record) Search(ctx context.Context, resource string, q url.Values) iter
 			return
 		}
 		for e, err := range r.entries(ctx, resource, q) {
+			if err == nil && e.Resource.IsZero() {
+				err = &EntryError{Search: resource}
+			}
 			if !yield(e.Resource, err) {
 				return
 			}
@@ -51,31 +62,37 @@ func (r *Record) Search(ctx context.Context, resource string, q url.Values) iter
 	}
 }
 
-// find yields the matches of a search, decoded. It ignores other resources, except
-// an operation outcome that is an error.
+// find yields the matches of a search, decoded. It ignores what is included, and
+// operation outcomes without an error.
 func find[T any](ctx context.Context, r *Record, resource string, q url.Values, when ...When) iter.Seq2[fhir.Resource[T], error] {
 	return func(yield func(fhir.Resource[T], error) bool) {
 		for e, err := range r.entries(ctx, resource, q, when...) {
+			var found fhir.Resource[T]
 			switch {
 			case err != nil:
 			case e.Resource.Type() == "OperationOutcome":
 				if err = r.outcomeError(resource, e.Resource); err == nil {
 					continue
 				}
-			case e.Resource.Type() != resource || e.Mode == "include":
+			case e.Mode == "include":
 				continue
+			default:
+				found, err = match[T](resource, e.Resource)
 			}
-			var found fhir.Resource[T]
-			if err == nil {
-				if found, err = fhir.As[T](e.Resource); err != nil {
-					err = r.source.Unusable(searchOf(resource), "an entry cannot be read", err, fhir.Resource[fhir.OperationOutcome]{})
-				}
-			}
-			if !yield(found, err) || err != nil {
+			if !yield(found, err) || err != nil && !errors.Is(err, ErrEntry) {
 				return
 			}
 		}
 	}
+}
+
+func match[T any](resource string, entry fhir.Resource[fhir.Any]) (found fhir.Resource[T], err error) {
+	if entry.Type() == resource {
+		if found, err = fhir.As[T](entry); err == nil {
+			return found, nil
+		}
+	}
+	return found, &EntryError{Search: resource, Resource: entry}
 }
 
 func searchOf(resource string) observe.Operation { return observe.Operation(resource + " search") }
@@ -85,7 +102,7 @@ func searchOf(resource string) observe.Operation { return observe.Operation(reso
 func (r *Record) outcomeError(resource string, entry fhir.Resource[fhir.Any]) error {
 	outcome, err := fhir.As[fhir.OperationOutcome](entry)
 	if err != nil {
-		return nil //nolint:nilerr // it reports nothing
+		return &EntryError{Search: resource, Resource: entry}
 	}
 	for _, i := range outcome.Reveal().Issue {
 		if i.Severity == "error" || i.Severity == "fatal" {
@@ -102,11 +119,15 @@ func (r *Record) entries(ctx context.Context, resource string, q url.Values, whe
 		seen := map[string]bool{}
 		for err == nil {
 			var page fhir.Bundle
-			seen[address] = true
 			if page, err = r.page(ctx, resource, address); err != nil {
+				if len(seen) > 0 && r.source.Gone(err) {
+					err = &PagingError{Reason: expired, Err: err}
+				}
 				break
 			}
-			for _, e := range page.Entries {
+			seen[address] = true
+			for i, e := range page.Entries {
+				page.Entries[i] = fhir.Entry{} // the host keeps it, or nobody does
 				if !yield(e, nil) {
 					return
 				}
@@ -149,23 +170,4 @@ func (r *Record) searchAddress(ctx context.Context, resource string, q url.Value
 		all.Set("patient", "Patient/"+string(id))
 	}
 	return r.facade.search(resource, all), nil
-}
-
-func (r *Record) page(ctx context.Context, resource, address string) (page fhir.Bundle, err error) {
-	err = r.source.Get(ctx, searchOf(resource), address, func(data []byte) (string, error) {
-		page, err = fhir.DecodeBundle(data)
-		return "the response is not a Bundle", err
-	})
-	return page, err
-}
-
-func read[T any](ctx context.Context, r *Record, resource, id string) (found fhir.Resource[T], err error) {
-	if _, err := fhir.ParseReference(resource + "/" + id); err != nil {
-		return found, &SearchError{Resource: resource, Parameter: "id", Problem: "it is not the id of a resource: up to 64 letters, digits, '-' and '.'"}
-	}
-	err = r.source.Get(ctx, observe.Operation(resource+" read"), r.facade.read(resource, id), func(data []byte) (string, error) {
-		found, err = fhir.Decode[T](data)
-		return "the response is not a resource of the requested type", err
-	})
-	return found, err
 }
