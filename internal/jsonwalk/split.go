@@ -55,6 +55,9 @@ const (
 	afterOurs // after the name of the array
 )
 
+// marks are the bytes that mean something outside of strings.
+var marks = [256]bool{'"': true, '{': true, '[': true, '}': true, ']': true, ',': true}
+
 // Write implements io.Writer.
 func (s *splitter) Write(p []byte) (int, error) {
 	from := 0 // what of p has been neither kept nor passed on
@@ -74,6 +77,9 @@ func (s *splitter) Write(p []byte) (int, error) {
 				from++
 				continue
 			}
+		}
+		if !marks[c] {
+			continue
 		}
 		switch c {
 		case '"':
@@ -113,15 +119,18 @@ func (s *splitter) keep(data []byte) {
 
 // inString goes on in a string at i, and returns the position of its last byte in p.
 func (s *splitter) inString(p []byte, i int) int {
+	if s.escaped {
+		s.escaped = false
+		i++
+	}
 	for ; i < len(p); i++ {
-		switch c := p[i]; {
-		case s.escaped:
-			s.escaped = false
-		case c == '\\':
-			s.escaped = true
-		case c == '"':
+		if c := p[i]; c == '"' {
 			s.quoted = false
 			return i
+		} else if c == '\\' {
+			if i++; i == len(p) {
+				s.escaped = true
+			}
 		}
 	}
 	return len(p) - 1

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -26,6 +27,7 @@ type Walk struct {
 	bad   bool
 	watch bool
 	names [][]byte // of the objects that the walk is in, while it watches
+	lent  *[maxNames][]byte
 	odd   int
 
 	elements int
@@ -87,11 +89,15 @@ func (w *Walk) note(name []byte, others int) {
 			return
 		}
 	}
-	if w.names == nil {
-		w.names = make([][]byte, 0, maxNames)
+	if w.lent == nil {
+		w.lent = namesPool.Get().(*[maxNames][]byte)
+		w.names = w.lent[:0]
 	}
 	w.names = append(w.names, name)
 }
+
+// namesPool lends the room for names, which is larger than most objects.
+var namesPool = sync.Pool{New: func() any { return new([maxNames][]byte) }}
 
 // isLower reports whether name is ASCII and begins with a lower-case letter, after
 // an underscore or not, as all names of FHIR do.
@@ -303,22 +309,37 @@ func (w *Walk) digits() {
 func (w *Walk) stringEnd() (plain bool) {
 	w.expect('"')
 	plain = true
-	for !w.bad && w.at < len(w.data) {
-		c := w.data[w.at]
+	for !w.bad {
+		rest := w.data[w.at:]
+		i := 0
+		for i < len(rest) && ordinary[rest[i]] {
+			i++
+		}
+		if w.at += i; i == len(rest) {
+			break
+		}
 		w.at++
-		switch {
-		case c == '"':
+		switch rest[i] {
+		case '"':
 			return plain
-		case c == '\\':
+		case '\\':
 			plain = false
 			w.escape()
-		case c < ' ':
+		default:
 			w.bad = true
 		}
 	}
 	w.bad = true
 	return false
 }
+
+// ordinary are the bytes that stand for themselves in a string.
+var ordinary = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return is
+}()
 
 func (w *Walk) escape() {
 	switch w.Next() {
@@ -371,6 +392,12 @@ func WholeWatched(data []byte, member func(w *Walk, name []byte)) (_ []byte, odd
 
 func (w *Walk) whole(member func(w *Walk, name []byte)) ([]byte, error) {
 	w.data = bytes.Trim(bytes.TrimPrefix(w.data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	defer func() {
+		if w.lent != nil {
+			clear(w.lent[:]) // they are parts of data
+			namesPool.Put(w.lent)
+		}
+	}()
 	if !w.Object(func(name []byte) { member(w, name) }) || w.bad || w.at != len(w.data) {
 		return nil, Err
 	}
