@@ -127,5 +127,5 @@ func (b *bench) sameAnswers(ctx context.Context) error {
 	if other, err := b.publicID(ctx); err != nil || string(id) != other {
 		return fmt.Errorf("purview is not read alike: %w", err)
 	}
-	return errors.Join(decode(b.page), bareDecode(b.page))
+	return errors.Join(decode(ctx, b.page), bareDecode(b.page))
 }

@@ -135,6 +135,10 @@ const user = "app-user-1"
 
 func transport() *http.Transport { return &http.Transport{MaxIdleConnsPerHost: 4} }
 
+// kinds is how many kinds of values the made-up observations have. A quantity is the
+// first.
+const kinds = 15
+
 // madeUpPage is a page of a search, with a place for a link to the next one.
 func madeUpPage(p *pkbtest.Patient) []byte {
 	var b bytes.Buffer
@@ -144,7 +148,7 @@ func madeUpPage(p *pkbtest.Patient) []byte {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b, `{"fullUrl":"https://pkbtest.example/fhir/Observation/observation-%d","resource":%s,"search":{"mode":"match"}}`,
-			seed, pkbtest.MadeUpResource("Observation", seed, p))
+			seed, pkbtest.MadeUpResource("Observation", seed*kinds, p))
 	}
 	b.WriteString("]}")
 	return b.Bytes()
