@@ -544,7 +544,9 @@ func TestWhatIsReadDoesNotPrint(t *testing.T) {
 			t.Errorf("printed, or lost: %v", err)
 		}
 	}
-	s.tamper = func(_ int, body string) string { return strings.Replace(body, `"resourceType":"Appointment"`, `"x":1`, 1) }
+	s.tamper = func(_ int, body string) string {
+		return strings.Replace(body, `"resourceType":"Appointment"`, `"x":1`, 1)
+	}
 	for _, err := range s.Record().Appointments(t.Context()) {
 		var entry *record.EntryError
 		if !errors.As(err, &entry) || !strings.Contains(string(entry.Resource.Raw()), "canary") {

@@ -247,3 +247,33 @@ func TestMadeUpResources(t *testing.T) {
 		t.Error("a kind that is not made up")
 	}
 }
+
+// Whoever reads the observations of fifteen seeds has read a value of every kind.
+func TestMadeUpObservationsHaveEveryKindOfValue(t *testing.T) {
+	p := pkbtest.New(pkbtest.Config{}).AddPatient(pkbtest.Patient{})
+	kinds := []string{
+		"valueQuantity", "valueString", "component", "valueCodeableConcept", "valueRatio", "valueRange", "valueBoolean", "valuePeriod", "valueTime", "valueDateTime",
+		"valueSampledData", "valueAttachment", "dataAbsentReason", "valueQuantity", "component",
+	}
+	for seed := range uint64(45) {
+		var tree map[string]any
+		if err := json.Unmarshal(pkbtest.MadeUpResource("Observation", seed, p), &tree); err != nil {
+			t.Fatal(err)
+		}
+		var has []string
+		for name := range tree {
+			if strings.HasPrefix(name, "value") || name == "component" || name == "dataAbsentReason" {
+				has = append(has, name)
+			}
+		}
+		if diff := cmp.Diff([]string{kinds[seed%15]}, has); diff != "" {
+			t.Errorf("seed %d (-want +got):\n%s", seed, diff)
+		}
+		if (tree["effectiveDateTime"] != nil) == (tree["effectivePeriod"] != nil) {
+			t.Errorf("seed %d has no time, or two", seed)
+		}
+		if code, _ := tree["code"].(map[string]any); code["text"] == nil {
+			t.Errorf("seed %d does not say what it measures", seed)
+		}
+	}
+}

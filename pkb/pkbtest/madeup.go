@@ -76,12 +76,22 @@ const (
 // depends only on kind, seed and the patient's public id; its id is the kind
 // and the seed, so resources that refer to others of the same seed find them.
 // It returns nil for another kind.
+//
+// Observations have values of every kind that STU3 has. Which one depends on the
+// remainder of the seed divided by 15:
+//
+//	0  a quantity           5  a range        10  sampled data
+//	1  words                6  a boolean      11  an attachment
+//	2  two components       7  a period       12  none, with a reason
+//	3  a coded value        8  a time         13  a quantity, "<"
+//	4  a ratio              9  a date         14  components of several kinds
+//
+// Sampled data is of a period of time; the others have effectiveDateTime. A
+// DiagnosticReport with an odd seed has its letter in it.
 func MadeUpResource(kind string, seed uint64, p *Patient) []byte {
 	r := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // made up, not secret
-	type object = map[string]any
-	type list = []any
-	pick := func(of ...string) string { return of[r.IntN(len(of))] }
-	text := func(s string) object { return object{"text": s} }
+	pick := func(of ...string) string { return pick(r, of...) }
+	text := inWords
 	refer := func(kind string) object {
 		return object{"reference": fmt.Sprintf("%s/%s-%d", kind, strings.ToLower(kind), seed)}
 	}
@@ -117,6 +127,9 @@ func MadeUpResource(kind string, seed uint64, p *Patient) []byte {
 			"code": text("Full blood count"), "subject": patient, "effectiveDateTime": instant(0), "issued": instant(time.Hour),
 			"performer": list{object{"actor": refer("Organization")}}, "result": list{refer("Observation")},
 		})
+		if seed%2 == 1 {
+			put(object{"presentedForm": list{madeUpLetter("report.pdf", "application/pdf")}})
+		}
 	case "DocumentReference":
 		put(object{
 			"status": "current", "docStatus": "final", "type": text("Letter"), "class": text("Correspondence"), "subject": patient,
@@ -138,12 +151,11 @@ func MadeUpResource(kind string, seed uint64, p *Patient) []byte {
 		put(object{
 			"status": "unknown", "subject": patient, "effectiveDateTime": instant(0), "performer": list{object{"display": "Test Laboratory"}},
 			"category": list{object{"coding": list{object{"system": categorySystem, "code": pick("LABORATORY", "MEASUREMENT")}}}},
-			"code":     object{"coding": list{object{"system": "http://snomed.info/sct", "code": "1022431000000105"}}, "text": pick("Haemoglobin", "Weight", "Pulse")},
-			"valueQuantity": object{
-				"value": float64(500+r.IntN(1500)) / 10, "unit": "g/L", "system": "http://unitsofmeasure.org", "code": "g/L",
-			},
-			"referenceRange": list{object{"low": object{"value": 130, "unit": "g/L"}, "high": object{"value": 170, "unit": "g/L"}}},
 		})
+		put(madeUpValues[seed%uint64(len(madeUpValues))](r, at))
+		if tree["effectivePeriod"] != nil { // effective[x] is one of them
+			delete(tree, "effectiveDateTime")
+		}
 	case "Organization":
 		delete(tree, "meta")
 		put(object{"active": true, "name": pick("Test", "Sample", "Example") + " Hospital"})

@@ -93,25 +93,6 @@ func demoRecord(ctx context.Context) (*pkbtest.Server, *pkb.Patient) {
 	return server, client.ForUser("app-user-1")
 }
 
-// A search goes through all pages. A Resource prints as [redacted].
-func ExampleRecord_Observations() {
-	ctx := context.Background()
-	_, patient := demoRecord(ctx)
-	from := time.Date(2018, 7, 1, 0, 0, 0, 0, time.UTC)
-
-	for obs, err := range patient.Record().Observations(ctx, record.Laboratory, record.During(from, from.AddDate(0, 1, 0))) {
-		if err != nil { // the observations before it are not all
-			fmt.Println(err)
-			return
-		}
-		o := obs.Reveal()
-		if q := o.ValueQuantity; q != nil { // nil if the value has another type
-			fmt.Println(obs, o.Code.Text, q.Value, q.Unit)
-		}
-	}
-	// Output: [redacted] Haemoglobin 140.50 g/L
-}
-
 // A report refers to its observations.
 func ExampleRecord_DiagnosticReports() {
 	ctx := context.Background()

@@ -22,7 +22,11 @@ const (
 )
 
 // Observations yields the patient's data points of one category, all or those of a
-// time. See [Record.Search] for errors. (PKB: Observation.)
+// time. A data point has a value of one of eleven types, in [fhir.ObservationValue];
+// or components that have one each, such as a blood pressure; or DataAbsentReason. The
+// example shows each of them. The fields of the other types are nil or empty.
+//
+// See [Record.Search] for errors. (PKB: Observation.)
 func (r *Record) Observations(ctx context.Context, category Category, when ...When) iter.Seq2[fhir.Resource[fhir.Observation], error] {
 	return find[fhir.Observation](ctx, r, "Observation", url.Values{"category": {string(category)}}, when...)
 }
