@@ -4,6 +4,7 @@
 package record_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -217,6 +218,61 @@ func ExampleRecord_Search() {
 	// Output:
 	// QuestionnaireResponse qr-1  false
 	// ProcedureRequest pr-1 active true
+}
+
+// An entry that cannot be read does not end a search.
+func ExampleEntryError() {
+	ctx := context.Background()
+	server, patient := demoRecord(ctx)
+	server.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, page []byte) []byte {
+		return bytes.Replace(page, []byte(`"entry":[`), []byte(`"entry":[{"resource":{"id":"?"}},`), 1)
+	}))
+	for appointment, err := range patient.Record().Appointments(ctx) {
+		var entry *record.EntryError
+		if errors.As(err, &entry) {
+			fmt.Println(err)
+			continue // entry.Resource has what was received
+		}
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(appointment.ID())
+	}
+	// Output:
+	// record: Appointment search: an entry has a resource without a readable resourceType
+	// app-1
+}
+
+// Pages expire at PKB, if they are not read in time.
+func ExamplePagingError() {
+	ctx := context.Background()
+	server, patient := demoRecord(ctx)
+	server.Next(pkbtest.Facade, pkbtest.Rewrite(func(_ http.Header, page []byte) []byte {
+		return bytes.Replace(page, []byte(`"link":[`), []byte(`"link":[{"relation":"next","url":"?page=2"},`), 1)
+	}), pkbtest.Respond(410, "", ""))
+
+	for range 3 { // no more: something else is wrong then
+		var (
+			found []string
+			last  error
+		)
+		for appointment, err := range patient.Record().Appointments(ctx) {
+			if last = err; err == nil {
+				found = append(found, appointment.ID())
+			}
+		}
+		var paging *record.PagingError
+		if errors.As(last, &paging) && paging.Reason == "expired" {
+			fmt.Println(last)
+			continue // what was found is not all
+		}
+		fmt.Println(found, last)
+		break
+	}
+	// Output:
+	// record: the search is not complete: the next page has expired
+	// [app-1] <nil>
 }
 
 // NamingSystems describes the system of an identifier.

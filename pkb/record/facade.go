@@ -4,6 +4,7 @@
 package record
 
 import (
+	"fmt"
 	"net/url"
 	"path"
 	"slices"
@@ -33,7 +34,7 @@ func (f facade) next(current, link string) (string, error) {
 	if err != nil {
 		return "", &PagingError{Reason: unreadable}
 	}
-	to, err := from.Parse(link)
+	to, err := from.Parse(strings.TrimSpace(link))
 	if err != nil || to.User != nil {
 		return "", &PagingError{Reason: unreadable}
 	}
@@ -43,7 +44,22 @@ func (f facade) next(current, link string) (string, error) {
 	}
 	// The transport adds the bearer only to an origin that is written like the base.
 	to.Scheme, to.Host, to.Fragment, to.RawFragment = base.Scheme, base.Host, "", ""
+	to.RawQuery = escaped(to.RawQuery)
 	return to.String(), nil
+}
+
+// escaped returns a query with what a URL may not have escaped: PKB's own examples have
+// "|" as it is, which some servers refuse.
+func escaped(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 func within(base, p string) bool {

@@ -74,6 +74,20 @@ func TestSearchesArePublished(t *testing.T) {
 	}
 }
 
+// A link is sent as a URL may be written, and means what it meant.
+func TestNextPageIsAURL(t *testing.T) {
+	const base = "https://pkb.example/tenant/fhir"
+	for link, want := range map[string]string{
+		"  ?_getpages=a\n":            base + "/Observation?_getpages=a",
+		"?q=a b|c\"<>^`{}\\é":         base + "/Observation?q=a%20b%7Cc%22%3C%3E%5E%60%7B%7D%5C%C3%A9",
+		"?q=a%20b%7Cc+d&e=[f]:/?@;*~": base + "/Observation?q=a%20b%7Cc+d&e=[f]:/?@;*~",
+	} {
+		if got, err := (facade{base}).next(base+"/Observation?category=x", link); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", link, got, err, want)
+		}
+	}
+}
+
 // Whatever a page says, the next request goes to the FHIR API and nowhere else.
 func FuzzNextPage(f *testing.F) {
 	for _, link := range []string{
