@@ -39,6 +39,9 @@ func TestNamesInEveryForm(t *testing.T) {
 		for some := range slices.Chunk(lettersOf(table), 40) {
 			tried += len(some)
 			for _, accent := range []string{"", "\u0301\u0323", "\u0323\u0301"} { // below and above, in the order in which they were typed
+				if script == "Hangul" && accent != "" {
+					continue // its 11,000 syllables take none
+				}
 				name := "Ka" + strings.Join(some, accent+"lo") + accent + "ra"
 				for form, f := range forms {
 					if first, last := compareNames([2]string{name, name}, [2]string{f.String(name), f.String(name)}, Differs); first != Matched || last != Matched {
