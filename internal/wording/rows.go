@@ -187,7 +187,7 @@ var rows = []Row{
 	{Code: "relink_refused_unclear", Name: "`ErrRelinkRequired` as `*RelinkError`: `CauseRefusedUnclear`", Status: http.StatusConflict, Turn: TurnPatient,
 		Cause:    "PKB refused this link's refresh token in unknown words, for an hour or longer, while it served other links.",
 		Patient:  tellRelink,
-		Operator: "Ask PKB what the response means, and add it to `Config.TokenErrors`: `pkbctl show` has its status. The token is presented once more every six hours, and a success restores the link.",
+		Operator: "Ask PKB what the response means, and add it to `Config.TokenErrors`: the log has its status and its code. The token is presented once more every six hours, and a success restores the link.",
 		Met:      "`pkbtest.Respond(400, \"\", \"\")` at `pkbtest.Token` for each refresh of one link and for none of another's, while `Server.Advance` lets some hours pass; or `&pkb.RelinkError{Cause: observe.CauseRefusedUnclear}`"},
 	{Code: "relink_response_unreadable", Name: "`ErrRelinkRequired` as `*RelinkError`: `CauseResponseUnreadable`", Status: http.StatusConflict, Turn: TurnPatient,
 		Cause:    "The response to a refresh could not be read, and the access token has expired. The response is kept.",
