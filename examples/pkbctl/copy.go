@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"time"
 
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
@@ -26,7 +25,7 @@ host; copy once more, which takes moments; start them with the new database.
 Nothing may use the old one after that, because a refresh token works once. If
 copy is interrupted, run it again.
 
-On a terminal it shows its progress; in a pipe it prints JSON lines:
+A terminal sees its progress; in a pipe it prints JSON lines:
 {"records", "total", "copied", "rate", "left_seconds", "done"}
 the last one with "done": true. The exit code is 1 if the target is already in use
 or holds records that the source does not; then nothing is overwritten.`,
@@ -75,11 +74,9 @@ func copyAll(ctx context.Context, c *call, address string, cfg sqlstore.Config) 
 		last = copyLine{newProgress(p.Records, p.Total, now().Sub(start)), p.Copied}
 		switch {
 		case errors.Is(err, tokenstore.ErrNewer), errors.Is(err, tokenstore.ErrExtra):
-			c.endBar()
 			return failed(exitWrong, "%w", err)
 		case err != nil:
-			c.endBar()
-			return storeFailed(err)
+			return &unfinished{fmt.Sprintf("%d of %d records are in the target, %d copied now; run it again for the rest", p.Records, p.Total, p.Copied), storeFailed(err)}
 		}
 		if err := c.copied(last); err != nil {
 			return err
@@ -90,19 +87,20 @@ func copyAll(ctx context.Context, c *call, address string, cfg sqlstore.Config) 
 }
 
 func (c *call) copied(l copyLine) error {
-	if !c.terminal {
-		return c.line(l)
+	switch {
+	case !c.terminal:
+		if err := c.line(l); err != nil {
+			return err
+		}
+	case l.Done:
+		c.meter.clear()
+		fmt.Fprintf(c.out, "All %d records are in the target, %d copied now.\n", l.Records, l.Copied)
+		return nil
 	}
-	c.bar(l.progress, fmt.Sprintf("%d copied", l.Copied))
+	rest := fmt.Sprintf("%d copied", l.Copied)
+	if l.Records >= l.Total {
+		rest += ", comparing"
+	}
+	c.meter.bar(l.progress, rest)
 	return nil
-}
-
-// newProgress estimates the rest from the rate so far.
-func newProgress(records, total int, elapsed time.Duration) progress {
-	p := progress{Records: records, Total: total}
-	if elapsed > 0 && records > 0 {
-		p.Rate = float64(records) / elapsed.Seconds()
-		p.Left = float64(max(total-records, 0)) / p.Rate
-	}
-	return p
 }

@@ -23,26 +23,28 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
 
-	// the driver "pgx"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
-	_ "modernc.org/sqlite"
 )
-
-// the driver "sqlite"
 
 // database is a host's, with its table of links.
 type database struct {
 	*sqlstore.Store
 	db      *sql.DB
 	dialect sqlstore.Dialect
+	meter   *meter // shows that reading it goes on
 }
 
 // open opens the database of -db, which must be there.
 func (c *call) open() (*database, error) {
-	return open("-db", c.db, sqlstore.Config{Table: c.table, Schema: c.schema}, false)
+	db, err := open("-db", c.db, sqlstore.Config{Table: c.table, Schema: c.schema}, false)
+	if err == nil {
+		db.meter = c.meter
+	}
+	return db, err
 }
 
 // open opens a database. No error repeats its address, which may hold a
@@ -92,15 +94,15 @@ func locate(address string, create bool) (driver, dsn string, dialect sqlstore.D
 	}
 	pragmas := "_pragma=busy_timeout(10000)&_pragma=synchronous(full)"
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create { //nolint:gosec // it is the operator's own file
-		return "", "", "", failed(exitStore, "there is no file %s; is it another directory, or was postgres:// or mysql:// left out?", clean(address))
+		return "", "", "", failed(exitStore, "there is no file %s; is it another directory, or was postgres:// or mysql:// left out?", address)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		// Nobody else may read it.
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // it is the operator's own file
-		if err != nil {
-			return "", "", "", &failure{exitStore, err}
+		if err == nil {
+			err = file.Close()
 		}
-		if err := file.Close(); err != nil {
-			return "", "", "", &failure{exitStore, err}
+		if err != nil {
+			return "", "", "", failed(exitStore, "the file cannot be made: %w", errors.Unwrap(err))
 		}
 		pragmas += "&_pragma=journal_mode(wal)" // kept in the file, so an existing file is left as it is
 	}
@@ -149,7 +151,10 @@ const pageSize = 500
 // ends the sequence.
 func (d *database) records(ctx context.Context) iter.Seq2[tokenstore.Record, error] {
 	return func(yield func(tokenstore.Record, error) bool) {
-		for after := ""; ; {
+		show, n := d.meter.reading(), 0
+		defer d.meter.clear()
+		for after := ""; ; n += pageSize {
+			show(n)
 			page, err := d.List(ctx, after, pageSize)
 			if err != nil {
 				yield(tokenstore.Record{}, storeFailed(err))
@@ -187,7 +192,7 @@ func (d *database) find(ctx context.Context, user string) (tokenstore.Record, er
 			}
 		}
 	}
-	return r, failed(exitNoLink, "%s has no link, and had none recently; pkbctl links lists them", clean(user))
+	return r, failed(exitNoLink, "%s has no link, and had none recently; pkbctl links lists them", user)
 }
 
 // readOnly is a store that a client can read and not write. It is volatile, because it

@@ -9,9 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -93,40 +91,20 @@ type doctor struct {
 
 // add reports one check, on a terminal at once.
 func (d *doctor) add(name string, s status, fix, format string, args ...any) {
-	one := check{name, s, fmt.Sprintf(format, args...), fix}
+	one := check{name, s, d.say(fmt.Sprintf(format, args...)), d.say(fix)}
 	d.checks = append(d.checks, one)
 	if !d.terminal {
 		return
 	}
+	d.meter.clear()
 	const indent = 16 // "warn  " and the name
 	fmt.Fprintf(d.out, "%s%s %-9s %s\n", d.paint(string(s), statusStyles[s]), strings.Repeat(" ", 5-len(s)), name, wrap(one.Found, d.width(), indent))
 	if fix != "" {
-		fmt.Fprintf(d.out, "%s%s\n", strings.Repeat(" ", indent), d.paint(wrap("fix: "+fix, d.width(), indent), bold))
+		fmt.Fprintf(d.out, "%s%s\n", strings.Repeat(" ", indent), d.paint(wrap("fix: "+one.Fix, d.width(), indent), bold))
 	}
 }
 
 func (d *doctor) ok(name, format string, args ...any) { d.add(name, statusOK, "", format, args...) }
-
-// wrap breaks text into lines of a terminal; all but the first are indented.
-func wrap(text string, width, indent int) string {
-	var b strings.Builder
-	at := indent
-	for i, word := range strings.Fields(text) {
-		n := len([]rune(word))
-		switch {
-		case i == 0:
-		case at+1+n > max(width, indent+20):
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at = indent
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += n
-	}
-	return b.String()
-}
 
 func (d *doctor) run(ctx context.Context, c *call) error {
 	d.call = c
@@ -187,14 +165,14 @@ func (d *doctor) lookAtDatabase(ctx context.Context) {
 	db, err := d.open()
 	if err != nil {
 		d.storeFailed = true
-		d.add("database", statusFail, "write -db as a file, as postgres://user@host/database or as mysql://user@host/database", "%s", clean(err.Error()))
+		d.add("database", statusFail, "write -db as a file, as postgres://user@host/database or as mysql://user@host/database", "%s", err.Error())
 		return
 	}
 	n, err := db.Count(ctx)
 	if err != nil {
 		db.close()
 		d.storeFailed = true
-		d.add("database", statusFail, fixOf(err), "%s", clean(err.Error()))
+		d.add("database", statusFail, fixOf(err), "%s", err.Error())
 		return
 	}
 	d.db = db
@@ -297,12 +275,12 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 		err = scratch.Migrate(ctx)
 	}
 	if err != nil {
-		d.add("store", statusFail, fixOf(err), "a table for the check could not be made: %s", clean(err.Error()))
+		d.add("store", statusFail, fixOf(err), "a table for the check could not be made: %s", err.Error())
 		return
 	}
 	results, err := storetest.Check(ctx, func() (tokenstore.Store, error) { return sqlstore.New(d.db.db, cfg) })
 	if err != nil {
-		d.add("store", statusFail, fixOf(err), "%s", clean(err.Error()))
+		d.add("store", statusFail, fixOf(err), "%s", err.Error())
 		return
 	}
 	if ctx.Err() != nil {
@@ -312,7 +290,7 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 	for _, r := range results {
 		if len(r.Problems) > 0 {
 			broken++
-			d.add("store", statusFail, "compare the database's settings with the documentation of sqlstore: "+r.Why, "%s: %s", r.Name, clean(r.Problems[0]))
+			d.add("store", statusFail, "compare the database's settings with the documentation of sqlstore: "+r.Why, "%s: %s", r.Name, r.Problems[0])
 		}
 	}
 	if broken == 0 {
@@ -332,7 +310,7 @@ func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
 			d.add("config", statusSkip, "", "%s", err.Error())
 			return from
 		default:
-			d.add("config", statusWarn, "name them with -env and -client-id", "%s", clean(err.Error()))
+			d.add("config", statusWarn, "name them with -env and -client-id", "%s", err.Error())
 		}
 	}
 	cfg := d.config(from)
@@ -349,7 +327,7 @@ func (d *doctor) lookAtConfig(ctx context.Context) (from issuer) {
 		d.ok("config", "%s%s", from, whence)
 	}
 	if _, known := d.environment(from.Environment); from.Environment != "" && !known {
-		d.add("config", statusWarn, fmt.Sprintf("give -env %s=ADDRESS; or, if that is not a name of yours, sandbox or production", clean(from.Environment)), "the address of the environment %q is not known", clean(from.Environment))
+		d.add("config", statusWarn, fmt.Sprintf("give -env %s=ADDRESS; or, if that is not a name of yours, sandbox or production", from.Environment), "the address of the environment %q is not known", from.Environment)
 	}
 	return from
 }
@@ -407,7 +385,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 	for r, err := range d.db.records(ctx) {
 		if err != nil {
 			d.storeFailed = true
-			d.add("links", statusFail, fixOf(err), "%s", clean(err.Error()))
+			d.add("links", statusFail, fixOf(err), "%s", err.Error())
 			return
 		}
 		byState[r.State]++
@@ -452,24 +430,24 @@ func (d *doctor) lookAtKeys(ctx context.Context, from issuer, byKey map[string]i
 	case errors.Is(err, errNoKeys):
 		d.add("keys", statusSkip, "", "no keys: name their file with -keys, or set PKB_KEYS, to see whether the links open")
 		return
-	case err != nil:
-		d.add("keys", statusFail, "a key is id:base64 on one line, as keys.Generate makes it; several are separated by commas", "%s", clean(err.Error()))
+	case errors.Is(err, errExposed):
+		d.add("keys", statusFail, "chmod 600 the file; if somebody may have read it, put a new key first and run pkbctl reseal; a file that is mounted for a group can be given through a pipe", "others on this machine can read the file with the keys, or change it; it was not used")
 		return
-	}
-	if info, err := os.Stat(d.keysFile); err == nil && info.Mode().Perm()&0o077 != 0 && info.Mode()&fs.ModeNamedPipe == 0 {
-		d.add("keys", statusWarn, "chmod 600 it, and change the key if somebody may have read it", "others on this machine can read the file with the keys")
+	case err != nil:
+		d.add("keys", statusFail, "a key is id:base64 on one line, as keys.Generate makes it; several are separated by commas", "%s", err.Error())
+		return
 	}
 	missing := false
 	for _, id := range slices.Sorted(maps.Keys(byKey)) {
 		if !slices.Contains(keys.KeyIDs(), id) {
 			missing = true
-			d.add("keys", statusFail, "put that key back on the keyring of every replica, after the first; without it these patients have to approve again", "%d links are sealed with the key %q, which is not on the keyring", byKey[id], clean(id))
+			d.add("keys", statusFail, "put that key back on the keyring of every replica, after the first; without it these patients have to approve again", "%d links are sealed with the key %q, which is not on the keyring", byKey[id], id)
 		}
 	}
 	opened, failed, names, err := d.rehearse(ctx, from)
 	switch {
 	case err != nil:
-		d.add("keys", statusFail, fixOf(err), "the links could not be opened: %s", clean(err.Error()))
+		d.add("keys", statusFail, fixOf(err), "the links could not be opened: %s", err.Error())
 	case failed > 0 && !missing:
 		d.add("keys", statusFail, "check whether the key of that name was replaced by another one, or rows were moved by hand", "%d links do not open with the key they name: %s", failed, strings.Join(names, ", "))
 	case failed == 0:
@@ -485,7 +463,7 @@ func counts(ids []string, byKey map[string]int) string {
 		if i == 0 {
 			seals = ", which seals"
 		}
-		parts = append(parts, fmt.Sprintf("%q%s (%d)", clean(id), seals, byKey[id]))
+		parts = append(parts, fmt.Sprintf("%q%s (%d)", id, seals, byKey[id]))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -81,22 +82,25 @@ var errSaid = &failure{exitWrong, errors.New("something is wrong")}
 type console struct {
 	in       io.Reader
 	out, err io.Writer
-	// terminal: out is one; asks: a person sits at in.
-	terminal, asks bool
+	// terminal: out is one; asks: a person sits at in; watched: a person sees err.
+	terminal, asks, watched bool
 	// size is the terminal's, in characters.
 	size   func() (width, height int)
 	getenv func(string) string
+	args   []string // the command line
 }
 
 // call is one command being carried out.
 type call struct {
 	console
 	settings
-	args []string
+	args  []string
+	meter *meter
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	code := run(ctx, standardConsole(), os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -105,6 +109,7 @@ func main() {
 // run carries out one command line and returns its exit code.
 func run(ctx context.Context, c console, args []string) int {
 	name := ""
+	c.args = args
 	if len(args) > 0 {
 		name = args[0]
 	}
@@ -122,7 +127,7 @@ func run(ctx context.Context, c console, args []string) int {
 	}
 	i := slices.IndexFunc(commands, func(cmd *command) bool { return cmd.name == name })
 	if i < 0 {
-		fmt.Fprintf(c.err, "pkbctl: there is no command %q; pkbctl -h lists them\n", name)
+		fmt.Fprintf(c.err, "pkbctl: there is no command %s; pkbctl -h lists them\n", c.say(strconv.Quote(name)))
 		return exitUsage
 	}
 	cmd := commands[i]
@@ -133,6 +138,7 @@ func run(ctx context.Context, c console, args []string) int {
 	}
 	if err == nil {
 		err = do(ctx, called)
+		called.meter.clear()
 	}
 	return c.exit(ctx, cmd, err)
 }
@@ -140,22 +146,26 @@ func run(ctx context.Context, c console, args []string) int {
 // exit prints what went wrong, and returns the code.
 func (c console) exit(ctx context.Context, cmd *command, err error) int {
 	var f *failure
+	done := ""
+	if u, ok := errors.AsType[*unfinished](err); ok {
+		done = "; " + u.done
+	}
 	switch {
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil:
-		fmt.Fprintf(c.err, "pkbctl %s: interrupted\n", cmd.name)
+		fmt.Fprintf(c.err, "pkbctl %s: interrupted%s\n", cmd.name, done)
 		return exitInterrupted
 	case errors.Is(err, errSaid):
 		return codeOf(err)
 	case errors.As(err, &f):
-		fmt.Fprintf(c.err, "pkbctl %s: %v\n", cmd.name, err)
+		fmt.Fprintf(c.err, "pkbctl %s: %s%s\n", cmd.name, c.say(err.Error()), done)
 		if f.code == exitUsage && !errors.Is(err, errRefused) {
 			fmt.Fprintf(c.err, "pkbctl %s -h has the usage\n", cmd.name)
 		}
 		return f.code
 	}
-	fmt.Fprintf(c.err, "pkbctl %s: %v\n", cmd.name, err)
+	fmt.Fprintf(c.err, "pkbctl %s: %s%s\n", cmd.name, c.say(err.Error()), done)
 	if a := advice.For(err); a.Code != "unforeseen" {
 		fmt.Fprintln(c.err, a.Operator)
 	}
@@ -192,7 +202,10 @@ func (cmd *command) parse(c console, args []string) (func(context.Context, *call
 		}
 		return nil, nil, failed(exitUsage, "it takes one argument, %s, and got %d", cmd.args, len(called.args))
 	}
+	called.keep(fs)
 	called.terminal = c.terminal && !called.json
+	called.watched = c.watched && called.terminal == c.terminal // no bar between JSON on a terminal
+	called.meter = &meter{c: called}
 	return do, called, nil
 }
 
@@ -212,8 +225,10 @@ pkbctl COMMAND -h describes one of them. Begin with
 
   pkbctl doctor -db FILE|postgres://...|mysql://... -keys FILE
 
-Output is a table on a terminal, and JSON in a pipe or with -json. No token and
-no key is ever printed. USER is an app_user_id, or the link=... of a log line.
+Output is a table on a terminal, and JSON in a pipe or with -json; a narrow terminal
+gets fewer columns. Long work shows its progress on standard error if that is a
+terminal. No token, no key and no password is ever printed, and what is not
+printable is escaped. USER is an app_user_id, or the link=... of a log line.
 
 `)
 	b.WriteString(exitCodes)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -28,6 +29,9 @@ func pipe(t *testing.T, env map[string]string, args ...string) (code int, out, s
 	code = run(t.Context(), c, args)
 	if strings.Contains(o.String()+e.String(), canary) {
 		t.Errorf("pkbctl %v prints a secret:\n%s%s", args, &o, &e)
+	}
+	if strings.ContainsFunc(o.String()+e.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		t.Errorf("pkbctl %q prints what a terminal may obey:\n%q%q", args, &o, &e)
 	}
 	return code, o.String(), e.String()
 }
@@ -50,7 +54,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"links", "-wrong"}, nil, 2, "-wrong"},
 		{[]string{"links", "something"}, nil, 2, `"something" is one argument too many`},
 		{[]string{"links", "-state", "dead", "-db", file}, nil, 2, "relink_required"},
-		{[]string{"links", "-limit", "-1", "-db", file}, nil, 2, "-limit"},
+		{[]string{"links", "-n", "-1", "-db", file}, nil, 2, "-n"},
+		{[]string{"links", "-n", "12x", "-db", file}, nil, 2, "0 for all"},
+		{[]string{"links", "-skip", "-1", "-db", file}, nil, 2, "-skip"},
+		{[]string{"links", "-watch", "-n", "0", "-db", file}, nil, 2, "-watch"},
 		{[]string{"links", "-due", "soon", "-db", file}, nil, 2, "-due"},
 		{[]string{"links", "-db", file}, nil, 3, "there is no file"},
 		{[]string{"links"}, map[string]string{"PKB_DB": file}, 3, "there is no file"},
@@ -61,6 +68,22 @@ func TestUsage(t *testing.T) {
 		{[]string{"links", "-db", "app:" + canary + "@tcp(127.0.0.1:1)"}, nil, 2, "not a DSN"},
 		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1"}, nil, 2, "not an address"},
 		{[]string{"links", "-db", "mysql://app:" + canary + "@127.0.0.1/app?timeout=x"}, nil, 2, "options"},
+		// An address in the wrong place, or one that is close to an address.
+		{[]string{"postgres://app:" + canary + "@db/app"}, nil, 2, "there is no command"},
+		{[]string{"links", "postgres://app:" + canary + "@db/app"}, nil, 2, "one argument too many"},
+		{[]string{"links", "-n", "mysql://app:" + canary + "@db/app"}, nil, 2, "invalid value"},
+		{[]string{"links", "-every=app:" + canary + "@tcp(db)/app"}, nil, 2, "invalid value"},
+		{[]string{"links", "-postgres://app:" + canary + "@db/app"}, nil, 2, "not defined"},
+		{[]string{"links", "-state", "host=db password=" + canary, "-db", file}, nil, 2, "not a state"},
+		{[]string{"links", "-table", "app:" + canary + "@db", "-db", "postgres://db/app"}, nil, 2, "Table"},
+		{[]string{"links", "-db", "postgres//app:" + canary + "@db/app"}, nil, 3, "there is no file"},
+		{[]string{"links", "-db", "Postgres://app:" + canary + "@db/app"}, nil, 3, "there is no file"},
+		{[]string{"links", "-db", "host=db user=app password=" + canary}, nil, 3, "there is no file"},
+		{[]string{"links"}, map[string]string{"PKB_DB": "sqlserver://app:" + canary + "@db"}, 3, "there is no file"},
+		{[]string{"links", "-db", "app:\x1b" + canary + "@db"}, nil, 3, "there is no file"},
+		{[]string{"doctor", "-offline", "-db", "oracle://app:" + canary + "@db/app"}, nil, 3, ""},
+		{[]string{"copy", "-db", file, "-to", "oracle://app:" + canary + "@db//app"}, nil, 3, "there is no file"},
+		{[]string{"reseal", "-db", file, "-keys", "first:" + canary}, nil, 2, "cannot be opened: no such file"},
 		{[]string{"show"}, nil, 2, "USER"},
 		{[]string{"show", "a", "b"}, nil, 2, "USER"},
 		{[]string{"show", "--", "-odd-user", "-db"}, nil, 2, "got 2"},
@@ -76,7 +99,7 @@ func TestUsage(t *testing.T) {
 		if code != test.code || !strings.Contains(stderr, test.says) {
 			t.Errorf("pkbctl %q: exit code %d, want %d; it says\n%swant %q", test.args, code, test.code, stderr, test.says)
 		}
-		if code != 0 && out != "" {
+		if code != 0 && out != "" && test.args[0] != "doctor" {
 			t.Errorf("pkbctl %q: a script reads %q as a result", test.args, out)
 		}
 	}

@@ -46,7 +46,7 @@ func TestRedirect(t *testing.T) {
 
 func newDoctor() *doctor {
 	var out, stderr bytes.Buffer
-	return &doctor{expiry: 14 * 24 * time.Hour, call: &call{console: console{out: &out, err: &stderr}}}
+	return &doctor{expiry: 14 * 24 * time.Hour, call: &call{console: console{out: &out, err: &stderr, getenv: func(string) string { return "" }}}}
 }
 
 func TestCertificate(t *testing.T) {

@@ -180,7 +180,7 @@ func (c *call) tell(o outcome, err error) error {
 		}
 	} else {
 		as := map[action]style{actionRefreshed: green, actionNone: green, actionRefresh: yellow, actionWait: yellow, actionRelink: red, actionFailed: red}[o.Action]
-		fmt.Fprintf(c.out, "%s  %s\n%s\n", c.paint(clean(o.AppUserID), bold), c.paint(string(o.Action), as), o.Why)
+		fmt.Fprintf(c.out, "%s  %s\n%s\n", c.paint(clean(o.AppUserID), bold), c.paint(string(o.Action), as), wrap(o.Why, c.width(), 0))
 	}
 	if code != exitDone {
 		return &failure{code, errSaid}

@@ -41,10 +41,12 @@ func (d *doctor) rehearse(ctx context.Context, from issuer) (opened, failed int,
 	}
 	for p, err := range client.Reseal(ctx) {
 		opened, failed = p.Resealed, p.Failed
+		d.meter.bar(newProgress(p.Records, p.Total, p.Elapsed), "opened and thrown away")
 		if err != nil && failed == 0 {
 			return opened, failed, nil, err
 		}
 	}
+	d.meter.clear()
 	return opened, failed, unopened.names, nil
 }
 

@@ -77,7 +77,7 @@ func relinkURL(ctx context.Context, c *call, route string) error {
 		return c.document(to)
 	}
 	fmt.Fprintln(c.out, route)
-	why := string(r.State)
+	why := clean(string(r.State))
 	if r.Cause != "" {
 		why += ", " + clean(r.Cause)
 	}

@@ -19,7 +19,7 @@ using them. Every replica must have that key already. If it is interrupted,
 run it again: links that are done are skipped. When it has ended without failures,
 the old key can be removed (Client.RetireKey).
 
-On a terminal it shows its progress; in a pipe it prints JSON lines:
+A terminal sees its progress; in a pipe it prints JSON lines:
 {"records", "total", "resealed", "failed", "rate", "left_seconds", "done"}
 with rate in records a second, the last one with "done": true. Records that do not
 open are counted as failed and left as they were: the exit code is 1 then, and the
@@ -65,8 +65,7 @@ func reseal(ctx context.Context, c *call) error {
 		last = resealLine{newProgress(p.Records, p.Total, p.Elapsed), p.Resealed, p.Failed}
 		if err != nil {
 			if p.Failed == 0 || ctx.Err() != nil {
-				c.endBar()
-				return err
+				return &unfinished{fmt.Sprintf("%d of %d records checked, %d resealed, %d failed; run it again for the rest", p.Records, p.Total, p.Resealed, p.Failed), err}
 			}
 			break // it is complete, and has counted those that do not open
 		}
@@ -85,9 +84,16 @@ func reseal(ctx context.Context, c *call) error {
 }
 
 func (c *call) resealed(l resealLine) error {
-	if !c.terminal {
-		return c.line(l)
+	switch {
+	case !c.terminal:
+		if err := c.line(l); err != nil {
+			return err
+		}
+	case l.Done:
+		c.meter.clear()
+		fmt.Fprintf(c.out, "All %d records are checked: %d resealed, %d failed.\n", l.Records, l.Resealed, l.Failed)
+		return nil
 	}
-	c.bar(l.progress, fmt.Sprintf("%d resealed, %d failed", l.Resealed, l.Failed))
+	c.meter.bar(l.progress, fmt.Sprintf("%d resealed, %d failed", l.Resealed, l.Failed))
 	return nil
 }

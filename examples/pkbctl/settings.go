@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -27,6 +30,9 @@ type settings struct {
 	// keysText and secret come from the environment only: a command line can be
 	// read by others on the machine.
 	keysText, secret string
+
+	// flags are those of the command line, for the commands that are printed.
+	flags []string
 }
 
 func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
@@ -36,7 +42,7 @@ func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
 	fs.StringVar(&s.env, "env", getenv("PKB_ENV"), "PKB's `environment`: sandbox, production, an address, or NAME=ADDRESS for one that\nyour program has named itself; PKB_ENV. Default: that of the links, if they have one")
 	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Default: that of the links")
 	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor checks; PKB_REDIRECT_URL")
-	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for keys.Parse; PKB_KEYS_FILE. PKB_KEYS\nholds the keys themselves; there is no flag for that")
+	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for keys.Parse; PKB_KEYS_FILE. It is refused\nif others than its owner can read it (chmod 600), unless it is a pipe. PKB_KEYS holds\nthe keys themselves; there is no flag for that")
 	fs.BoolVar(&s.json, "json", false, "print JSON on a terminal too")
 	s.keysText, s.secret = getenv("PKB_KEYS"), getenv("PKB_CLIENT_SECRET")
 }
@@ -44,15 +50,40 @@ func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
 // errNoKeys: none were given.
 var errNoKeys = errors.New("no keys: give a file with -keys or PKB_KEYS_FILE, or set PKB_KEYS")
 
+// errExposed: others can read the keys.
+var errExposed = errors.New("others on this machine can read the file with the keys, or change it: chmod 600 it, and seal with a new key if somebody may have read it (pkbctl reseal)")
+
+// readKeys reads the file with the keys. Its errors do not repeat its name: keys are
+// easily given in its place.
+func readKeys(name string) (string, error) {
+	file, err := os.Open(name) //nolint:gosec // it is the operator's own file
+	if err != nil {
+		return "", fmt.Errorf("the file with the keys cannot be opened: %w", errors.Unwrap(err))
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", fmt.Errorf("the file with the keys cannot be read: %w", errors.Unwrap(err))
+	}
+	// Windows has no such modes, and nobody else can read a pipe.
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		return "", errExposed
+	}
+	b, err := io.ReadAll(io.LimitReader(file, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("the file with the keys cannot be read: %w", errors.Unwrap(err))
+	}
+	return string(b), nil
+}
+
 // keys reads the keyring.
 func (s *settings) keys() (*keys.Keyring, error) {
 	text := s.keysText
 	if s.keysFile != "" {
-		b, err := os.ReadFile(s.keysFile) //nolint:gosec // it is the operator's own file
-		if err != nil {
-			return nil, failed(exitUsage, "the file with the keys: %w", err)
+		var err error
+		if text, err = readKeys(s.keysFile); err != nil {
+			return nil, &failure{exitUsage, err}
 		}
-		text = string(b)
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil, &failure{exitUsage, errNoKeys}

@@ -22,13 +22,14 @@ var showCommand = &command{
 USER is the app_user_id, or the link=... of a log line. It needs -db only, and
 writes nothing. What it prints holds no token; the public id is the patient's.
 
-It ends with what happens next: when the refresh token is presented, or why it is
+"next" is what happens by itself: when the refresh token is presented, or why it is
 not. "lease" is the random name of a refresh that may be presenting it now; "tried"
-is how often it was presented with an outcome that is not known.
-In a pipe it prints one JSON document, with "next", and with
-"timeline": [{"kind", "at", "until", "count", "cause"}]. The exit code is 1 for a
-link that has ended. With -keys it also opens the record, and checks that the
-sealed part agrees with its columns.`,
+is how often it was presented with an outcome that is not known. It ends with what you
+can do, as commands to copy, and with what to tell the patient.
+In a pipe it prints one JSON document, with "next", with
+"timeline": [{"kind", "at", "until", "count", "cause"}], and with "do": [{"why",
+"command"}] and "patient". The exit code is 1 for a link that has ended. With -keys it
+also opens the record, and checks that the sealed part agrees with its columns.`,
 	examples: []string{
 		"pkbctl show app-user-1 -db webapp.db",
 		"pkbctl show cc5a80a8177e",
@@ -51,6 +52,7 @@ type shown struct {
 	Lease     *shownLease    `json:"lease,omitempty"`
 	Next      string         `json:"next"`
 	Timeline  []shownHappens `json:"timeline"`
+	advised
 }
 
 type shownLease struct {
@@ -93,6 +95,7 @@ func show(ctx context.Context, c *call) error {
 		return err
 	}
 	s.Next = next(r, s.Damage != "", now())
+	s.advised = c.advise(r, s.Damage != "", now())
 	past, err := client.Timeline(ctx, r.AppUserID)
 	if err != nil {
 		return err
@@ -147,6 +150,7 @@ func (c *call) printLink(s shown) {
 			fmt.Fprintf(c.out, "%s  %s\n", c.paint(fmt.Sprintf("%-13s", name), dim), c.paint(value, as))
 		}
 	}
+	prose := func(name, value string, as style) { field(name, wrap(value, c.width(), 15), as) }
 	moment := func(name string, t time.Time) {
 		if !t.IsZero() {
 			field(name, stamp(t)+"  "+distance(t, at), plain)
@@ -154,9 +158,9 @@ func (c *call) printLink(s shown) {
 	}
 	field("app user", clean(s.AppUserID), bold)
 	field("link in logs", s.Link, plain)
-	field("state", string(s.State), stateStyles[s.State])
+	field("state", clean(string(s.State)), stateStyles[s.State])
 	field("cause", clean(s.Cause), red)
-	field("meaning", meaning(s.State), plain)
+	prose("meaning", meaning(s.State), plain)
 	field("public id", clean(s.PublicID), plain)
 	field("issued for", clean(s.Environment)+", client id "+clean(s.ClientID), plain)
 	field("generation", fmt.Sprint(s.Generation), plain)
@@ -168,37 +172,42 @@ func (c *call) printLink(s shown) {
 	moment("session ends", s.EndsAt)
 	field("pair", clean(s.Pair), plain)
 	if s.Candidate != "" {
-		field("waiting", clean(s.Candidate)+", an authorization that is not checked yet", yellow)
+		prose("waiting", clean(s.Candidate)+", an authorization that is not checked yet", yellow)
 	}
 	field("about to be", clean(s.Claim), yellow)
 	if s.Tried > 0 {
 		field("tried", times(s.Tried)+", with an outcome that is not known", yellow)
 	}
 	if s.Refusals > 0 {
-		field("refused", times(s.Refusals)+" with an unknown code, while others were served", yellow)
+		prose("refused", times(s.Refusals)+" with an unknown code, while others were served", yellow)
 	}
 	if s.Unread {
 		field("unread", "a response that may hold the next tokens", yellow)
 	}
 	if l := s.Lease; l != nil {
-		field("lease", fmt.Sprintf("%s, taken %s, beat %d", clean(l.Owner), distance(l.TakenAt, at), l.Beat), yellow)
+		prose("lease", fmt.Sprintf("%s, taken %s, beat %d", clean(l.Owner), distance(l.TakenAt, at), l.Beat), yellow)
 	}
-	field("damage", s.Damage, red)
-	field("next", s.Next, bold)
+	prose("damage", s.Damage, red)
+	prose("next", s.Next, bold)
 	fmt.Fprintln(c.out)
-	if len(s.Timeline) == 0 {
+	c.printTimeline(s.Timeline)
+	c.printAdvice(s.advised)
+}
+
+func (c *call) printTimeline(past []shownHappens) {
+	if len(past) == 0 {
 		fmt.Fprintln(c.out, "No events are recorded.")
 		return
 	}
-	var rows [][]cell
-	for _, h := range s.Timeline {
+	t := c.newTable(column{head: "WHEN (UTC)"}, column{head: "WHAT"}, column{head: "", drop: 2}, column{head: "UNTIL", drop: 1}, column{head: "CAUSE"})
+	for _, h := range past {
 		often, until := "", ""
 		if h.Count > 1 {
 			often, until = times(h.Count), stamp(h.Until)
 		}
-		rows = append(rows, []cell{text(stamp(h.At)), {string(h.Kind), kindStyles[h.Kind]}, text(often), text(until), text(string(h.Cause))})
+		t.add(text(stamp(h.At)), cell{clean(string(h.Kind)), kindStyles[h.Kind]}, text(often), text(until), text(clean(string(h.Cause))))
 	}
-	c.printTable([]string{"WHEN (UTC)", "WHAT", "", "UNTIL", "CAUSE"}, rows)
+	t.flush()
 }
 
 func times(n int) string {

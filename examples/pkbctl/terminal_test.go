@@ -9,34 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 func onTerminal(width int, env map[string]string) (*call, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &call{console: console{
-		out: &out, err: &out, terminal: true, getenv: func(name string) string { return env[name] },
+	c := &call{console: console{
+		out: &out, err: &out, terminal: true, watched: true, getenv: func(name string) string { return env[name] },
 		size: func() (int, int) { return width, 24 },
-	}}, &out
-}
-
-func TestTable(t *testing.T) {
-	c, out := onTerminal(30, map[string]string{"NO_COLOR": "1"})
-	c.printTable([]string{"APP USER", "STATE"}, [][]cell{
-		{text("ü"), text("linked")},
-		{text("a-user-whose-id-is-very-long-indeed"), {"relink_required", red}},
-		{text("b"), text("")},
-	})
-	want := `APP USER       STATE
-ü              linked
-a-user-whose…  relink_required
-b
-`
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("columns are aligned, and what does not fit is cut (-want +got):\n%s", diff)
-	}
+	}}
+	c.meter = &meter{c: c}
+	return c, &out
 }
 
 func TestColours(t *testing.T) {
@@ -55,37 +38,6 @@ func TestColours(t *testing.T) {
 		if got := c.paint("x", red) != "x"; got != test.coloured {
 			t.Errorf("%+v: coloured %t", test, got)
 		}
-	}
-}
-
-// An app_user_id is somebody's input: it must not move the cursor, or print a
-// line of its own.
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"app-user-1": "app-user-1", "Jörg Müller": "Jörg Müller", "a\x1b[2Jb": "a·[2Jb", "a\nok    keys": "a·ok    keys",
-		"a\u202eb": "a·b", "\x9b": "·",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestBar(t *testing.T) {
-	c, out := onTerminal(120, nil)
-	c.bar(newProgress(50, 200, 10*time.Second), "50 copied")
-	c.bar(progress{Records: 200, Total: 200, Rate: 5, Done: true}, "200 copied")
-	want := "\r\x1b[K[######..................]  25 %  50 of 200  50 copied  5/s, 30s left" +
-		"\r\x1b[K[########################] 100 %  200 of 200  200 copied  5/s\n"
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestWrap(t *testing.T) {
-	got := wrap("one two three four five six seven", 30, 10)
-	if want := "one two three four\n          five six seven"; got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

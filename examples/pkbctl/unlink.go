@@ -51,7 +51,7 @@ func unlink(ctx context.Context, c *call, yes bool) error {
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("Unlink %s, which is %s? The patient has to approve again.", clean(r.AppUserID), r.State)
+	question := fmt.Sprintf("Unlink %s, which is %s? The patient has to approve again.", clean(r.AppUserID), clean(string(r.State)))
 	if !yes && !c.ask(ctx, question) {
 		if ctx.Err() != nil {
 			return ctx.Err()

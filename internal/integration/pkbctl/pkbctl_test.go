@@ -73,6 +73,11 @@ type shown struct {
 		Beat    uint64    `json:"beat"`
 		TakenAt time.Time `json:"taken_at"`
 	} `json:"lease"`
+	Do []struct {
+		Why     string `json:"why"`
+		Command string `json:"command"`
+	} `json:"do"`
+	Patient  string `json:"patient"`
 	Timeline []struct {
 		Kind  string    `json:"kind"`
 		At    time.Time `json:"at"`
@@ -155,11 +160,11 @@ func TestLinks(t *testing.T) {
 		h.shows(0, []string{"links"}, `^There are no links\.$`)
 		all(h)
 		h.shows(0, []string{"links"},
-			`^STATE +LINKS +CAUSES$`, `^linked +1$`, `^uncertain +1$`, `^relink_required +1 +session_invalid 1$`, `^unlinked +1$`,
+			`^STATE +LINKS$`, `^relink_required +1$`, `^  session_invalid +1$`, `^uncertain +1$`, `^linked +1$`, `^unlinked +1$`,
 			`^APP USER +LINK +STATE +CAUSE +REFRESHED +TOKEN ENDS +DUE +SESSION ENDS$`,
-			`^app-user-1 +`+observe.LinkName("app-user-1")+` +linked +\d+s ago +in 9m +in \dm +-$`,
+			`^app-user-3 +`+observe.LinkName("app-user-3")+` +relink_required +session_invalid `,
 			`^app-user-2 +`+observe.LinkName("app-user-2")+` +uncertain `,
-			`^app-user-3 +`+observe.LinkName("app-user-3")+` +relink_required +session_invalid `)
+			`^app-user-1 +`+observe.LinkName("app-user-1")+` +linked +\d+s ago +in 9m +in \dm +-$`)
 
 		var l list
 		h.json(0, &l, "links")
@@ -183,7 +188,13 @@ func TestLinks(t *testing.T) {
 			{[]string{"-filter", "user-2"}, []string{"app-user-2"}},
 			{[]string{"-filter", "link=" + observe.LinkName("app-user-2")}, []string{"app-user-2"}},
 			{[]string{"-filter", r.PublicID}, []string{"app-user-1"}},
-			{[]string{"-limit", "2"}, []string{"app-user-1", "app-user-2"}},
+			{[]string{"-cause", "session_invalid"}, []string{"app-user-3"}},
+			{[]string{"-cause", "session_invalid", "-state", "linked"}, nil},
+			{[]string{"-cause", "no_such_cause"}, nil},
+			{[]string{"-n", "2"}, []string{"app-user-1", "app-user-2"}},
+			{[]string{"-n", "1", "-skip", "1"}, []string{"app-user-2"}},
+			{[]string{"-skip", "1"}, []string{"app-user-2", "app-user-3"}},
+			{[]string{"-skip", "3"}, nil},
 			{[]string{"-due", "1h"}, []string{"app-user-1", "app-user-2"}},
 			{[]string{"-due", "0s"}, nil},
 			{[]string{"-env", "sandbox"}, nil},
@@ -273,6 +284,11 @@ func TestShow(t *testing.T) {
 		}
 		if h.load("app-user-1").Version != r.Version {
 			t.Error("show has written")
+		}
+		s = shown{}
+		h.json(1, &s, "show", "app-user-3")
+		if len(s.Do) != 2 || s.Do[1].Command != "pkbctl relink-url -link-route https://YOUR-APP/pkb/link app-user-3" || s.Patient == "" {
+			t.Errorf("the link has ended: do %+v, and tell the patient %q", s.Do, s.Patient)
 		}
 		if s := h.pipe("show", "nobody"); s.code != 4 {
 			t.Errorf("a user who is not there: exit code %d, want 4", s.code)
@@ -462,7 +478,7 @@ func TestReseal(t *testing.T) {
 		}
 		h.shows(0, []string{"reseal", "-keys", h.keyFile(second + "," + h.keys)},
 			`^Sealing the links of http://127\.0\.0\.1:\d+, client id test-client with the key "second"\.$`,
-			`\[#{24}\] 100 %  3 of 3  3 resealed, 0 failed`)
+			`^All 3 records are checked: 3 resealed, 0 failed\.$`)
 		if id := h.load("app-user-0").KeyID; id != "second" {
 			t.Errorf("the link is sealed with %q", id)
 		}
@@ -471,6 +487,14 @@ func TestReseal(t *testing.T) {
 		last := got[len(got)-1]
 		if s.code != 0 || !last.Done || last.Resealed != 3 || last.Failed != 0 || last.Records != 3 || last.Total != 3 {
 			t.Errorf("exit code %d, %+v", s.code, last)
+		}
+		// Keys that others can read are not used.
+		exposed := h.keyFile(third + "," + second)
+		if err := os.Chmod(exposed, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if s := h.pipe("reseal", "-keys", exposed); s.code != 2 || !strings.Contains(s.err, "chmod 600") {
+			t.Errorf("exit code %d, want 2\n%s", s.code, s.err)
 		}
 		// Keys that were lost: nothing is changed, and nothing is said to be done.
 		s = h.pipe("reseal", "-keys", h.keyFile(h.keys))
@@ -498,7 +522,7 @@ func TestCopy(t *testing.T) {
 			if last := got[len(got)-1]; s.code != 0 || !last.Done || last.Copied != 4 || last.Records != 4 {
 				t.Errorf("exit code %d, %+v\n%s", s.code, last, s.err)
 			}
-			h.shows(0, []string{"copy", "-to", to.address(target)}, `\[#{24}\] 100 %  4 of 4  0 copied`)
+			h.shows(0, []string{"copy", "-to", to.address(target)}, `^All 4 records are in the target, 0 copied now\.$`)
 
 			h.store = openStore(t, to, target)
 			moved := h.open(h.keys)
@@ -529,13 +553,16 @@ func TestInterrupted(t *testing.T) {
 	s := h.terminal("copy", "-to", target)
 	s.wait("[", 1) // the bar
 	s.press(ctrlC)
-	if said := s.end(); said.code != 130 || !strings.Contains(said.out, "interrupted") {
-		t.Fatalf("exit code %d, want 130\n%s", said.code, said.out)
+	said := s.end()
+	var read, total, copied int
+	_, line, _ := strings.Cut(said.out, "pkbctl copy: ")
+	if n, err := fmt.Sscanf(line, "interrupted; %d of %d records are in the target, %d copied now; run it again", &read, &total, &copied); said.code != 130 || n != 3 {
+		t.Fatalf("exit code %d, want 130, and what was done (%v)\n%s", said.code, err, said.out)
 	}
 	got := lines(t, h.pipe("copy", "-to", target))
 	last := got[len(got)-1]
-	if !last.Done || last.Records != 2001 || last.Copied == 0 || last.Copied == 2001 {
-		t.Errorf("the second copy continues where the first one ended, and completes: %+v", last)
+	if !last.Done || last.Records != 2001 || last.Copied == 0 || last.Copied > total-copied || read < copied {
+		t.Errorf("the first copy has done %d; the second one continues there, and completes: %+v", copied, last)
 	}
 	if !slices.ContainsFunc(got, func(p progress) bool { return !p.Done && p.Rate > 0 && p.Left > 0 }) {
 		t.Error("no line has the rate and what is left")
@@ -551,7 +578,7 @@ func TestDoctor(t *testing.T) {
 			`^ok    database  (SQLite|PostgreSQL|MySQL or MariaDB), 4 records in pkb_links$`,
 			`^ok    clock `, `^ok    store +the database keeps all \d+ promises of a store$`, `^ok    config `, `^ok    redirect `,
 			`^ok    keys +"first", which seals \(3\); all 3 sealed links open$`,
-			`^warn  links +1 linked, 1 uncertain, 1 relink_required, 1 unlinked$`, `^ +fix: .*pkbctl relink-url$`,
+			`^warn  links +1 relink_required, 1 uncertain, 1 linked, 1 unlinked$`, `^ +fix: .*pkbctl relink-url$`,
 			`^ok    pkb +authorize responds`, `^ok    pkb +plain http, on loopback$`, `^ok    clock +PKB's clock agrees`,
 			`^ok    pkb +token responds`, `^ok    pkb +users/self responds`, `^ok    pkb +purview responds`)
 		if strings.Contains(said.out, "left behind") {
@@ -575,6 +602,10 @@ func TestDoctor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		exposed := h.keyFile(h.keys)
+		if err := os.Chmod(exposed, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		for _, test := range []struct {
 			name        string
 			args        []string
@@ -583,6 +614,7 @@ func TestDoctor(t *testing.T) {
 		}{
 			{"a key is missing", []string{"-keys", h.keyFile(other)}, 1, "keys", `"first", which is not on the keyring`},
 			{"a key is another one", []string{"-keys", h.keyFile(impostor)}, 1, "keys", "3 links do not open with the key they name: "},
+			{"others can read the keys", []string{"-keys", exposed}, 1, "keys", "others on this machine"},
 			{"a key is no key", []string{"-keys", h.keyFile("first:AAAA")}, 1, "keys", "32"},
 			{"http redirect", []string{"-redirect", "http://app.example/cb"}, 1, "redirect", "plain http"},
 			{"localhost in production", []string{"-env", "production", "-client-id", "x", "-offline", "-redirect", "http://localhost/pkb/callback"}, 1, "redirect", "production"},

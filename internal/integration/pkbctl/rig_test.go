@@ -95,6 +95,8 @@ type host struct {
 	t       testing.TB
 	server  *pkbtest.Server
 	url     string // of the server
+	kind    kind
+	dsn     string // of the database, for its driver
 	address string // of the database, for -db
 	store   *sqlstore.Store
 	place   pkb.Environment
@@ -102,6 +104,7 @@ type host struct {
 	keys    string // as ParseKeyring reads them
 	dir     string
 	env     []string // of pkbctl, in addition to what it always gets
+	width   int      // of the terminal
 
 	mu sync.Mutex
 	// secrets are what must never be printed.
@@ -110,9 +113,9 @@ type host struct {
 
 func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 	t.Helper()
-	h := &host{t: t, dir: t.TempDir()}
-	dsn := k.dsn(t)
-	h.address = k.address(dsn)
+	h := &host{t: t, dir: t.TempDir(), width: 140}
+	h.kind, h.dsn = k, k.dsn(t)
+	h.address = k.address(h.dsn)
 	h.server = pkbtest.New(cfg)
 	front := httptest.NewServer(http.HandlerFunc(h.serve))
 	t.Cleanup(front.Close)
@@ -122,7 +125,7 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 		t.Fatal(err)
 	}
 	h.keep(h.keys)
-	h.store, h.place = openStore(t, k, dsn), pkb.BaseURL(h.url)
+	h.store, h.place = openStore(t, k, h.dsn), pkb.BaseURL(h.url)
 	h.client = h.open(h.keys)
 	return h
 }
@@ -246,7 +249,7 @@ func (h *host) keyFile(keys string) string {
 	if err := file.Close(); err != nil {
 		h.t.Fatal(err)
 	}
-	return file.Name()
+	return file.Name() // which nobody else can read
 }
 
 // command returns pkbctl with arguments, in an environment that says nothing
@@ -320,6 +323,7 @@ type screen struct {
 	cmd   *exec.Cmd
 	pty   *os.File
 	ended chan struct{} // closed when all was read
+	watched
 
 	mu  sync.Mutex
 	raw bytes.Buffer
@@ -332,15 +336,16 @@ func (h *host) terminal(args ...string) *screen {
 	h.t.Cleanup(cancel)
 	s := &screen{h: h, cmd: h.command(ctx, args...), ended: make(chan struct{})}
 	var err error
-	if s.pty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 40, Cols: 140}); err != nil {
+	if s.pty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 40, Cols: uint16(h.width)}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = s.pty.Close() })
+	s.watched = watched{r: s.pty, pid: s.cmd.Process.Pid}
 	go func() {
 		defer close(s.ended)
 		b := make([]byte, 4096)
 		for {
-			n, err := s.pty.Read(b)
+			n, err := s.Read(b)
 			s.mu.Lock()
 			s.raw.Write(b[:n])
 			s.mu.Unlock()
@@ -352,13 +357,23 @@ func (h *host) terminal(args ...string) *screen {
 	return s
 }
 
-var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
+var (
+	escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
+	erased = regexp.MustCompile(`(?m)^[^\n]*\r\x1b\[K`)
+)
 
 // text is what was printed, without colours.
 func (s *screen) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.ReplaceAll(escape.ReplaceAllString(s.raw.String(), ""), "\r\n", "\n")
+}
+
+// left is the text that was not erased again, as the bar of progress is.
+func (s *screen) left() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return escape.ReplaceAllString(erased.ReplaceAllString(strings.ReplaceAll(s.raw.String(), "\r\n", "\n"), ""), "")
 }
 
 // wait waits until text was printed n times.
@@ -391,9 +406,8 @@ func (s *screen) end() said {
 	if err != nil && !errors.As(err, &exit) {
 		s.h.t.Fatal(err)
 	}
-	said := said{out: s.text(), code: s.cmd.ProcessState.ExitCode()}
-	s.h.silent(said)
-	return said
+	s.h.silent(said{out: s.text()})
+	return said{out: s.left(), code: s.cmd.ProcessState.ExitCode()}
 }
 
 // shows fails the test unless pkbctl, in a terminal, ends with code and shows
