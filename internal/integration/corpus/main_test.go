@@ -73,9 +73,9 @@ func TestNothingIsLost(t *testing.T) {
 func TestTheComparisonCanFail(t *testing.T) {
 	const sent = `{"resourceType":"Observation","status":"final","valueQuantity":{"value":1.50,"unit":"g"},"component":[{"valueBoolean":false}],"category":[{"text":"a"},{"text":"b"}],"contained":[{"resourceType":"A","n":1.0}]}`
 	for name, tc := range map[string]struct {
-		sent   string
-		break_ func(o *fhir.Observation)
-		want   figures
+		sent  string
+		spoil func(o *fhir.Observation)
+		want  figures
 	}{
 		"nothing":         {sent, func(*fhir.Observation) {}, figures{}},
 		"a value":         {sent, func(o *fhir.Observation) { o.Status = "" }, figures{Lost: 1, Changed: 1}},
@@ -97,7 +97,7 @@ func TestTheComparisonCanFail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tc.break_(r.Reveal())
+		tc.spoil(r.Reveal())
 		c := newComparison()
 		c.value("x", tree, reflect.ValueOf(r.Reveal()).Elem())
 		c.again("x", tree, r.Reveal())
