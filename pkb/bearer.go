@@ -177,6 +177,7 @@ func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
 		out.Header = http.Header{}
 	}
 	out.Header.Set("Authorization", "Bearer "+token)
+	out.Header.Del(apicall.HeaderOrganisation) // it is for a system client's token
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
 	}

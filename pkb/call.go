@@ -81,15 +81,26 @@ func (c *Client) failure(r apicall.Request, failed *apicall.Failure) error {
 	if ours := ownError(failed.Err); ours != nil {
 		return ours
 	}
+	e := newAPIError(r.Operation, failed)
+	if failed.Body != nil {
+		e.excerpt = c.debugExcerpt(failed.Status, failed.Body)
+	}
+	return e
+}
+
+func newAPIError(op string, failed *apicall.Failure) *APIError {
 	e := &APIError{
-		Operation: r.Operation, Status: failed.Status, RequestID: failed.RequestID, RetryAfter: failed.RetryAfter,
+		Operation: op, Status: failed.Status, RequestID: failed.RequestID, RetryAfter: failed.RetryAfter,
 		Err: quiet(failed.Err), passes: failed.Passes(),
 	}
 	if failed.Body != nil {
 		e.Code, e.Outcome = responseCode(failed.Body)
-		e.excerpt = c.debugExcerpt(failed.Status, failed.Body)
 	}
 	return e
+}
+
+func init() {
+	apicall.ErrorOf = func(op string, failed *apicall.Failure) error { return newAPIError(op, failed) }
 }
 
 // operation calls a PKB operation that takes no parameters and changes nothing:

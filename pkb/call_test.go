@@ -496,3 +496,28 @@ func packed(cut int, h http.Header, body []byte) []byte {
 	h.Set("Content-Encoding", "gzip")
 	return b.Bytes()[:b.Len()-cut]
 }
+
+// The organisation's header belongs to a system client's token, so a patient's token
+// is never sent with it, not even for a host that sets it.
+func TestNoOrganisationWithAPatientsToken(t *testing.T) {
+	r := newRig(t)
+	r.link(t, user, r.patient)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.pkb.URL()+"/json/users/self", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Org-Public-Id", "0c71b08b-38f8-4973-aaff-e4103151cd42")
+	resp, err := r.HTTPClient(user).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if _, err := r.ForUser(user).PublicID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range r.pkb.Requests() {
+		if got := q.Header.Values("X-Org-Public-Id"); len(got) > 0 {
+			t.Errorf("%v was sent with X-Org-Public-Id %v", q, got)
+		}
+	}
+}

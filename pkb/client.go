@@ -5,9 +5,7 @@ package pkb
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -41,6 +39,9 @@ type Client struct {
 	checkingKeys chan struct{}
 }
 
+// busy is the error text of a request that got no turn in time.
+const busy = "no turn in time: as many requests for this patient were under way as Config.MaxCallsPerPatient allows"
+
 // New checks cfg and returns a Client. It sends no request and does not touch the
 // store. Its error joins every mistake in cfg, each a *ConfigError. It logs what
 // the store cannot do, and what that costs.
@@ -51,8 +52,8 @@ func New(cfg Config) (*Client, error) {
 	systemClock := cfg.Now == nil
 	cfg = cfg.withDefaults()
 	c := &Client{
-		cfg: cfg, http: httpClient(cfg.HTTPClient, cfg.RequestTimeout),
-		turns: apicall.Turns{Most: cfg.MaxCallsPerPatient}, checkingKeys: make(chan struct{}, 1),
+		cfg: cfg, http: apicall.Client(cfg.HTTPClient, cfg.RequestTimeout),
+		turns: apicall.Turns{Most: cfg.MaxCallsPerPatient, Busy: busy}, checkingKeys: make(chan struct{}, 1),
 	}
 	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
 		if origin := apicall.OriginOf(address); !slices.Contains(c.origins, origin) {
@@ -156,37 +157,6 @@ func (c *Client) Format(f fmt.State, _ rune) {
 		return
 	}
 	fmt.Fprintf(f, "pkb.Client{Environment: %q, ClientID: %q}", c.cfg.Environment.Name, c.cfg.ClientID)
-}
-
-// httpClient returns a copy of the host's client, or a default one, that follows no
-// redirect and keeps no cookies: a token is sent to the address it was meant for
-// and nowhere else. Unlike http.DefaultTransport, the default transport has a
-// time-out for every step; patience bounds the wait for a response to begin.
-func httpClient(host *http.Client, patience time.Duration) *http.Client {
-	var hc http.Client
-	if host != nil {
-		hc = *host
-	}
-	if hc.Transport == nil {
-		hc.Transport = &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          100,
-			MaxIdleConnsPerHost:   16,
-			IdleConnTimeout:       90 * time.Second,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ExpectContinueTimeout: time.Second,
-			ResponseHeaderTimeout: patience,
-			// A ping finds a connection that died unnoticed.
-			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-			MaxResponseHeaderBytes: 256 << 10,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		}
-	}
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	hc.Jar = nil
-	return &hc
 }
 
 // accepts returns an error if the client is closed or the id cannot be one.

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -324,21 +324,13 @@ func checkRedirectURL(s string) string {
 			return "has no host"
 		}
 	case "http":
-		if !isLoopback(u.Hostname()) {
+		if !apicall.IsLoopback(u.Hostname()) {
 			return "is plain http: a code must be received over https (http is accepted for loopback, such as localhost)"
 		}
 	case "javascript", "data", "file", "vbscript", "about", "blob":
 		return "has a scheme that cannot receive a callback"
 	}
 	return ""
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 func printable(s string) bool {

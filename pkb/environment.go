@@ -5,8 +5,9 @@ package pkb
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
+
+	"github.com/betawerk/pkb-go/internal/apicall"
 )
 
 // Environment is one of PKB's installations: the addresses for authorization,
@@ -71,25 +72,6 @@ func BaseURL(base string) Environment {
 	}
 }
 
-// checkServerURL returns what is wrong with one of PKB's addresses, or "".
-func checkServerURL(s string) string {
-	if s == "" {
-		return "is empty: it is a full https address"
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return "is not a full https address, such as https://sandbox.patientsknowbest.com"
-	case u.User != nil:
-		return "has a user name or password: remove it"
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "has a query or fragment: remove it"
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "is plain http: tokens are sent over https only (http is accepted for loopback addresses, such as 127.0.0.1)"
-	}
-	return ""
-}
-
 func (env Environment) check(bad complain) {
 	if env == (Environment{}) {
 		bad("Environment", "is empty: use pkb.Sandbox(), pkb.Production() or pkb.BaseURL(address)")
@@ -112,7 +94,7 @@ func (env Environment) check(bad complain) {
 		if a.optional && a.url == "" {
 			continue
 		}
-		if problem := checkServerURL(a.url); problem != "" {
+		if problem := apicall.CheckAddress(a.url); problem != "" {
 			bad("Environment."+a.field, "%s", problem)
 		}
 	}

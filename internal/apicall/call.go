@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/retryafter"
@@ -45,13 +46,19 @@ type Request struct {
 	Body                              []byte
 	// Repeatable reports that the request changes nothing, so it may be retried.
 	Repeatable bool
+	// AnySuccess accepts every status from 200 to 299; otherwise only 200 is a
+	// success.
+	AnySuccess bool
 }
 
 // Failure is a response that is not a success, or the absence of one.
 type Failure struct {
 	// Status is the HTTP status; 0 without a response.
 	Status int
-	// Body is the beginning of the response, if the status is not 200.
+	// Sent reports that the body of the request was read, so it may have been sent.
+	// Without it, PKB has not received the request.
+	Sent bool
+	// Body is the beginning of the response, if the status is no success.
 	Body       []byte
 	RequestID  string
 	RetryAfter time.Duration
@@ -70,28 +77,45 @@ func (e *ContentError) Error() string { return e.What }
 // Unwrap returns the error behind it.
 func (e *ContentError) Unwrap() error { return e.Err }
 
-// Do sends r with hc and passes the body of a response 200 to take, which reads it to
-// its end. It retries a temporary failure; take is then called again if the body was
-// cut off. Do returns a *Failure, or the error with which take refuses a body.
-func (p Policy) Do(ctx context.Context, hc *http.Client, r Request, take func(*Body) error) (*Failure, error) {
+// ErrorOf returns the error for a failure. Package pkb sets it, for the packages that
+// make calls of their own and return its APIError.
+var ErrorOf = func(_ string, f *Failure) error { return f.Err }
+
+// Do sends r with hc and passes the body of a success to take, which reads it to its
+// end. It retries a temporary failure; take is then called again if the body was cut
+// off. Do returns a *Failure, or the error with which take refuses a body.
+func (p Policy) Do(ctx context.Context, hc *http.Client, r Request, take func(*Body) error) (failed *Failure, refused error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	failed, err := p.once(ctx, hc, r, take)
-	for n := 0; failed != nil && r.Repeatable && n < p.Retries; n++ {
+	once := func() (f *Failure) {
+		f, refused = p.once(ctx, hc, r, take)
+		return f
+	}
+	if !r.Repeatable {
+		return once(), refused
+	}
+	failed = p.Repeat(ctx, r.Operation, once)
+	return failed, refused
+}
+
+// Repeat calls once, and again after a temporary failure.
+func (p Policy) Repeat(ctx context.Context, operation string, once func() *Failure) *Failure {
+	failed := once()
+	for n := 0; failed != nil && n < p.Retries; n++ {
 		if failed.Err != nil && p.Final(failed.Err) || !failed.Passes() {
-			return failed, nil
+			return failed
 		}
 		wait := backOff(n, failed.RetryAfter)
 		if !pause(ctx, wait) {
 			if ctx.Err() != nil { // canceled meanwhile; PKB's status stays
 				failed.Err = ctx.Err()
 			}
-			return failed, nil
+			return failed
 		}
-		p.Logger.DebugContext(ctx, "pkb: retrying", "operation", r.Operation, "status", failed.Status, "waited", wait)
-		failed, err = p.once(ctx, hc, r, take)
+		p.Logger.DebugContext(ctx, "pkb: retrying", "operation", operation, "status", failed.Status, "waited", wait)
+		failed = once()
 	}
-	return failed, err
+	return failed
 }
 
 // Passes reports whether the same request may succeed in a moment: PKB or a proxy
@@ -136,38 +160,82 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (p Policy) once(ctx context.Context, hc *http.Client, r Request, take func(*Body) error) (*Failure, error) {
-	var body io.Reader
-	if r.Body != nil {
-		body = bytes.NewReader(r.Body)
-	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
+	req, read, err := r.request(ctx)
 	if err != nil {
 		return &Failure{Err: &ContentError{What: "the address is not usable", Err: err}}, nil
 	}
-	req.Header.Set("Accept", r.MediaType)
-	if body != nil {
-		req.Header.Set("Content-Type", r.MediaType)
-	}
 	resp, err := hc.Do(req)
 	if err != nil {
-		if sent, ok := errors.AsType[*url.Error](err); ok {
-			err = sent.Err // without the address, which can identify a patient
-		}
-		return &Failure{Err: err}, nil
+		return &Failure{Sent: read.Load(), Err: WithoutAddress(err)}, nil
 	}
 	defer resp.Body.Close()
-	failed := &Failure{Status: resp.StatusCode, RequestID: requestID(resp.Header)}
-	if resp.StatusCode != http.StatusOK {
-		failed.RetryAfter = retryafter.In(resp.Header)
+	if resp.StatusCode != http.StatusOK && !(r.AnySuccess && resp.StatusCode/100 == 2) {
+		failed := Refusal(resp)
+		failed.Sent = read.Load()
 		failed.Body, _ = readAll(io.LimitReader(resp.Body, MaxProblem), resp.ContentLength)
 		return failed, nil
 	}
+	failed := &Failure{Status: resp.StatusCode, Sent: read.Load(), RequestID: requestID(resp.Header)}
 	data := newBody(resp, p.MaxBytes)
 	err = take(data)
 	if failed.Err = data.failed; failed.Err != nil {
 		return failed, nil
 	}
 	return nil, err
+}
+
+// request returns r for net/http, and whether its body was read.
+func (r Request) request(ctx context.Context) (*http.Request, *atomic.Bool, error) {
+	read := new(atomic.Bool)
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", r.MediaType)
+	if r.Body == nil {
+		return req, read, nil
+	}
+	req.Header.Set("Content-Type", r.MediaType)
+	req.ContentLength = int64(len(r.Body))
+	req.GetBody = func() (io.ReadCloser, error) {
+		return &watched{bytes.NewReader(r.Body), read}, nil
+	}
+	req.Body, err = req.GetBody()
+	return req, read, err
+}
+
+// watched is a body that notes that it was read.
+type watched struct {
+	*bytes.Reader
+	read *atomic.Bool
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.read.Store(true)
+	return w.Reader.Read(p)
+}
+
+// WriteTo implements io.WriterTo.
+func (w *watched) WriteTo(to io.Writer) (int64, error) {
+	w.read.Store(true)
+	return w.Reader.WriteTo(to)
+}
+
+// Close implements io.Closer.
+func (w *watched) Close() error { return nil }
+
+// Refusal returns the Failure of a response that is no success, without its body.
+func Refusal(resp *http.Response) *Failure {
+	return &Failure{Status: resp.StatusCode, RequestID: requestID(resp.Header), RetryAfter: retryafter.In(resp.Header)}
+}
+
+// WithoutAddress returns the error inside one of net/http, whose text has the
+// address, which can identify a patient.
+func WithoutAddress(err error) error {
+	if sent, ok := errors.AsType[*url.Error](err); ok {
+		return sent.Err
+	}
+	return err
 }
 
 // requestID returns the server's id of the request, for its support, if it is safe

@@ -13,6 +13,8 @@ import (
 // Turns limits the concurrent requests of each user to Most.
 type Turns struct {
 	Most int
+	// Busy is the error text of a request that got no turn in time.
+	Busy string
 
 	mu    sync.Mutex
 	lines map[string]*line
@@ -22,9 +24,6 @@ type line struct {
 	places chan struct{}
 	here   int // requests under way or waiting
 }
-
-// busy is the error text of a request that got no turn in time.
-const busy = "no turn in time: as many requests for this patient were under way as Config.MaxCallsPerPatient allows"
 
 // Enter waits for a turn. The caller must call Leave.
 func (q *Turns) Enter(ctx context.Context, appUserID string) (*Turn, error) {
@@ -44,7 +43,7 @@ func (q *Turns) Enter(ctx context.Context, appUserID string) (*Turn, error) {
 		return &Turn{turns: q, line: l, appUserID: appUserID}, nil
 	case <-ctx.Done():
 		q.goAway(l, appUserID)
-		return nil, &ContentError{What: busy, Err: ctx.Err()}
+		return nil, &ContentError{What: q.Busy, Err: ctx.Err()}
 	}
 }
 

@@ -1,7 +1,7 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-package pkb
+package apicall
 
 import (
 	"compress/gzip"
@@ -19,7 +19,7 @@ import (
 // dial returns our own client, which trusts server beside.
 func dial(t *testing.T, server *httptest.Server, patience time.Duration) *http.Client {
 	t.Helper()
-	hc := httpClient(nil, patience)
+	hc := Client(nil, patience)
 	transport, ok := hc.Transport.(*http.Transport)
 	if !ok {
 		t.Fatalf("our own transport is a %T", hc.Transport)
@@ -78,7 +78,7 @@ func TestOurTransportWaitsForNothingForever(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close() // nobody accepts: the kernel does
-	hc := httpClient(nil, 50*time.Millisecond)
+	hc := Client(nil, 50*time.Millisecond)
 	resp, err := hc.Get("http://" + listener.Addr().String())
 	if err == nil {
 		_ = resp.Body.Close()
@@ -97,7 +97,7 @@ func TestOurTransportWaitsForNothingForever(t *testing.T) {
 // host's to choose.
 func TestHostsTransportIsKept(t *testing.T) {
 	theirs := &http.Transport{}
-	hc := httpClient(&http.Client{Transport: theirs, Timeout: time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}, time.Minute)
+	hc := Client(&http.Client{Transport: theirs, Timeout: time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}, time.Minute)
 	if hc.Transport != theirs || hc.Timeout != time.Second || theirs.ResponseHeaderTimeout != 0 || theirs.TLSClientConfig != nil {
 		t.Errorf("%+v", hc)
 	}

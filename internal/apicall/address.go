@@ -1,0 +1,42 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package apicall
+
+import (
+	"net"
+	"net/url"
+	"strings"
+)
+
+// HeaderOrganisation is the header in which a system client names the organisation on
+// whose behalf it calls. It is never sent with a patient's token.
+const HeaderOrganisation = "X-Org-Public-Id"
+
+// CheckAddress returns what is wrong with one of PKB's addresses, or "".
+func CheckAddress(s string) string {
+	if s == "" {
+		return "is empty: it is a full https address"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return "is not a full https address, such as https://sandbox.patientsknowbest.com"
+	case u.User != nil:
+		return "has a user name or password: remove it"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "has a query or fragment: remove it"
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
+		return "is plain http: tokens are sent over https only (http is accepted for loopback addresses, such as 127.0.0.1)"
+	}
+	return ""
+}
+
+// IsLoopback reports whether a host is this computer.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
