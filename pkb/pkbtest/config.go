@@ -22,13 +22,21 @@ type Config struct {
 	// in the form or with HTTP Basic. Default "": a public client, which sends
 	// client_id in the form and is refused if it sends a secret.
 	ClientSecret string
+	// SystemClientID and SystemClientSecret are those of the one system client, which
+	// AddOrganisation gives something to call for. Defaults "test-system-client" and
+	// "test-system-secret".
+	SystemClientID, SystemClientSecret string
+	// TeamAliasURL is the URL of the extension with a team alias. PKB's pages that
+	// could be read do not have it; the default is made up:
+	// "http://fhir.patientsknowbest.com/structuredefinition/team-alias".
+	TeamAliasURL string
 	// RedirectURIs are the registered redirect URIs. A request may add query
 	// parameters to one of them. For http on localhost, 127.0.0.1 and [::1] any
 	// port matches (RFC 8252; inferred). With exactly one, an app may leave
 	// redirect_uri out. Default: https://app.example and http on localhost and
 	// 127.0.0.1, each with /pkb/callback and /callback.
 	RedirectURIs []string
-	// TokenLife is the life of an access token, sent as expires_in in whole
+	// TokenLife is the life of an access token, also of a system client, sent as expires_in in whole
 	// seconds. Default 10 minutes, at least 1 second.
 	TokenLife time.Duration
 	// SessionLife is the time after the code's exchange during which tokens are issued and
@@ -71,6 +79,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ClientName == "" {
 		c.ClientName = c.ClientID
+	}
+	if c.SystemClientID == "" {
+		c.SystemClientID = "test-system-client"
+	}
+	if c.SystemClientSecret == "" {
+		c.SystemClientSecret = "test-system-secret"
+	}
+	if c.TeamAliasURL == "" {
+		c.TeamAliasURL = "http://fhir.patientsknowbest.com/structuredefinition/team-alias"
 	}
 	c.RedirectURIs = slices.Clone(c.RedirectURIs)
 	if len(c.RedirectURIs) == 0 {

@@ -20,6 +20,10 @@
 // with Start. Next queues faults, Requests shows what arrived, Advance moves the
 // clock. All methods may be called from any goroutine.
 //
+// A system client, which calls for an organisation and not for a patient, is package
+// pkbsystem's. AddOrganisation gives it somebody to call for; its token endpoint is at
+// URL + "/api/oauth/token", under whatever host name Transport is asked for.
+//
 // AddScenarios adds named patients who deny, are slow, frozen, flaky and so on.
 // As a program, with those patients, it is examples/sandbox:
 //
@@ -43,7 +47,8 @@
 // A patient is named as for FindPatient. A fault applies to the next request to an
 // endpoint, and has these members:
 //
-//	endpoint     authorize, token, purview, self, facade, or other for all other addresses
+//	endpoint     authorize, token, purview, self, facade, system-token, messaging, or other
+//	             for all other addresses
 //	status       respond with this status, as Respond
 //	contentType  ... and this content type
 //	header       ... and these headers: {"Retry-After": "30"}
@@ -84,7 +89,11 @@
 // and reads of the Facade, their parameters, which of those are required and
 // the prefixes of their dates (its CapabilityStatement); the Patient resource;
 // the response of date-of-last-data-point; that what the patient may not see is
-// left out silently.
+// left out silently; of system clients, the token request, its response and its 401
+// (which PKB prints without a comma, as it is sent here), X-Org-Public-Id, that an
+// organisation's grant is checked at the call, the parameters of $status-query and its
+// two diagnostics, and the elements of $process-message with the rule of the default
+// team.
 //
 // # What is inferred
 //
@@ -106,7 +115,11 @@
 // paging and its addresses, which element a search parameter looks at, every
 // refusal, the response to a search for somebody else (nothing) and to a read of
 // one (403), the path and methods of date-of-last-data-point and its response
-// without data, and what MadeUpResource puts where PKB's pages are silent.
+// without data, and what MadeUpResource puts where PKB's pages are silent; of system
+// clients, the value of scope, the types of the values in $status-query, the URL of the
+// team alias, every response of $process-message, that a patient's token with
+// X-Org-Public-Id and a system client's token for a patient's record are both refused
+// (USER_TYPE_NOT_PERM), and every other refusal.
 //
 // Where PKB's pages allow several readings of what an app may send, this server is
 // strict: a parameter sent twice, an unexpected secret or an unknown scope is

@@ -140,7 +140,7 @@ func (s *Server) routeFacade(path string) (Endpoint, http.Handler) {
 	path = strings.Trim(strings.TrimPrefix(path, "/fhir"), "/")
 	kind, id, deep := strings.Cut(path, "/")
 	_, searchable := facadeSearches[kind]
-	if path == "" || path == lastDataPointPath || !deep && searchable || deep && slices.Contains(facadeReads, kind) && !strings.Contains(id, "/") {
+	if path == "" || path == lastDataPointPath || path == statusQueryPath || !deep && searchable || deep && slices.Contains(facadeReads, kind) && !strings.Contains(id, "/") {
 		return Facade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.facade(w, r, path) })
 	}
 	return "", http.HandlerFunc(fhirNotFound)
@@ -153,12 +153,16 @@ const lastDataPointPath = "Patient/$date-of-last-data-point"
 // required, and the prefixes of dates. Inferred: paging, errors, and the
 // response about somebody else.
 func (s *Server) facade(w http.ResponseWriter, r *http.Request, path string) {
+	if s.isSystem(r) {
+		s.systemFacade(w, r, path)
+		return
+	}
 	kind, id, deep := strings.Cut(path, "/")
 	lastDataPoint := path == lastDataPointPath
 	methods := []string{http.MethodGet}
-	if lastDataPoint {
+	if lastDataPoint || path == statusQueryPath {
 		methods = append(methods, http.MethodPost)
-		if s.cfg.PurviewGETOnly {
+		if lastDataPoint && s.cfg.PurviewGETOnly {
 			methods = methods[:1]
 		}
 	}
@@ -172,6 +176,8 @@ func (s *Server) facade(w http.ResponseWriter, r *http.Request, path string) {
 		return
 	}
 	switch {
+	case path == statusQueryPath:
+		sendCode(w, r, userType)
 	case lastDataPoint:
 		sendResource(w, s.lastDataPoint(patient))
 	case path == "":

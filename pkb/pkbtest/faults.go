@@ -25,7 +25,7 @@ const (
 )
 
 // endpoints are those with a name; the control API knows them by it.
-var endpoints = []Endpoint{Authorize, Token, Purview, Self, Facade}
+var endpoints = []Endpoint{Authorize, Token, Purview, Self, Facade, SystemToken, Messaging}
 
 // Fault changes the response to one request. It gets the handler that would do
 // the real work; it may call it before, after, or not at all. Write your own

@@ -45,6 +45,8 @@ func facadePatient(p *Patient) []byte {
 var nationalSystems = map[string]string{
 	"NHS number": nhsNumberSystem,
 	"CHI number": "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.53",
+
+	"Health and Care number": "urn:uuid:1479257a-ce8f-482a-89fa-429ac066c158",
 }
 
 // nationalIDsOf returns the national ids of a patient, as users/self has them.

@@ -72,6 +72,8 @@ func sendProblem(w http.ResponseWriter, r *http.Request, status int, diagnostics
 	switch status {
 	case http.StatusNotFound:
 		code = "not-found"
+	case http.StatusForbidden:
+		code = "forbidden"
 	case http.StatusMethodNotAllowed:
 		code = "not-supported"
 	}
@@ -92,7 +94,8 @@ func fhirNotFound(w http.ResponseWriter, r *http.Request) {
 	sendProblem(w, r, http.StatusNotFound, "there is nothing at this address")
 }
 
-// bearer returns the patient whose access token r has, or the response code for
+// bearer returns the patient whose access token r has, which was sent without an
+// organisation, or the response code for
 // why there is none.
 func (s *Server) bearer(r *http.Request) (*Patient, string) {
 	headers := r.Header.Values("Authorization")
@@ -103,6 +106,9 @@ func (s *Server) bearer(r *http.Request) (*Patient, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.access[token]
+	if _, system := s.system[token]; system || a != nil && r.Header.Get("X-Org-Public-Id") != "" {
+		return nil, userType // a patient has no organisation, and a system client no record (inferred)
+	}
 	if a == nil || !strings.EqualFold(scheme, "Bearer") {
 		return nil, codeBadAuth
 	}

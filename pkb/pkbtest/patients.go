@@ -77,6 +77,11 @@ type Patient struct {
 func (s *Server) AddPatient(p Patient) *Patient {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.add(p)
+}
+
+// add is AddPatient for those who hold the lock.
+func (s *Server) add(p Patient) *Patient {
 	s.added++
 	p = s.fill(p, s.added)
 	kept := p

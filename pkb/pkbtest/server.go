@@ -46,6 +46,11 @@ type Server struct {
 	reused   int
 	record   record
 	flaky    map[troubled]int
+
+	organisations map[string]*Organisation
+	members       map[string]map[string][]string // teams, by organisation and patient
+	system        map[string]time.Time           // when a system client's token expires
+	unregistered  map[string]bool
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -67,6 +72,11 @@ func New(cfg Config) *Server {
 		counts:  map[Endpoint]int{},
 		grants:  map[string]int{},
 		flaky:   map[troubled]int{},
+
+		organisations: map[string]*Organisation{},
+		members:       map[string]map[string][]string{},
+		system:        map[string]time.Time{},
+		unregistered:  map[string]bool{},
 	}
 }
 
@@ -175,6 +185,10 @@ func (s *Server) route(r *http.Request) (Endpoint, http.Handler) {
 		return Purview, http.HandlerFunc(s.purview)
 	case "/json/users/self":
 		return Self, http.HandlerFunc(s.self)
+	case "/api/oauth/token":
+		return SystemToken, http.HandlerFunc(s.systemToken)
+	case "/phr-fhir/Patient/$process-message":
+		return Messaging, http.HandlerFunc(s.processMessage)
 	}
 	if path == "/fhir" || strings.HasPrefix(path, "/fhir/") {
 		return s.routeFacade(path)
