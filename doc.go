@@ -18,6 +18,8 @@
 //     [github.com/betawerk/pkb-go/pkb/advice] says what to do about an error.
 //   - [github.com/betawerk/pkb-go/pkb/keys] has the keys that seal tokens, and
 //     [github.com/betawerk/pkb-go/pkb/observe] the vocabulary of logs and metrics.
+//   - [github.com/betawerk/pkb-go/pkb/pkbsystem] calls PKB for the host's organisation,
+//     without a patient: who has an NHS number, and adding a patient after linking.
 //   - [github.com/betawerk/pkb-go/tokenstore] is where links are kept: the
 //     Store interface to implement over your database, and a store in memory
 //     to begin with.
@@ -38,6 +40,7 @@
 // To see it all work, with nothing but Go installed:
 //
 //	go run github.com/betawerk/pkb-go/examples/quickstart@latest
+//	go run github.com/betawerk/pkb-go/examples/organisation@latest
 //
 // To try an application by hand, run that PKB as a program:
 //

@@ -17,6 +17,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/observe"
+	"github.com/betawerk/pkb-go/pkb/pkbsystem"
 
 	gotoken "go/token"
 	"maps"
@@ -123,6 +124,38 @@ func callbackMeets(t *testing.T, change func(r *rig, pending *pkb.Pending, query
 	pending, query := r.approve(t, user, r.patient)
 	change(r, &pending, query)
 	return second(r.Complete(t.Context(), user, pending, query))
+}
+
+// system returns a system client for an organisation of the rig's PKB.
+func (r *rig) system(t *testing.T, o pkbtest.Organisation) *pkbsystem.Client {
+	t.Helper()
+	c, err := pkbsystem.New(pkbsystem.Config{
+		Environment: r.config.Environment, TokenURL: r.pkb.URL() + "/api/oauth/token", Organisation: r.pkb.AddOrganisation(o).PublicID,
+		ClientID: "test-system-client", ClientSecret: pkb.NewSecret("test-system-secret"), HTTPClient: r.config.HTTPClient, Now: r.pkb.Now,
+		TeamAliasURL: "http://fhir.patientsknowbest.com/structuredefinition/team-alias",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// self links the rig's patient and returns who that is.
+func (r *rig) self(t *testing.T) identity.Self {
+	t.Helper()
+	r.link(t, user, r.patient)
+	self, err := r.ForUser(user).Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self
+}
+
+// findMeets looks for the rig's patient as a system client, into faults.
+func (r *rig) findMeets(t *testing.T, o pkbtest.Organisation, faults ...pkbtest.Fault) error {
+	number, _ := r.self(t).NHSNumber()
+	r.pkb.Next(pkbtest.Facade, faults...)
+	return second(r.system(t, o).FindByNHSNumber(t.Context(), number))
 }
 
 // met provokes each error as a host's test can: by row, with what the row names.
@@ -480,7 +513,33 @@ var met = map[string]func(*testing.T) error{
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Keys = keyring(t, "k") }))
 		return r.RetireKey(t.Context(), "k")
 	},
-	"`*ConfigError`": func(*testing.T) error { return second(pkb.New(pkb.Config{})) },
+	"`*ConfigError`, of `pkb` and of `pkbsystem`": func(*testing.T) error { return second(pkb.New(pkb.Config{})) },
+	"`pkbsystem.ErrUncertain`": func(t *testing.T) error {
+		r := newRig(t)
+		r.pkb.Next(pkbtest.Messaging, pkbtest.DropAfter())
+		return r.system(t, pkbtest.Organisation{}).AddPatient(t.Context(), pkbsystem.Addition{Self: r.self(t)})
+	},
+	"`pkbsystem.ErrNoPatient`": func(t *testing.T) error {
+		r := newRig(t)
+		number, _ := r.self(t).NHSNumber()
+		return second(r.system(t, pkbtest.Organisation{NoAccess: []string{r.patient.PublicID}}).FindByNHSNumber(t.Context(), number))
+	},
+	"`pkbsystem.ErrInput` as `*InputError`": func(t *testing.T) error {
+		return newRig(t).system(t, pkbtest.Organisation{}).AddPatient(t.Context(), pkbsystem.Addition{})
+	},
+	"`*APIError` of a system client: no token": func(t *testing.T) error {
+		return newRig(t, func(s *pkbtest.Config, _ *pkb.Config) { s.SystemClientSecret = "another" }).findMeets(t, pkbtest.Organisation{})
+	},
+	"`*APIError` of a system client: the token is refused": func(t *testing.T) error {
+		return newRig(t).findMeets(t, pkbtest.Organisation{}, pkbtest.Respond(401, "", ""), pkbtest.Respond(401, "", ""))
+	},
+	"`*APIError` of a system client: not permitted": func(t *testing.T) error {
+		return newRig(t).findMeets(t, pkbtest.Organisation{GrantsNothing: true})
+	},
+	"`*APIError` of a system client: the request is not accepted": func(t *testing.T) error {
+		r := newRig(t)
+		return r.system(t, pkbtest.Organisation{}).AddPatient(t.Context(), pkbsystem.Addition{Self: r.self(t), TeamAliases: []string{"nobody's"}})
+	},
 	"`context.Canceled`": func(t *testing.T) error {
 		r := newRig(t)
 		r.link(t, user, r.patient)
@@ -683,7 +742,7 @@ func TestEveryErrorHasAdvice(t *testing.T) {
 		}
 	}
 	names := map[string]string{}
-	for _, dir := range []string{".", "identity", "record", "observe"} {
+	for _, dir := range []string{".", "identity", "record", "observe", "pkbsystem"} {
 		maps.Copy(names, exportedErrors(t, dir))
 	}
 	for name := range names {

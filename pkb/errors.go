@@ -223,7 +223,8 @@ func (e *storeFailure) Unwrap() error        { return e.cause }
 type APIError struct {
 	// Operation is what was asked for: "code exchange", "purview", "users/self",
 	// "date-of-last-data-point", a resource, such as "Observation search" or
-	// "Organization read", or the beginning of the path given to Patient.Get.
+	// "Organization read", or the beginning of the path given to Patient.Get. Those
+	// of package pkbsystem begin with "system ".
 	Operation string
 	// Status is the HTTP status; 0 without a response.
 	Status int
@@ -299,6 +300,9 @@ func (e *APIError) notFound() bool {
 	return (e.Status == 404 || e.Status == 410) && strings.HasSuffix(e.Operation, " read")
 }
 
+// ofSystem reports whether it is about a call of package pkbsystem.
+func (e *APIError) ofSystem() bool { return strings.HasPrefix(e.Operation, wording.SystemOperation) }
+
 // Is reports whether the response means ErrFrozen, ErrTokenRefused or ErrNotFound.
 func (e *APIError) Is(target error) bool {
 	switch target {
@@ -307,7 +311,7 @@ func (e *APIError) Is(target error) bool {
 	case ErrFrozen:
 		return isFrozen(e.Code)
 	case ErrTokenRefused:
-		return (e.Status == 401 || e.Status == 403 && isAboutToken(e.Code)) && !isFrozen(e.Code) && e.Operation != opExchange
+		return !e.ofSystem() && (e.Status == 401 || e.Status == 403 && isAboutToken(e.Code)) && !isFrozen(e.Code) && e.Operation != opExchange
 	}
 	return false
 }

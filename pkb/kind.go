@@ -50,6 +50,11 @@ func isStore(op string) func(error) bool {
 	return isA(func(e *storeFailure) bool { return e.op == op })
 }
 
+// isSystem matches errors of package pkbsystem's calls that fit.
+func isSystem(fits func(*APIError) bool) func(error) bool {
+	return isA(func(e *APIError) bool { return e.ofSystem() && fits(e) })
+}
+
 // refusesApplication reports whether the token endpoint responded with a code about
 // the application.
 func (e *TryLaterError) refusesApplication() bool {
@@ -108,6 +113,17 @@ var kinds = []struct {
 	{"relink_response_unreadable", isRelink(observe.CauseResponseUnreadable)},
 	{"relink_required", is(ErrRelinkRequired)},
 	{"page_expired", isA(func(e *record.PagingError) bool { return e.Reason == "expired" })},
+	{"system_uncertain", is(wording.ErrUncertain)},
+	{"patient_unknown", is(wording.ErrNoPatient)},
+	{"patient_input", is(wording.ErrInput)},
+	{"system_client_refused", isSystem(func(e *APIError) bool {
+		return e.Operation == wording.SystemToken && (e.Code != "" || e.Status == http.StatusBadRequest || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
+	})},
+	{"system_token_refused", isSystem(func(e *APIError) bool { return e.Status == http.StatusUnauthorized || isAboutToken(e.Code) })},
+	{"system_not_permitted", isSystem(func(e *APIError) bool { return e.Status == http.StatusForbidden })},
+	{"system_request_refused", isSystem(func(e *APIError) bool {
+		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusOK && !e.Outcome.IsZero()
+	})},
 	{"frozen", is(ErrFrozen)},
 	{"user_type", isA(func(e *APIError) bool { return e.Code == fhir.UserTypeNotPermitted })},
 	{"code_rejected", isA(func(e *APIError) bool {
@@ -156,7 +172,7 @@ var kinds = []struct {
 	{"entry", is(record.ErrEntry)},
 	{"no_list", is(errNoList)},
 	{"key_in_use", isA(func(e *ConfigError) bool { return strings.HasPrefix(e.Problem, inUse) })},
-	{"config", isA(func(*ConfigError) bool { return true })},
+	{"config", func(err error) bool { return errors.As(err, new(*ConfigError)) || errors.Is(err, wording.ErrConfig) }},
 	{"canceled", is(context.Canceled)},
 	{"deadline", is(context.DeadlineExceeded)},
 }

@@ -139,7 +139,7 @@ func (f Flow) Run(ctx context.Context) (*Printed, error) {
 		do   func(context.Context) error
 	}{
 		{"values", h.values}, {"exchange", h.exchanges}, {"calls", h.calls}, {"refreshes", h.refreshes}, {"callbacks", h.callbacks},
-		{"pages", h.pages}, {"identify", h.identifies}, {"waiting", h.waiting}, {"stores", h.stores}, {"keys", h.keys}, {"others", h.others}, {"inputs", h.inputs},
+		{"pages", h.pages}, {"identify", h.identifies}, {"waiting", h.waiting}, {"stores", h.stores}, {"keys", h.keys}, {"others", h.others}, {"systems", h.systems}, {"inputs", h.inputs},
 	} {
 		if err := step.do(ctx); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", step.name, err))
@@ -156,7 +156,7 @@ func (f Flow) Run(ctx context.Context) (*Printed, error) {
 
 // open starts the server, plants what is known already, and makes the client.
 func (h *host) open() error {
-	h.server = pkbtest.New(pkbtest.Config{ClientID: clientID, ClientSecret: clientSecret, RedirectURIs: []string{redirectURL}})
+	h.server = pkbtest.New(pkbtest.Config{ClientID: clientID, ClientSecret: clientSecret, SystemClientSecret: systemSecret, RedirectURIs: []string{redirectURL}})
 	h.Secrets.Plant("client secret", clientSecret)
 	for i := range 3 {
 		p := h.server.AddPatient(pkbtest.Patient{

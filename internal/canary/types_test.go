@@ -6,6 +6,7 @@ package canary_test
 import "github.com/betawerk/pkb-go/pkb/observe"
 import "github.com/betawerk/pkb-go/pkb/keys"
 import "github.com/betawerk/pkb-go/pkb/identity"
+import "github.com/betawerk/pkb-go/pkb/pkbsystem"
 
 import (
 	"bytes"
@@ -102,6 +103,7 @@ func types(t *testing.T) map[string][]looks {
 		t.Fatal(err)
 	}
 
+	system, statuses := asSystem(t, server, number)
 	server.Next(pkbtest.Self, pkbtest.Respond(200, "text/html", "<html>canary"))
 	_, unreadable := client.ForUser(user).Self(ctx)
 	answer, _ := errors.AsType[*pkb.APIError](unreadable)
@@ -185,6 +187,11 @@ func types(t *testing.T) map[string][]looks {
 		"pkb.storeFailure":      {says(failed)},
 		"pkb.unspoken":          {says(errors.Unwrap(failed))},
 
+		"pkbsystem.Config":        {same(pkbsystem.Config{ClientID: "c", ClientSecret: pkb.NewSecret("canary")}, `pkbsystem.Config{Environment: "", ClientID: "c"}`)},
+		"pkbsystem.Client":        {same(system, fmt.Sprintf(`pkbsystem.Client{Environment: %q, ClientID: "test-system-client"}`, server.URL()))},
+		"pkbsystem.bearer":        {same(system.HTTPClient().Transport, "pkbsystem.HTTPClient transport")},
+		"pkbsystem.PatientStatus": {refuses(statuses[0]), refuses(&statuses[0]), refuses(pkbsystem.PatientStatus{})},
+
 		"fhir.Resource": {refuses(resource), refuses(&resource), refuses(fhir.Resource[fhir.Any]{})},
 
 		"tokenstore.Blob":   {{value: record.Sealed, fmt: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed)), log: fmt.Sprintf("[%d sealed bytes]", len(record.Sealed))}},
@@ -208,6 +215,23 @@ func types(t *testing.T) map[string][]looks {
 		"custody.Token":     {same(custody.Token{Value: "canary"}, redacted)},
 		"custody.Candidate": {same(custody.Candidate{AccessToken: "canary"}, redacted)},
 	}
+}
+
+// asSystem returns a system client that has a token, and what PKB reports about number.
+func asSystem(t *testing.T, server *pkbtest.Server, number identity.NHSNumber) (*pkbsystem.Client, []pkbsystem.PatientStatus) {
+	t.Helper()
+	system, err := pkbsystem.New(pkbsystem.Config{
+		Environment: pkb.BaseURL(server.URL()), TokenURL: server.URL() + "/api/oauth/token", Organisation: server.AddOrganisation(pkbtest.Organisation{}).PublicID,
+		ClientID: "test-system-client", ClientSecret: pkb.NewSecret("test-system-secret"), HTTPClient: &http.Client{Transport: roundTripper(server.Transport().RoundTrip)}, Now: server.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses, err := system.Status(t.Context(), identity.KindNHSNumber, number)
+	if err != nil || statuses[0].IsZero() {
+		t.Fatalf("%v, %v", statuses, err)
+	}
+	return system, statuses
 }
 
 const redirect = "https://app.example/pkb/callback"
@@ -408,7 +432,7 @@ var testedElsewhere = map[string]string{
 // A type that gets redacting methods gets a test that they do what they are for.
 func TestNoRedactingTypeIsForgotten(t *testing.T) {
 	var all []string
-	for _, dir := range []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody", "internal/seal", "internal/conceal"} {
+	for _, dir := range []string{"pkb", "pkb/identity", "pkb/record", "pkb/observe", "pkb/keys", "pkb/advice", "pkb/pkbsystem", "pkb/pkbtest", "fhir", "tokenstore", "tokenstore/sqlstore", "internal/tokenwire", "internal/custody", "internal/seal", "internal/conceal"} {
 		all = append(all, redacting(t, "../../"+dir)...)
 	}
 	known := types(t)

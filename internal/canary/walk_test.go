@@ -87,11 +87,16 @@ func TestWalkersFindNoSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	number, _ := self.NHSNumber()
+	system, statuses := asSystem(t, server, number)
+	if statuses[0].Reveal().DateOfBirth == "" {
+		t.Fatal("there is no date of birth to search for")
+	}
 	var found canary.Search
-	for name, text := range map[string]string{"client secret": "birdseed-7f3a-birdseed-9c1e", "token": token.Value.Reveal(), "first name": "Canarina", "key": string(key)} {
+	for name, text := range map[string]string{"date of birth": string(statuses[0].Reveal().DateOfBirth), "system secret": "test-system-secret", "client secret": "birdseed-7f3a-birdseed-9c1e", "token": token.Value.Reveal(), "first name": "Canarina", "key": string(key)} {
 		found.Plant(name, text)
 	}
-	for name, v := range map[string]any{"Client": client, "Patient": client.ForUser(user), "Self": self, "Keyring": ring, "AccessToken": token} {
+	for name, v := range map[string]any{"Client": client, "Patient": client.ForUser(user), "Self": self, "Keyring": ring, "AccessToken": token, "pkbsystem.Client": system, "PatientStatus": statuses} {
 		var out bytes.Buffer
 		walk(&out, reflect.ValueOf(v), make(map[any]bool))
 		if leaked := found.Find(out.String()); len(leaked) > 0 {

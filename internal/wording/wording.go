@@ -57,3 +57,19 @@ func Rows() []Row { return rows }
 
 // ErrWrongPatient is pkb.ErrWrongPatient, for the packages below it.
 var ErrWrongPatient = errors.New("pkb: the record is another patient's than the one this user is linked with")
+
+// The errors of package pkbsystem, which pkb does not import.
+var (
+	ErrNoPatient = errors.New("pkbsystem: PKB shows the organisation no patient with this number")
+	ErrInput     = errors.New("pkbsystem: nothing was sent: a field is absent or unusable")
+	ErrUncertain = errors.New("pkbsystem: the patient was sent, and PKB's response is not known")
+	// ErrConfig is in each *pkbsystem.ConfigError.
+	ErrConfig = errors.New("pkbsystem: a mistake in the Config")
+)
+
+// SystemOperation is the beginning of the operations of package pkbsystem, and
+// SystemToken the one that requests a token.
+const (
+	SystemOperation = "system "
+	SystemToken     = SystemOperation + "token"
+)

@@ -62,7 +62,7 @@ type embedder struct {
 }
 
 // wrapping are the packages with wrappers.
-var wrapping = []string{"pkb", "pkb/identity", "pkb/keys", "fhir"}
+var wrapping = []string{"pkb", "pkb/identity", "pkb/keys", "pkb/pkbsystem", "fhir"}
 
 const variable = "PKB_MUTATION"
 

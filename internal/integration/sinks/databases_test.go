@@ -254,7 +254,7 @@ func (c column) send(t *testing.T, v any, found planted) (outcome string, failed
 		return storesNumber, nil
 	case len(leaked) > 0, len(found.ids.Find(text)) > 0:
 		return leaks, fmt.Errorf("it stores %s", text)
-	case strings.Contains(text, "pkb.Client{"), strings.Contains(text, "pkb.Patient{link="):
+	case strings.Contains(text, "pkb.Client{"), strings.Contains(text, "pkbsystem.Client{"), strings.Contains(text, "pkb.Patient{link="):
 		return storesName, nil
 	case strings.Trim(text, `{}[]": Vk`) == "":
 		return storesNone, nil

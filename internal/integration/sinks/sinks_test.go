@@ -301,7 +301,7 @@ func (s sink) send(v any, found planted) (outcome, out string) {
 		return leaks, "it stores " + out // what is stored there is lost
 	case err != nil:
 		return refuses, all
-	case strings.Contains(out, "[redacted]"), strings.Contains(out, "pkb.Client{Env"), strings.Contains(out, "pkb.Config{Env"), strings.Contains(out, "pkb.Patient{link="):
+	case strings.Contains(out, "[redacted]"), strings.Contains(out, "pkb.Client{Env"), strings.Contains(out, "pkbsystem.Client{Env"), strings.Contains(out, "pkb.Config{Env"), strings.Contains(out, "pkb.Patient{link="):
 		return redacts, all
 	case strings.Contains(out, conceal.ErrEncoding.Error()):
 		return complains, all

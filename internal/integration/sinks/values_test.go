@@ -14,13 +14,17 @@ import (
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/pkbsystem"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // What is planted in the values, and must come out nowhere.
 const (
-	secret    = "birdseed-7f3a-birdseed-9c1e"
+	secret = "birdseed-7f3a-birdseed-9c1e"
+
+	systemSecret = "millet-51d0-millet-b2e8"
+
 	firstName = "Canarina"
 	lastName  = "Finkowski"
 	born      = "1941-03-17"
@@ -102,7 +106,7 @@ func values(t *testing.T) ([]value, planted) {
 			t.Fatal(err)
 		}
 	}
-	server := pkbtest.New(pkbtest.Config{ClientID: "c", ClientSecret: secret, RedirectURIs: []string{redirect}})
+	server := pkbtest.New(pkbtest.Config{ClientID: "c", ClientSecret: secret, SystemClientSecret: systemSecret, RedirectURIs: []string{redirect}})
 	patient := server.AddPatient(pkbtest.Patient{FirstName: firstName, LastName: lastName, DateOfBirth: born, NHSNumber: digits})
 	ring := &keys.Keyring{}
 	key := bytes.Repeat([]byte("9Kz!"), 8)
@@ -129,13 +133,20 @@ func values(t *testing.T) ([]value, planted) {
 	if !ok || nhs.Reveal() != digits {
 		t.Fatal("the fake patient has another NHS number")
 	}
+	system, err := pkbsystem.New(pkbsystem.Config{
+		Environment: config.Environment, TokenURL: server.URL() + "/api/oauth/token", Organisation: server.AddOrganisation(pkbtest.Organisation{}).PublicID,
+		ClientID: "test-system-client", ClientSecret: pkb.NewSecret(systemSecret), HTTPClient: config.HTTPClient, Now: server.Now,
+	})
+	must(err)
+	statuses, err := system.Status(ctx, identity.KindNHSNumber, nhs)
+	must(err)
 	resource, err := fhir.NewResource(fhir.RelatedPerson{Name: []fhir.HumanName{{Family: lastName, Given: []string{firstName}}}, BirthDate: born})
 	must(err)
 	untyped, err := fhir.Decode[fhir.Any](resource.Raw())
 	must(err)
 	found := planted{&canary.Search{}, &canary.Search{}}
 	for name, text := range map[string]string{
-		"client secret": secret, "first name": firstName, "last name": lastName, "date of birth": born, "NHS number": digits,
+		"client secret": secret, "system secret": systemSecret, "first name": firstName, "last name": lastName, "date of birth": born, "NHS number": digits,
 		"state": pending.State().Reveal(), "access token": access.Value.Reveal(), "key": string(key), "code": back.Query().Get("code"),
 	} {
 		if !found.secrets.Plant(name, text) {
@@ -151,6 +162,7 @@ func values(t *testing.T) ([]value, planted) {
 		held("pkb.Candidate", candidate, pkb.Candidate{AppUserID: user, PublicID: identity.PublicID(patient.PublicID), Self: self}),
 		held("identity.Self", wrapper, self),
 		held("identity.Known", wrapper, identity.NewKnown(identity.Person{NHSNumber: nhs, FirstName: firstName, LastName: lastName, DateOfBirth: born})),
+		held("pkbsystem.PatientStatus", wrapper, statuses[0]),
 		held("fhir.Resource[RelatedPerson]", wrapper, resource),
 		held("fhir.Resource[Any]", wrapper, untyped),
 		held("identity.NHSNumber", number, nhs),
@@ -159,6 +171,7 @@ func values(t *testing.T) ([]value, planted) {
 		held("pkb.Config", machine, config),
 		held("pkb.Client", machine, client),
 		held("pkb.Patient", machine, client.ForUser(user)),
+		held("pkbsystem.Client", machine, system),
 	}, found
 }
 
