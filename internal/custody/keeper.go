@@ -175,14 +175,15 @@ type Candidate struct {
 	PublicID string
 }
 
-// Token is an access token to use now.
+// Token is an access token to use now. What a reading of a valid token needs comes
+// first, to be in one line of the processor's cache.
 type Token struct {
-	Value     string
-	ExpiresAt time.Time
-	Pair      core.PairID
 	// Reveal returns Value. It is made once, so that handing the token out concealed
 	// allocates nothing.
-	Reveal func() string
+	Reveal    func() string
+	ExpiresAt time.Time
+	Value     string
+	Pair      core.PairID
 }
 
 // String implements fmt.Stringer: a Token prints nothing of itself.

@@ -25,10 +25,10 @@ const (
 // of the clock that never goes backwards.
 type live struct {
 	// serveUntil is when the hard margin begins; refreshAt, when a refresh in the
-	// background should; seenAt, when this process first saw the pair. They come
-	// first, since each reading begins with them.
-	serveUntil, refreshAt, seenAt int64
+	// background should.
+	serveUntil, refreshAt int64
 	Token
+	seenAt int64 // when this process first saw the pair
 }
 
 // flight is one refresh, or one look into the store, that callers wait for.
