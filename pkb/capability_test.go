@@ -373,6 +373,7 @@ func TestRefusedBeforeSending(t *testing.T) {
 			_, err := s.Record().Questionnaire(ctx, "Questionnaire/1")
 			return err
 		},
+		"a version as an id":    func(ctx context.Context) error { _, err := s.Record().Practitioner(ctx, "1/_history/2"); return err },
 		"an operation as an id": func(ctx context.Context) error { _, err := s.Record().ProcedureRequest(ctx, "$destroy"); return err },
 		"no NHS number": func(ctx context.Context) error {
 			_, err := s.Record().HasNHSNumber(ctx, identity.NHSNumber{})

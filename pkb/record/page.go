@@ -64,7 +64,7 @@ func readPage(response io.Reader) (page fhir.Bundle, rest []byte, err error) {
 }
 
 func read[T any](ctx context.Context, r *Record, resource, id string) (found fhir.Resource[T], err error) {
-	if _, err := fhir.ParseReference(resource + "/" + id); err != nil {
+	if ref, err := fhir.ParseReference(resource + "/" + id); err != nil || ref.ID != id {
 		return found, &SearchError{Resource: resource, Parameter: "id", Problem: "it is not the id of a resource: up to 64 letters, digits, '-' and '.'"}
 	}
 	op := observe.Operation(resource + " read")
