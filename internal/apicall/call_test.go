@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,10 +44,11 @@ func TestWhatWritesIsSentOnceAndKnowsWhetherItLeft(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got outcome
+			var requests atomic.Int32
 			address := nobody
 			if tc.serve != nil {
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					got.Requests++
+					requests.Add(1)
 					if body, _ := io.ReadAll(r.Body); string(body) != "{}" {
 						t.Errorf("the body is %q", body)
 					}
@@ -61,6 +63,7 @@ func TestWhatWritesIsSentOnceAndKnowsWhetherItLeft(t *testing.T) {
 			if failed == nil && err != nil {
 				t.Fatal(err)
 			}
+			got.Requests = int(requests.Load())
 			if got.Accepted = failed == nil; failed != nil {
 				got.Status, got.Sent = failed.Status, failed.Sent
 			}

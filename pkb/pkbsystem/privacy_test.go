@@ -38,13 +38,16 @@ func TestNothingAboutThePatientIsPrinted(t *testing.T) {
 	}
 	refused := &url.Error{Op: "Get", URL: "https://pkb.example/?q=" + p.NHSNumber, Err: errors.New(says)}
 	var printed strings.Builder
-	errs := 0
+	errs, seen := 0, map[string]bool{}
 	try := func(err error) {
 		if err == nil {
 			t.Error("no error came of it")
 		}
 		errs++
-		printed.WriteString(canary.PrintError(err))
+		if !seen[err.Error()] { // one of each: printing is what takes long
+			printed.WriteString(canary.PrintError(err))
+		}
+		seen[err.Error()] = true
 	}
 	for _, endpoint := range []pkbtest.Endpoint{pkbtest.SystemToken, pkbtest.Facade, pkbtest.Messaging} {
 		faults := []pkbtest.Fault{
@@ -91,8 +94,8 @@ func TestNothingAboutThePatientIsPrinted(t *testing.T) {
 	for _, v := range []any{h, &h, h.Client, h.Status, h.Add, h.Config, h.Status[0], h.HTTP.Transport} {
 		printed.WriteString(canary.Print(v) + canary.PrintHidden(v))
 	}
-	if errs < 40 {
-		t.Errorf("only %d errors came of it", errs)
+	if errs < 40 || len(seen) < 15 {
+		t.Errorf("only %d errors came of it, %d of which differ", errs, len(seen))
 	}
 	for where, text := range map[string]string{"errors and values": printed.String(), "log": r.log.String(), "telemetry": telemetry.String()} {
 		if found := search.Find(text); len(found) > 0 {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,8 +106,8 @@ func TestTheSecretStaysAtItsOrigin(t *testing.T) {
 
 // With a real transport, over TCP: neither secret nor token follows a redirect.
 func TestNoRedirectIsFollowedOverTCP(t *testing.T) {
-	reached := 0
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
+	var reached atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	defer elsewhere.Close()
 	server := must[*pkbtest.Server](t)(pkbtest.Start(pkbtest.Config{}))
 	defer server.Close()
@@ -125,8 +126,8 @@ func TestNoRedirectIsFollowedOverTCP(t *testing.T) {
 			t.Errorf("%s: %v", e, err)
 		}
 	}
-	if reached > 0 {
-		t.Errorf("%d requests went where a redirect points", reached)
+	if n := reached.Load(); n > 0 {
+		t.Errorf("%d requests went where a redirect points", n)
 	}
 	if _, err := system.FindByNHSNumber(t.Context(), number); !errors.Is(err, pkbsystem.ErrNoPatient) {
 		t.Errorf("and without a redirect: %v", err)

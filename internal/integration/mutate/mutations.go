@@ -45,7 +45,7 @@ var lines = []struct{ name, file, before, after string }{
 	{"errors of others speak in texts", "pkb/errors.go", "return tokenwire.Explain(err)", "return err.Error()"},
 	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler()})", ""},
 	{"a response's request has the token", "pkb/bearer.go", "resp.Request = req //", "_ = req //"},
-	{"a response's request has a system client's token", "pkb/pkbsystem/bearer.go", "resp.Request = req //", "_ = req //"},
+	{"the request of a response has a system client's token", "pkb/pkbsystem/bearer.go", "resp.Request = req //", "_ = req //"},
 	{"an excerpt has every word", "pkb/excerpt.go", "return left", "return word"},
 	{"an event has the app_user_id", "pkb/observe/event.go", "conceal.LinkName(e.AppUserID)", "e.AppUserID + conceal.LinkName(\"\")"},
 	{"a log line has the app_user_id", "internal/custody/events.go", "slog.String(\"link\", conceal.LinkName(e.User))", "slog.String(\"link\", e.User)"},
