@@ -55,11 +55,11 @@ func (c *clock) offset() time.Duration {
 	return c.off
 }
 
-// jump moves the wall clock.
-func (c *clock) jump(by time.Duration) {
+// jump sets the wall clock, to another time that is wrong.
+func (c *clock) jump(off time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.off += by
+	c.off = off
 }
 
 // halt stops the process for a while, unless it stands still.

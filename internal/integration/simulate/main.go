@@ -13,7 +13,8 @@
 // instead. It prints a table of the links that each design lost, by what lost
 // them as the world knows it, and ends with one line of JSON about ours; with
 // status 1 if a link was lost to a race, a failing save, a clock or a wording, or
-// without a cause of its name.
+// without a cause of its name. For each of these it prints in which world that was,
+// and -world runs that one alone.
 //
 // lost_response are links whose refresh PKB carried out and whose response the
 // network lost, lost_crash those whose response was lost with its process, or slept
@@ -66,11 +67,12 @@ func main() {
 	log.SetFlags(0)
 	debug.SetGCPercent(800) // there is memory, and little time
 	refreshes := flag.Int64("refreshes", 200_000, "how often ours refreshes; each peer does a twentieth of it")
+	only := flag.Uint64("world", 0, "the number of the one world of ours to run, 0 for all; peers are left out")
 	seed := flag.Uint64("seed", 1, "of the faults; how goroutines meet is up to the scheduler")
 	flag.Parse()
 	// Simulated time wants a test around it.
 	test := testing.InternalTest{Name: "simulate", F: func(t *testing.T) {
-		f := simulate(t, os.Stdout, *refreshes, *seed)
+		f := simulate(t, os.Stdout, *refreshes, *seed, *only)
 		if t.Failed() {
 			return
 		}
@@ -96,7 +98,7 @@ var columns = []struct {
 }
 
 // simulate runs all designs and prints the table.
-func simulate(t *testing.T, out io.Writer, refreshes int64, seed uint64) figures {
+func simulate(t *testing.T, out io.Writer, refreshes int64, seed, only uint64) figures {
 	fmt.Fprintf(out, "seed %d, %d replicas, %d users at a time; links lost per million refreshes, by what lost them\n\n", seed, replicas, usersPerWorld)
 	fmt.Fprintf(out, "%-26s %10s %8s |", "design", "refreshes", "POSTs")
 	for _, c := range columns {
@@ -106,10 +108,13 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed uint64) figures
 	var ours tally
 	for _, d := range designs {
 		n := refreshes
-		if !d.ours {
+		switch {
+		case !d.ours && only > 0:
+			continue
+		case !d.ours:
 			n = max(refreshes/20, 1000)
 		}
-		got := run(t, d, n, seed)
+		got := run(t, d, n, seed, only)
 		perMillion := func(n int64) float64 { return float64(n) * 1e6 / float64(got.commits) }
 		fmt.Fprintf(out, "%-26s %10d %8.3f |", d.name, got.commits, float64(got.posts)/float64(got.commits))
 		for _, c := range columns {
@@ -127,6 +132,9 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed uint64) figures
 		"the store lost %d acknowledged pairs, and %d links with them, of which %d had a process that could have known;\n"+
 		"a gateway refused %d requests; PKB ended %d sessions, and each was found out\n",
 		ours.answersLost, ours.lost[byResponse], ours.rowsLost, ours.lost[byStore], ours.known, ours.refused, ours.lost[byEnd])
+	for _, where := range ours.where {
+		fmt.Fprintln(out, where)
+	}
 	return figures{
 		Refreshes: ours.commits,
 		LostRace:  ours.lost[byRace], LostSave: ours.lost[bySave], LostClock: ours.lost[byClock], LostWording: ours.lost[byWording],
@@ -138,11 +146,15 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed uint64) figures
 
 // run simulates one design, in one world after the other, as many at a time as
 // there are cores.
-func run(t *testing.T, d design, refreshes int64, seed uint64) (total tally) {
+func run(t *testing.T, d design, refreshes int64, seed, only uint64) (total tally) {
 	var mu sync.Mutex
 	var started, done atomic.Int64
 	workers := int64(runtime.GOMAXPROCS(0))
 	each := max(1, min(refreshesPerUser, refreshes/usersPerWorld/workers/2))
+	if only > 0 {
+		workers, refreshes = 1, 1
+		started.Store(int64(only - 1)) //nolint:gosec // as it was printed
+	}
 	t.Run(d.name, func(t *testing.T) {
 		for range workers {
 			t.Run("", func(t *testing.T) {

@@ -45,6 +45,8 @@ type tally struct {
 	// badTokens are access tokens that the API did not take; wrongTime, those of
 	// them that a wrong clock explains.
 	badTokens, wrongTime int64
+	// where are the links that ours must not have lost.
+	where []string
 }
 
 func (t *tally) add(o tally) {
@@ -58,6 +60,7 @@ func (t *tally) add(o tally) {
 	t.limbo += o.limbo
 	t.badTokens += o.badTokens
 	t.wrongTime += o.wrongTime
+	t.where = append(t.where, o.where...)
 	for i := range t.lost {
 		t.lost[i] += o.lost[i]
 	}

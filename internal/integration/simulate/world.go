@@ -64,6 +64,7 @@ type world struct {
 	// wrongClocks: clocks are off by minutes and hours, and jump, and machines are
 	// suspended. In two of three worlds clocks are as they should be.
 	wrongClocks bool
+	began       time.Time
 	troubles    []trouble
 	tally       tally
 	young       int // users who have not refreshed often enough
@@ -82,7 +83,7 @@ type world struct {
 
 // newWorld is called in its bubble, where time is simulated.
 func newWorld(d design, seed, number uint64, each int64) *world {
-	w := &world{design: d, seed: seed, number: number, each: each, young: usersPerWorld, wrongClocks: number%3 == 0}
+	w := &world{design: d, seed: seed, number: number, each: each, young: usersPerWorld, wrongClocks: number%3 == 0, began: time.Now()}
 	w.server = &server{sessions: map[string]*session{}, tally: &w.tally}
 	for i := range usersPerWorld {
 		user := userName(i)
@@ -300,6 +301,9 @@ func (w *world) bury(s *session, said []error) {
 	default:
 		t.unnamed++
 	}
+	if over && w.design.ours {
+		w.note(s, lost)
+	}
 	if over && s.dead && (errors.Is(all, errUnnamed) || none) {
 		t.unnamed++
 	}
@@ -309,6 +313,23 @@ func (w *world) bury(s *session, said []error) {
 	w.server.mu.Unlock()
 	if over {
 		w.link(s)
+	}
+}
+
+// note records where a link was lost that can be kept, to be looked at with -world;
+// the server's lock is held.
+func (w *world) note(s *session, ended bool) {
+	why := ""
+	for _, c := range columns[:3] {
+		if s.dead && s.killer == c.why {
+			why = c.name
+		}
+	}
+	if !s.dead && s.fell == nil && ended && s.refused {
+		why = "wording"
+	}
+	if why != "" {
+		w.tally.where = append(w.tally.where, fmt.Sprintf("%s: %s in world %d, after %v", why, s.user, w.number, time.Since(w.began)))
 	}
 }
 
