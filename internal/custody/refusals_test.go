@@ -48,7 +48,8 @@ func (w *town) joinAll(t *testing.T, k *custody.Keeper, n int) (users []string) 
 // one of ten.
 func TestSickLinksAmongMany(t *testing.T) {
 	t.Parallel()
-	for _, words := range []reply{{status: 400}, refusal(401, "unauthorized"), page(403, "blocked")} {
+	said := []reply{{status: 400}, refusal(401, "unauthorized"), page(403, "blocked")}
+	for _, words := range said[:atMost(len(said), 1)] { // a race is one whatever the words
 		all := atMost(100, 40)
 		for _, ill := range []int{1, 2, all / 12, all / 8} {
 			t.Run(fmt.Sprintf("%d %q, %d of %d", words.status, words.body[:min(12, len(words.body))], ill, all), func(t *testing.T) {
@@ -302,7 +303,7 @@ func TestUnknownWordsAreAskedAboutAgain(t *testing.T) {
 		t.Run(fmt.Sprintf("restarted=%v", restarted), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 				k := w.replica(t, s)
-				users := w.joinAll(t, k, 20)
+				users := w.joinAll(t, k, atMost(20, 12))
 				w.disturb(sick(reply{status: 400}, users[0]))
 				calls := func(k *custody.Keeper, hours int, every time.Duration) {
 					for range time.Duration(hours) * time.Hour / every {
