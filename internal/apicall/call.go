@@ -55,7 +55,8 @@ type Request struct {
 type Failure struct {
 	// Status is the HTTP status; 0 without a response.
 	Status int
-	// Sent reports that the body of the request was read, so it may have been sent.
+	// Sent reports that the body of a request that is not Repeatable was read, so it may
+	// have been sent.
 	// Without it, PKB has not received the request.
 	Sent bool
 	// Body is the beginning of the response, if the status is no success.
@@ -184,18 +185,26 @@ func (p Policy) once(ctx context.Context, hc *http.Client, r Request, take func(
 	return nil, err
 }
 
-// request returns r for net/http, and whether its body was read.
+// request returns r for net/http, and whether its body was read. That is watched only
+// where it matters: net/http sends a body whose type it knows together with the header,
+// and any other after it.
 func (r Request) request(ctx context.Context) (*http.Request, *atomic.Bool, error) {
 	read := new(atomic.Bool)
-	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, nil)
+	var body io.Reader
+	if r.Body != nil && r.Repeatable {
+		body = bytes.NewReader(r.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", r.MediaType)
-	if r.Body == nil {
+	if r.Body != nil {
+		req.Header.Set("Content-Type", r.MediaType)
+	}
+	if r.Body == nil || r.Repeatable {
 		return req, read, nil
 	}
-	req.Header.Set("Content-Type", r.MediaType)
 	req.ContentLength = int64(len(r.Body))
 	req.GetBody = func() (io.ReadCloser, error) {
 		return &watched{bytes.NewReader(r.Body), read}, nil
