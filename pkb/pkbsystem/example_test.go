@@ -102,17 +102,18 @@ func ExampleClient_FindByNHSNumber_identify() {
 		Now:         server.Now,
 		Identify: func(ctx context.Context, c pkb.Candidate) error {
 			known := users[c.AppUserID]
-			if !c.Self.Compare(known).Same() {
-				return pkb.ErrIdentityRefused
-			}
+			match := c.Self.Compare(known)
 			id, err := system.FindByNHSNumber(ctx, known.Reveal().NHSNumber)
 			switch {
+			case err == nil: // does PKB have another record for this number?
+				match = match.WithPublicID(c.PublicID, id)
 			case errors.Is(err, pkbsystem.ErrNoPatient), errors.Is(err, pkbsystem.ErrInput):
-				return nil // no second opinion: the first stands
-			case err != nil:
+				// There is no second opinion: the first stands.
+			default:
 				return err // the authorization waits, and Identify is called again
-			case id != c.PublicID:
-				return pkb.ErrIdentityRefused // PKB has another record for this number
+			}
+			if !match.Same() {
+				return pkb.ErrIdentityRefused
 			}
 			return nil
 		},
