@@ -48,7 +48,7 @@ var lines = []struct{ name, file, before, after string }{
 	{"the request of a response has a system client's token", "pkb/pkbsystem/bearer.go", "resp.Request = req //", "_ = req //"},
 	{"an excerpt has every word", "pkb/excerpt.go", "return left", "return word"},
 	{"an event has the app_user_id", "pkb/observe/event.go", "conceal.LinkName(e.AppUserID)", "e.AppUserID + conceal.LinkName(\"\")"},
-	{"a log line has the app_user_id", "internal/custody/events.go", "slog.String(\"link\", conceal.LinkName(e.User))", "slog.String(\"link\", e.User)"},
+	{"a log line has the app_user_id", "internal/custody/events.go", "slog.String(\"link\", conceal.LinkName(e.User))", "slog.String(\"link\", e.User+conceal.LinkName(\"\"))"},
 }
 
 func mutations(root string) (all []mutation, err error) {
