@@ -4,7 +4,6 @@
 package pkb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,28 +59,13 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if b.fixed != "" {
 		return b.send(req, b.fixed)
 	}
-	turn, err := c.turns.Enter(req.Context(), b.appUserID)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	handedOn := false
-	defer func() {
-		if !handedOn { // also when the host's transport panics
-			turn.Leave()
-		}
-	}()
-	resp, err := b.withCurrentToken(req)
-	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
-		turn.ReadCloser, resp.Body, handedOn = resp.Body, turn, true
-	}
-	return resp, err
+	return c.turns.Send(req, b.appUserID, b.withCurrentToken)
 }
 
 func (b *bearer) withCurrentToken(req *http.Request) (*http.Response, error) {
 	token, err := b.client.presentToken(req.Context(), b.appUserID)
 	if err != nil {
-		closeBody(req)
+		apicall.CloseBody(req)
 		return nil, err
 	}
 	resp, err := b.send(req, token.Value)
@@ -101,12 +85,7 @@ func isRefused(resp *http.Response) (bool, fhir.ResponseCode) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return false, ""
 	}
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, apicall.MaxProblem))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body} // it can be read as before
-	code, _ := responseCode(head)
+	code, _ := responseCode(apicall.Head(resp))
 	return resp.StatusCode == http.StatusUnauthorized || isAboutToken(code) || sessionOver(code) != "", code
 }
 
@@ -129,7 +108,7 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 	if errors.Is(err, custody.ErrReplaced) {
 		return resp, nil // another token would not help either
 	}
-	drain(resp.Body)
+	apicall.Drain(resp.Body)
 	if err != nil {
 		return nil, public(err)
 	}
@@ -147,7 +126,7 @@ func (b *bearer) unauthorized(req *http.Request, resp *http.Response, token *cus
 		return resp, nil
 	}
 	if over, err = b.learn(req.Context(), code, &next); over && err == nil {
-		drain(resp.Body)
+		apicall.Drain(resp.Body)
 		if _, err = b.client.currentToken(req.Context(), b.appUserID); err == nil {
 			err = ErrTryLater // another session has replaced this one
 		}
@@ -169,40 +148,12 @@ func (b *bearer) learn(ctx context.Context, code fhir.ResponseCode, token *custo
 	return true, err
 }
 
-// send sends a copy of req with the token, because a RoundTripper must not modify
-// its argument.
 func (b *bearer) send(req *http.Request, token string) (*http.Response, error) {
-	out := req.WithContext(req.Context())
-	if out.Header = req.Header.Clone(); out.Header == nil {
-		out.Header = http.Header{}
-	}
-	out.Header.Set("Authorization", "Bearer "+token)
-	out.Header.Del(apicall.HeaderOrganisation) // it is for a system client's token
-	if out.Header.Get("User-Agent") == "" {
-		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
-	}
-	b.client.sends(out.Context())
-	resp, err := b.client.http.Transport.RoundTrip(out)
-	if resp != nil {
-		resp.Request = req // logging it logs no token
-	}
-	return resp, err
+	b.client.sends(req.Context())
+	return apicall.Sender{Transport: b.client.http.Transport, UserAgent: b.client.cfg.UserAgent}.Send(req, token)
 }
 
 // takesBearer reports whether a request goes to an origin of PKB's APIs.
 func (c *Client) takesBearer(req *http.Request) bool {
 	return slices.Contains(c.origins, apicall.Origin{Scheme: req.URL.Scheme, Host: req.URL.Host})
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
-}
-
-// drain reads the rest of a small body, so that its connection is reused, and
-// closes it.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/betawerk/pkb-go/fhir"
+	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -32,7 +33,7 @@ func tokenErrorProblem(e observe.TokenError) string {
 		return "has the Status 408 or 425, which is not about the token"
 	case e.Code == "" && strings.TrimSpace(e.Body) == "":
 		return "has neither Code nor Body"
-	case !printable(e.Code) || len(e.Code) > 64:
+	case !apicall.Printable(e.Code) || len(e.Code) > 64:
 		return "has a Code that is not up to 64 printable ASCII characters; use Body"
 	}
 	if _, ok := meanings[e.Means]; !ok {

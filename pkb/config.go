@@ -188,7 +188,7 @@ type complain func(field, format string, args ...any)
 func (c *Config) checkApplication(bad complain) {
 	if c.ClientID == "" {
 		bad("ClientID", "is empty: it is the User Client id that PKB issued to you")
-	} else if !printable(c.ClientID) {
+	} else if !apicall.Printable(c.ClientID) {
 		bad("ClientID", "has spaces or characters that are not printable ASCII")
 	}
 	if c.SecretInHeader && c.ClientSecret.IsZero() {
@@ -331,13 +331,4 @@ func checkRedirectURL(s string) string {
 		return "has a scheme that cannot receive a callback"
 	}
 	return ""
-}
-
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -9,10 +9,6 @@ import (
 	"strings"
 )
 
-// HeaderOrganisation is the header in which a system client names the organisation on
-// whose behalf it calls. It is never sent with a patient's token.
-const HeaderOrganisation = "X-Org-Public-Id"
-
 // CheckAddress returns what is wrong with one of PKB's addresses, or "".
 func CheckAddress(s string) string {
 	if s == "" {
@@ -30,6 +26,11 @@ func CheckAddress(s string) string {
 		return "is plain http: tokens are sent over https only (http is accepted for loopback addresses, such as 127.0.0.1)"
 	}
 	return ""
+}
+
+// Printable reports whether s has nothing but printable ASCII, and no spaces.
+func Printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // IsLoopback reports whether a host is this computer.

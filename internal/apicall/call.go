@@ -3,7 +3,8 @@
 
 // Package apicall sends one request to an API of PKB and reads the response. It
 // bounds the time, the size, the retries, and the concurrent requests for one user.
-// It does not know links or tokens; package pkb makes errors of what it reports.
+// It does not know links, nor where tokens come from; package pkb makes errors of what
+// it reports.
 package apicall
 
 import (
@@ -56,8 +57,7 @@ type Failure struct {
 	// Status is the HTTP status; 0 without a response.
 	Status int
 	// Sent reports that the body of a request that is not Repeatable was read, so it may
-	// have been sent.
-	// Without it, PKB has not received the request.
+	// have been sent. Without it, PKB has not received the request.
 	Sent bool
 	// Body is the beginning of the response, if the status is no success.
 	Body       []byte

@@ -6,6 +6,7 @@ package apicall
 import (
 	"context"
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 )
@@ -45,6 +46,27 @@ func (q *Turns) Enter(ctx context.Context, appUserID string) (*Turn, error) {
 		q.goAway(l, appUserID)
 		return nil, &ContentError{What: q.Busy, Err: ctx.Err()}
 	}
+}
+
+// Send waits for a turn and calls send. The turn ends with the body of the response.
+// Without a turn the body of req is closed.
+func (q *Turns) Send(req *http.Request, appUserID string, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	turn, err := q.Enter(req.Context(), appUserID)
+	if err != nil {
+		CloseBody(req)
+		return nil, err
+	}
+	handedOn := false
+	defer func() {
+		if !handedOn { // also when the host's transport panics
+			turn.Leave()
+		}
+	}()
+	resp, err := send(req)
+	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
+		turn.ReadCloser, resp.Body, handedOn = resp.Body, turn, true
+	}
+	return resp, err
 }
 
 func (q *Turns) goAway(l *line, appUserID string) {

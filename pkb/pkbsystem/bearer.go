@@ -4,7 +4,6 @@
 package pkbsystem
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +52,7 @@ func (b *bearer) String() string { return fmt.Sprint(b) }
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := b.client
 	refuse := func(err error) (*http.Response, error) {
-		closeBody(req)
+		apicall.CloseBody(req)
 		return nil, err
 	}
 	if !slices.Contains(c.origins, apicall.Origin{Scheme: req.URL.Scheme, Host: req.URL.Host}) {
@@ -62,28 +61,14 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(req.Header.Values("Authorization")) > 0 {
 		return refuse(errOwnToken)
 	}
-	turn, err := c.turns.Enter(req.Context(), "")
-	if err != nil {
-		return refuse(err)
-	}
-	handedOn := false
-	defer func() {
-		if !handedOn { // also when the host's transport panics
-			turn.Leave()
-		}
-	}()
-	resp, err := b.withToken(req)
-	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
-		turn.ReadCloser, resp.Body, handedOn = resp.Body, turn, true
-	}
-	return resp, err
+	return c.turns.Send(req, "", b.withToken)
 }
 
 // withToken sends a request, and once more with a new token if the first is refused.
 func (b *bearer) withToken(req *http.Request) (*http.Response, error) {
 	token, err := b.client.currentToken(req.Context())
 	if err != nil {
-		closeBody(req)
+		apicall.CloseBody(req)
 		return nil, err
 	}
 	resp, err := b.send(req, token.value)
@@ -100,10 +85,9 @@ func (b *bearer) withToken(req *http.Request) (*http.Response, error) {
 			return resp, nil //nolint:nilerr // PKB's refusal is the outcome
 		}
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, apicall.MaxProblem)
-	_ = resp.Body.Close()
+	apicall.Drain(resp.Body)
 	if token, err = b.client.currentToken(req.Context()); err != nil {
-		closeBody(again)
+		apicall.CloseBody(again)
 		return nil, err
 	}
 	return b.send(again, token.value)
@@ -115,38 +99,13 @@ func isRefused(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusForbidden {
 		return resp.StatusCode == http.StatusUnauthorized
 	}
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, apicall.MaxProblem))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body} // it can be read as before
-	outcome, err := fhir.DecodeOperationOutcome(head)
+	outcome, err := fhir.DecodeOperationOutcome(apicall.Head(resp))
 	code := outcome.ResponseCode()
 	return err == nil && (code == fhir.AccessTokenExpired || code == fhir.BadAuthentication)
 }
 
-// send sends a copy of req with the token, because a RoundTripper must not modify its
-// argument.
 func (b *bearer) send(req *http.Request, token pkb.Secret) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	if out.Header == nil {
-		out.Header = http.Header{}
-	}
-	out.Header.Set("Authorization", "Bearer "+token.Reveal())
-	out.Header.Set(apicall.HeaderOrganisation, b.client.cfg.Organisation)
-	if out.Header.Get("User-Agent") == "" {
-		out.Header.Set("User-Agent", b.client.cfg.UserAgent)
-	}
-	countRequest(out.Context())
-	resp, err := b.client.http.Transport.RoundTrip(out)
-	if resp != nil {
-		resp.Request = req // logging it logs no token
-	}
-	return resp, err
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
+	countRequest(req.Context())
+	c := b.client
+	return apicall.Sender{Transport: c.http.Transport, Organisation: c.cfg.Organisation, UserAgent: c.cfg.UserAgent}.Send(req, token.Reveal())
 }

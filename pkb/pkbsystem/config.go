@@ -190,13 +190,13 @@ func (c Config) checkAddresses(bad complain) {
 }
 
 func (c Config) checkClient(bad complain) {
-	if c.ClientID == "" || strings.Contains(c.ClientID, ":") && !c.EncodeCredentials || !printable(c.ClientID) {
+	if c.ClientID == "" || strings.Contains(c.ClientID, ":") && !c.EncodeCredentials || !apicall.Printable(c.ClientID) {
 		bad("ClientID", "is empty, has a colon, which HTTP Basic does not allow, or has spaces or characters that are not printable ASCII")
 	}
-	if secret := c.ClientSecret.Reveal(); secret == "" || !printable(secret) {
+	if secret := c.ClientSecret.Reveal(); secret == "" || !apicall.Printable(secret) {
 		bad("ClientSecret", "is empty, or has spaces or characters that are not printable ASCII, such as the line end of a file")
 	}
-	if c.Scope != "" && !printable(c.Scope) {
+	if c.Scope != "" && !apicall.Printable(c.Scope) {
 		bad("Scope", "is not one scope: it has spaces or characters that are not printable ASCII")
 	}
 	if id, err := identity.ParsePublicID(c.Organisation); err != nil || string(id) != c.Organisation {
@@ -205,10 +205,6 @@ func (c Config) checkClient(bad complain) {
 	if strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }) {
 		bad("UserAgent", "has characters that are not printable ASCII")
 	}
-}
-
-func printable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // maxStatusBatch is how many identifiers $status-query takes (PKB: Status query).

@@ -128,7 +128,7 @@ func (c *Client) refuse(token *oauth2.Token) (code fhir.ResponseCode, _ *apicall
 	switch {
 	case token.TokenType != "" && !strings.EqualFold(token.TokenType, "bearer"):
 		problem = "the token is not a Bearer token"
-	case !printable(token.AccessToken):
+	case !apicall.Printable(token.AccessToken):
 		problem = "the token has characters that no header can have"
 	case c.cfg.Scope != "" && hasScope && !slices.Contains(strings.Fields(scope), c.cfg.Scope):
 		code, problem = "invalid_scope", "the token is for another scope than Config.Scope"
@@ -178,7 +178,7 @@ type credentials struct {
 func (b *credentials) RoundTrip(req *http.Request) (*http.Response, error) {
 	cfg := &b.client.cfg
 	if req.URL.String() != cfg.TokenURL {
-		closeBody(req)
+		apicall.CloseBody(req)
 		return nil, errElsewhere
 	}
 	out := req.Clone(req.Context())
