@@ -23,13 +23,13 @@ func ExampleDecodeOperationOutcome() {
 	outcome, err := fhir.DecodeOperationOutcome([]byte(`{"resourceType": "OperationOutcome", "issue": [
 		{"severity": "error", "code": "login", "details": {"coding": [
 			{"system": "http://fhir.patientsknowbest.com/codesystem/response-code", "code": "API_SESSION_EXPIRED"}]}}]}`))
-	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, err)
+	fmt.Println(outcome.ResponseCode() == fhir.SessionExpired, outcome.IsError(), err)
 	for _, issue := range outcome.Issue {
 		// Texts can hold personal data: do not log them.
 		fmt.Println(issue.Severity, issue.Code, issue.Details.Text == "", issue.Diagnostics == "")
 	}
 	// Output:
-	// true <nil>
+	// true true <nil>
 	// error login true true
 }
 

@@ -3,7 +3,10 @@
 
 package fhir
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // ResponseCode is a code of PKB's code system response-code: why a request failed.
 type ResponseCode string
@@ -88,6 +91,12 @@ type OperationOutcomeIssue struct {
 func DecodeOperationOutcome(data []byte) (OperationOutcome, error) {
 	r, err := Decode[OperationOutcome](data)
 	return *r.Reveal(), err
+}
+
+// IsError reports whether an issue is an error, or fatal: others are remarks on what
+// was done.
+func (o OperationOutcome) IsError() bool {
+	return slices.ContainsFunc(o.Issue, func(i OperationOutcomeIssue) bool { return i.Severity == "error" || i.Severity == "fatal" })
 }
 
 // ResponseCode returns PKB's response code, or "" if there is no known one. PKB's

@@ -4,7 +4,6 @@
 package pkb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -55,7 +54,7 @@ func (p *Patient) PublicID(ctx context.Context) (identity.PublicID, error) {
 	if link.Verified {
 		return link.PublicID, nil
 	}
-	return p.ask(ctx, link)
+	return p.check(ctx)
 }
 
 // Purview asks PKB whose record the user's tokens open, by POST
@@ -73,17 +72,17 @@ func (p *Patient) Purview(ctx context.Context) (identity.PublicID, error) {
 		return p.confirm(ctx, identity.PublicID(known))
 	}
 	link, err := p.client.Link(ctx, p.appUserID)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	return p.ask(ctx, link)
-}
-
-// ask calls Purview, and fixes the result on a link that has none yet.
-func (p *Patient) ask(ctx context.Context, link Link) (identity.PublicID, error) {
-	if link.Verified {
+	case link.Verified:
 		return p.confirm(ctx, link.PublicID)
 	}
+	return p.check(ctx)
+}
+
+// check calls Purview for a link whose patient is not known yet, and fixes the result.
+func (p *Patient) check(ctx context.Context) (identity.PublicID, error) {
 	if err := p.client.keeper.Check(ctx, p.appUserID); err != nil {
 		return "", public(err)
 	}
@@ -142,10 +141,8 @@ func (s source) Get(ctx context.Context, op observe.Operation, address string, d
 	return s.client.stream(ctx, s.http(), get(op, address, mediaTypeFHIR), func(body *apicall.Body) (string, error) { return decode(body) })
 }
 
-func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
-	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, func(data []byte) (string, error) {
-		return decode(bytes.NewReader(data))
-	})
+func (s source) Call(ctx context.Context, op observe.Operation, address string, decode func([]byte) (string, error)) error {
+	return s.client.operation(ctx, s.http(), op, address, "", &s.client.lastDataPointByGET, decode)
 }
 
 func (s source) Gone(err error) bool {

@@ -57,7 +57,7 @@ func (c *Client) AddPatient(ctx context.Context, a Addition) (err error) {
 		Operation: opAdd, Method: http.MethodPost, URL: c.cfg.AddPatientURL, MediaType: mediaTypeFHIR, Body: body, AnySuccess: true,
 	})
 	if failed == nil {
-		if outcome, err := fhir.DecodeOperationOutcome(data); err == nil && isError(outcome) {
+		if outcome, err := fhir.DecodeOperationOutcome(data); err == nil && outcome.IsError() {
 			return unusable(opAdd, data, "the response is an OperationOutcome with an error", nil)
 		}
 		return nil

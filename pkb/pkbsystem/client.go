@@ -81,8 +81,8 @@ func (c *Client) policy() apicall.Policy {
 	}
 }
 
-// maxResponse bounds a response: the largest that is expected, about a few hundred
-// patients, takes a tenth of it.
+// maxResponse bounds a response: that to a batch of Status of the default size takes
+// about a tenth of it.
 const maxResponse = 4 << 20
 
 // call sends one request of the API, and returns the body of a success.

@@ -56,7 +56,7 @@ func patientIn(data []byte, number identity.NHSNumber) (found identity.PublicID,
 	for _, e := range page.Entries {
 		switch {
 		case e.Resource.Type() == "OperationOutcome":
-			if outcome, err := fhir.As[fhir.OperationOutcome](e.Resource); err != nil || isError(*outcome.Reveal()) {
+			if outcome, err := fhir.As[fhir.OperationOutcome](e.Resource); err != nil || outcome.Reveal().IsError() {
 				return "", "the result has an error instead of a part", err
 			}
 			continue
@@ -75,15 +75,6 @@ func patientIn(data []byte, number identity.NHSNumber) (found identity.PublicID,
 		found = id
 	}
 	return found, "", nil
-}
-
-func isError(outcome fhir.OperationOutcome) bool {
-	for _, i := range outcome.Issue {
-		if i.Severity == "error" || i.Severity == "fatal" {
-			return true
-		}
-	}
-	return false
 }
 
 // hasNHSNumber reports whether a patient's NHS numbers are the given one. PKB's Patient

@@ -340,8 +340,9 @@ func (c canned) Get(_ context.Context, _ observe.Operation, _ string, decode fun
 	return err
 }
 
-func (c canned) Call(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
-	return c.Get(ctx, op, address, decode)
+func (c canned) Call(_ context.Context, _ observe.Operation, _ string, decode func([]byte) (string, error)) error {
+	_, err := decode([]byte(c))
+	return err
 }
 
 func (c canned) Gone(error) bool { return false }

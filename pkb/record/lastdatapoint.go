@@ -19,9 +19,9 @@ import (
 // It returns the errors of Token, or an *APIError. (PKB: date-of-last-data-point.
 // Path and method are inferred, like those of Purview.)
 func (r *Record) LastDataPoint(ctx context.Context) (at time.Time, ok bool, err error) {
-	err = r.source.Call(ctx, observe.OpLastDataPoint, r.facade.operation("Patient", string(observe.OpLastDataPoint)), whole(func(data []byte) (string, error) {
+	err = r.source.Call(ctx, observe.OpLastDataPoint, r.facade.operation("Patient", string(observe.OpLastDataPoint)), func(data []byte) (string, error) {
 		at, ok, err = fhir.LastDataPoint(data)
 		return "the response has no time that can be read", err
-	}))
+	})
 	return at, ok, err
 }

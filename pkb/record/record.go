@@ -37,8 +37,8 @@ type Source interface {
 	// decode: again, if it was cut off and is requested again. If decode fails, the
 	// error has its problem; an error of Unusable is returned unchanged.
 	Get(ctx context.Context, op observe.Operation, address string, decode func(response io.Reader) (problem string, err error)) error
-	// Call is Get for a PKB operation without parameters.
-	Call(ctx context.Context, op observe.Operation, address string, decode func(response io.Reader) (problem string, err error)) error
+	// Call is Get for a PKB operation without parameters, and passes the whole response.
+	Call(ctx context.Context, op observe.Operation, address string, decode func(data []byte) (problem string, err error)) error
 	// Unusable returns the error for a response that was read and is unusable.
 	Unusable(op observe.Operation, problem string, cause error, outcome fhir.Resource[fhir.OperationOutcome]) error
 	// Gone reports whether an error of Get is a response 404 or 410.

@@ -104,10 +104,8 @@ func (r *Record) outcomeError(resource string, entry fhir.Resource[fhir.Any]) er
 	if err != nil {
 		return &EntryError{Search: resource, Resource: entry}
 	}
-	for _, i := range outcome.Reveal().Issue {
-		if i.Severity == "error" || i.Severity == "fatal" {
-			return r.source.Unusable(searchOf(resource), "the result has an error instead of a part", nil, outcome)
-		}
+	if outcome.Reveal().IsError() {
+		return r.source.Unusable(searchOf(resource), "the result has an error instead of a part", nil, outcome)
 	}
 	return nil
 }

@@ -186,8 +186,9 @@ func (p onePage) Get(_ context.Context, _ observe.Operation, _ string, decode fu
 	return err
 }
 
-func (p onePage) Call(ctx context.Context, op observe.Operation, address string, decode func(io.Reader) (string, error)) error {
-	return p.Get(ctx, op, address, decode)
+func (p onePage) Call(_ context.Context, _ observe.Operation, _ string, decode func([]byte) (string, error)) error {
+	_, err := decode(p)
+	return err
 }
 
 func (onePage) Unusable(_ observe.Operation, problem string, _ error, _ fhir.Resource[fhir.OperationOutcome]) error {
