@@ -124,7 +124,7 @@ func (k *Keeper) Look(ctx context.Context, user string) (Shown, error) {
 	}
 	link := shown(r.stored, r.details)
 	link.State, link.Cause = stateOf(r.Record), string(r.Cause)
-	k.learn(user, r.Record)
+	k.opened(user, r.Record)
 	return link, nil
 }
 

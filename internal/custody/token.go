@@ -172,8 +172,8 @@ func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 // opens is whose record a session opens. That never changes.
 type opens struct{ session, patient string }
 
-// learn remembers whose record the session of a user's token in memory opens.
-func (k *Keeper) learn(user string, r core.Record) {
+// opened remembers whose record the session of a user's token in memory opens.
+func (k *Keeper) opened(user string, r core.Record) {
 	e := k.entries.find(user)
 	if e == nil || r.Public == "" || r.Phase != core.Linked {
 		return

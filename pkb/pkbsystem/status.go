@@ -118,10 +118,11 @@ func (c *Client) status(ctx context.Context, kind identity.NationalIDKind, numbe
 		ResourceType string      `json:"resourceType"`
 		Parameter    []parameter `json:"parameter"`
 	}{ResourceType: "Parameters"}
+	asked := make(map[string]bool, len(numbers))
 	for _, n := range numbers {
-		p := parameter{"patientIdentifier", identifier{kind.System(), n.Reveal()}}
-		if !slices.Contains(sent.Parameter, p) {
-			sent.Parameter = append(sent.Parameter, p)
+		if number := n.Reveal(); !asked[number] {
+			asked[number] = true
+			sent.Parameter = append(sent.Parameter, parameter{"patientIdentifier", identifier{kind.System(), number}})
 		}
 	}
 	body, err := json.Marshal(sent)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -120,14 +121,7 @@ func (s *Server) findForSystem(w http.ResponseWriter, r *http.Request, o *Organi
 	s.send(w, found, "", 0)
 }
 
-func (o *Organisation) mayNotSee(p *Patient) bool {
-	for _, id := range o.NoAccess {
-		if id == p.PublicID {
-			return true
-		}
-	}
-	return false
-}
+func (o *Organisation) mayNotSee(p *Patient) bool { return slices.Contains(o.NoAccess, p.PublicID) }
 
 // sentIdentifier is a FHIR identifier.
 type sentIdentifier struct {
