@@ -87,20 +87,9 @@ func copyAll(ctx context.Context, c *call, address string, cfg sqlstore.Config) 
 }
 
 func (c *call) copied(l copyLine) error {
-	switch {
-	case !c.terminal:
-		if err := c.line(l); err != nil {
-			return err
-		}
-	case l.Done:
-		c.meter.clear()
-		fmt.Fprintf(c.out, "All %d records are in the target, %d copied now.\n", l.Records, l.Copied)
-		return nil
-	}
 	rest := fmt.Sprintf("%d copied", l.Copied)
 	if l.Records >= l.Total {
 		rest += ", comparing"
 	}
-	c.meter.bar(l.progress, rest)
-	return nil
+	return c.progressed(l, l.progress, rest, fmt.Sprintf("All %d records are in the target, %d copied now.", l.Records, l.Copied))
 }

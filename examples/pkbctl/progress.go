@@ -29,6 +29,22 @@ func newProgress(records, total int, elapsed time.Duration) progress {
 	return p
 }
 
+// progressed shows how far an operation is, with the rest of the text, and in the end
+// what was done: on a terminal; in a pipe, as a line of JSON.
+func (c *call) progressed(line any, p progress, rest, done string) error {
+	if !c.terminal {
+		if err := c.line(line); err != nil {
+			return err
+		}
+	} else if p.Done {
+		c.meter.clear()
+		fmt.Fprintln(c.out, done)
+		return nil
+	}
+	c.meter.bar(p, rest)
+	return nil
+}
+
 // meter draws the progress of long work on standard error, on one line that it removes
 // again. It draws nothing if nobody is watching there.
 type meter struct {

@@ -84,16 +84,6 @@ func reseal(ctx context.Context, c *call) error {
 }
 
 func (c *call) resealed(l resealLine) error {
-	switch {
-	case !c.terminal:
-		if err := c.line(l); err != nil {
-			return err
-		}
-	case l.Done:
-		c.meter.clear()
-		fmt.Fprintf(c.out, "All %d records are checked: %d resealed, %d failed.\n", l.Records, l.Resealed, l.Failed)
-		return nil
-	}
-	c.meter.bar(l.progress, fmt.Sprintf("%d resealed, %d failed", l.Resealed, l.Failed))
-	return nil
+	rest := fmt.Sprintf("%d resealed, %d failed", l.Resealed, l.Failed)
+	return c.progressed(l, l.progress, rest, fmt.Sprintf("All %d records are checked: %s.", l.Records, rest))
 }
