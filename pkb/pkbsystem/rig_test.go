@@ -5,13 +5,11 @@ package pkbsystem_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -172,15 +170,4 @@ func must[T any](t testing.TB) func(T, error) T {
 		}
 		return v
 	}
-}
-
-// link links the patient as a user of the host, for tests of both clients.
-func link(ctx context.Context, t testing.TB, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client) {
-	t.Helper()
-	address, pending, err := client.Authorize(ctx, "app-user-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	back := must[*url.URL](t)(server.Approve(ctx, address, patient))
-	must[pkb.Link](t)(client.Complete(ctx, "app-user-1", pending, back.Query()))
 }
