@@ -5,6 +5,7 @@ package custody
 
 import (
 	"container/list"
+	"maps"
 	mathrand "math/rand/v2"
 	"sync"
 	"time"
@@ -24,6 +25,16 @@ type endpoint struct {
 	served  int               // successes so far
 	lately  lately
 	refused map[string]refusal
+	// others are links whose records say that they are refused, whichever process
+	// that happened to. A link stays with the process that was refused, because that
+	// one is the first to ask again, so each process alone sees few of them.
+	others map[string]sighting
+}
+
+// sighting is when a record said that its link is refused.
+type sighting struct {
+	at   time.Time
+	over bool // a later one said that it was served
 }
 
 // refusal is a link's latest one.
@@ -90,17 +101,46 @@ func (e *endpoint) evidence(user string, now time.Time) core.Evidence {
 	ev := core.Evidence{
 		Witnessed: before && e.served > mine.served, AppWide: mine.appWide, Sick: 1, Green: now.Sub(mine.since) < watchFirst,
 	}
+	e.forget(now)
 	for u, r := range e.refused {
-		switch {
-		case now.Sub(r.at) > refusalsLast: // by the monotonic clock: a step of the wall clock must not make links forgotten
-			delete(e.refused, u)
-		case u != user:
+		if u != user {
 			ev.Sick++
 			ev.Flaps = ev.Flaps || r.over || r.flaps
 		}
 	}
+	for u, s := range e.others {
+		if _, counted := e.refused[u]; u != user && !counted {
+			ev.Sick++
+			ev.Flaps = ev.Flaps || s.over
+		}
+	}
 	ev.Well = e.lately.since(mine.first, user, ev.Enough())
 	return ev
+}
+
+// forget drops what was a while ago, by the monotonic clock: a step of the wall clock
+// must not make links forgotten. e.mu is held.
+func (e *endpoint) forget(now time.Time) {
+	maps.DeleteFunc(e.refused, func(_ string, r refusal) bool { return now.Sub(r.at) > refusalsLast })
+	maps.DeleteFunc(e.others, func(_ string, s sighting) bool { return now.Sub(s.at) > refusalsLast })
+}
+
+// saw reports what a record that was loaded says of its link.
+func (e *endpoint) saw(user string, r core.Record, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before, known := e.others[user]
+	switch {
+	case r.Phase != core.Linked:
+		delete(e.others, user)
+	case r.Active.Unclear > 0:
+		if e.others == nil {
+			e.others = map[string]sighting{}
+		}
+		e.others[user] = sighting{at: now}
+	case known && !before.over:
+		e.others[user] = sighting{at: before.at, over: true}
+	}
 }
 
 // leave records the outcome of a presentation. untried means that nothing known
@@ -156,6 +196,7 @@ func (e *endpoint) settle(user string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.refused, user)
+	delete(e.others, user)
 }
 
 // heldBack returns why tokens are not presented, or nil.

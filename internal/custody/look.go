@@ -37,6 +37,7 @@ func (t *trip) load() (core.Input, error) {
 	}
 	t.row = r
 	t.vault.add(r.vault)
+	k.endpoint.saw(t.e.user, r.Record, k.now())
 	return core.Input{Kind: core.Loaded, Rec: r.Record, Facts: t.facts()}, nil
 }
 

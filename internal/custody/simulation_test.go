@@ -133,6 +133,50 @@ func TestHalfOfAllLinksAreRefusedForHours(t *testing.T) {
 	}
 }
 
+// A quarter of all links is refused with an unrecognized error for three hours, and
+// the users are spread over so many processes that each sees two or three of the
+// refused links be refused. Nobody's link ends: the records tell each process of the
+// others.
+func TestRefusedLinksAreSpreadOverManyProcesses(t *testing.T) {
+	t.Parallel()
+	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+		const processes, links = 12, 50
+		var said tells
+		var all []*custody.Keeper
+		for range processes {
+			all = append(all, w.replica(t, s, said.config))
+		}
+		users := joinEach(t, w, all[0], links, life/links)
+		refused := map[string]bool{}
+		for i, u := range users {
+			refused[u] = i%4 == 0
+		}
+		broken := time.Now().Add(20 * time.Minute)
+		repaired := broken.Add(3 * time.Hour)
+		w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {
+			if now := time.Now(); q.refresh && refused[q.session] && now.After(broken) && now.Before(repaired) {
+				return reply{status: 400}, nil
+			}
+			return serve(), nil
+		})
+		var wg sync.WaitGroup
+		for i, u := range users {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(7, uint64(i)))
+				for time.Now().Before(repaired) {
+					time.Sleep(time.Minute + time.Duration(r.Int64N(int64(6*time.Minute))))
+					_, _ = all[r.IntN(processes)].Token(context.Background(), u)
+				}
+			})
+		}
+		wg.Wait()
+		if n := said.count(custody.RelinkRequired); n > 0 {
+			t.Errorf("%d of %d refused links have ended", n, links/4)
+		}
+		allServed(t, w, all[0], users, time.Hour)
+	})
+}
+
 func halfRefused(t *testing.T, w *town, s *tokenstore.Memory, words reply, links int) {
 	var said tells
 	k := w.replica(t, s, said.config)
