@@ -162,7 +162,7 @@ func (w *Walk) Scalar() string {
 	case '"':
 		text := w.Quoted()
 		if !utf8.Valid(text) {
-			text = bytes.ToValidUTF8(text, []byte("\ufffd"))
+			return string([]rune(string(text))) // U+FFFD for each byte, as encoding/json has it
 		}
 		return string(text)
 	case '{', '[', 'n':
