@@ -25,16 +25,16 @@ type endpoint struct {
 	served  int               // successes so far
 	lately  lately
 	refused map[string]refusal
-	// others are links whose records say that they are refused, whichever process
-	// that happened to. A link stays with the process that was refused, because that
-	// one is the first to ask again, so each process alone sees few of them.
+	// others are links whose records count refusals, whichever process met them. A
+	// link stays with the process that was refused, because that one is the first to
+	// ask again, so each process alone sees few of them.
 	others map[string]sighting
 }
 
-// sighting is when a record said that its link is refused.
+// sighting is when a record was seen to count refusals.
 type sighting struct {
 	at   time.Time
-	over bool // a later one said that it was served
+	over bool // a later one counted none: the link was served
 }
 
 // refusal is a link's latest one.
@@ -125,7 +125,7 @@ func (e *endpoint) forget(now time.Time) {
 	maps.DeleteFunc(e.others, func(_ string, s sighting) bool { return now.Sub(s.at) > refusalsLast })
 }
 
-// saw reports what a record that was loaded says of its link.
+// saw records whether a record that was loaded counts refusals.
 func (e *endpoint) saw(user string, r core.Record, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
