@@ -160,11 +160,7 @@ func (w *Walk) Text() string {
 func (w *Walk) Scalar() string {
 	switch w.Next() {
 	case '"':
-		text := w.Quoted()
-		if !utf8.Valid(text) {
-			return string([]rune(string(text))) // U+FFFD for each byte, as encoding/json has it
-		}
-		return string(text)
+		return string(w.Quoted())
 	case '{', '[', 'n':
 		w.Skip()
 		return ""
@@ -365,13 +361,15 @@ func isHex(c byte) bool {
 // Quoted walks over a string and returns its text.
 func (w *Walk) Quoted() []byte {
 	begin := w.at
-	if plain := w.stringEnd(); w.bad {
+	plain := w.stringEnd()
+	if w.bad {
 		return nil
-	} else if plain {
-		return w.data[begin+1 : w.at-1]
+	}
+	if text := w.data[begin+1 : w.at-1]; plain && utf8.Valid(text) {
+		return text
 	}
 	var s string
-	_ = json.Unmarshal(w.data[begin:w.at], &s) // it is a string
+	_ = json.Unmarshal(w.data[begin:w.at], &s) // with escapes, or bytes of no letter
 	return []byte(s)
 }
 
