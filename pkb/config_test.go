@@ -180,18 +180,50 @@ func TestDurableStoreWantsKeys(t *testing.T) {
 	}
 }
 
+// A keyring that is wrong is refused, and its error has the number of the entry: what
+// stands in the place of the id may be the key.
 func TestParseKeyringRefuses(t *testing.T) {
 	good, err := keys.Generate("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"", ",", "a", ":" + good, "a:c2VjcmV0", "a:!secret!", good + "," + good, good + ","} {
-		k, err := keys.Parse(text)
-		if err == nil || k != nil {
-			t.Errorf("%q was accepted", text)
-		} else if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), strings.TrimPrefix(good, "a:")) {
-			t.Errorf("the error repeats a key: %v", err)
+	_, key, _ := strings.Cut(good, ":")
+	const zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for name, tc := range map[string]struct{ text, says string }{
+		"nothing":                {"", "entry 1"},
+		"a comma":                {",", "entry 1"},
+		"an id only":             {"a", "entry 1"},
+		"no id":                  {":" + good, "entry 1"},
+		"too short":              {"a:c2VjcmV0", "entry 1: a key has 32 bytes"},
+		"not base64":             {"a:!secret!", "the key of entry 1"},
+		"one entry twice":        {good + "," + good, "entry 2: another key"},
+		"a comma at the end":     {good + ",", "entry 2"},
+		"one key under two ids":  {good + ",b:" + key, "entry 2: the same key"},
+		"zero bytes":             {"z:" + zero, "entry 1: the key is nothing but zero bytes"},
+		"zero bytes, second":     {good + ",z:" + zero, "entry 2: the key is nothing but zero bytes"},
+		"key and id swapped":     {key + ":a", "the key of entry 1"},
+		"swapped, second":        {good + "," + key + ":b", "the key of entry 2"},
+		"a key for an id":        {key + ":" + key, "entry 1"},
+		"an equals sign":         {"a=" + key, "entry 1"},
+		"a space":                {"a " + key, "entry 1"},
+		"an id with a space":     {"a b:" + key, "entry 1: a key id"},
+		"an id with an escape":   {"\x1b[31mevil\x07:" + key, "entry 1: a key id"},
+		"an id that is too long": {strings.Repeat("x", 65) + ":" + key, "entry 1: a key id"},
+		"an id not in ASCII":     {"schlüssel:" + key, "entry 1: a key id"},
+	} {
+		k, err := keys.Parse(tc.text)
+		switch {
+		case err == nil || k != nil:
+			t.Errorf("%s: accepted", name)
+		case !strings.Contains(err.Error(), tc.says):
+			t.Errorf("%s: the error is %q, want %q in it", name, err, tc.says)
+		case strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), key[:12]) || strings.Contains(err.Error(), "\x1b"):
+			t.Errorf("%s: the error repeats what was given: %v", name, err)
 		}
+	}
+	ring := &keys.Keyring{}
+	if err := ring.AddKey("kms", make([]byte, 32)); err == nil || !strings.Contains(err.Error(), "zero bytes") {
+		t.Errorf("AddKey of a buffer that nothing was read into: %v", err)
 	}
 	for _, id := range []string{"", "a:b", "a,b", "a b", strings.Repeat("x", 65)} {
 		if _, err := keys.Generate(id); err == nil {

@@ -307,7 +307,7 @@ func ExampleClient_Reseal() {
 	ctx := context.Background()
 	server, ada, _ := demo()
 	keys := &keys.Keyring{}
-	if err := keys.AddKey("2026-01", make([]byte, 32)); err != nil {
+	if err := keys.AddKey("2026-01", bytes.Repeat([]byte{6}, 32)); err != nil {
 		fmt.Println(err)
 		return
 	}

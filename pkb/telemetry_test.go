@@ -631,7 +631,7 @@ func TestEachEventIsTold(t *testing.T) {
 				var d diary
 				keys := &keys.Keyring{}
 				for i, id := range []string{"old", "new"} {
-					if err := keys.AddKey(id, bytes.Repeat([]byte{byte(i)}, 32)); err != nil {
+					if err := keys.AddKey(id, bytes.Repeat([]byte{byte(i + 1)}, 32)); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -109,7 +109,7 @@ func types(t *testing.T) map[string][]looks {
 	answer, _ := errors.AsType[*pkb.APIError](unreadable)
 	withKeys := config
 	withKeys.Keys = &keys.Keyring{}
-	if err := withKeys.Keys.AddKey("k", make([]byte, 32)); err != nil {
+	if err := withKeys.Keys.AddKey("k", bytes.Repeat([]byte{1}, 32)); err != nil {
 		t.Fatal(err)
 	}
 	_, sealed := newClient(t, withKeys).Token(ctx, user)

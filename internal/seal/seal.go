@@ -9,6 +9,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -84,6 +86,8 @@ type Ring struct {
 type key struct {
 	gcm     func() cipher.AEAD // a function, so that a printer that follows pointers finds no key
 	foreign AEAD
+	// sum finds the same AES key under another id.
+	sum [sha256.Size]byte
 }
 
 // RingOf returns the ring of a keyring of package keys, which sets it: hosts have no
@@ -94,6 +98,9 @@ var RingOf = func(keyring any) *Ring { return nil }
 func CheckKeyID(id string) error {
 	if id == "" || len(id) > 64 || strings.ContainsAny(id, ":,") || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return errors.New("a key id is 1 to 64 printable ASCII characters without colon and comma")
+	}
+	if b, err := base64.StdEncoding.DecodeString(id); err == nil && len(b) == KeySize {
+		return errors.New("what stands in the place of the key id looks like a key")
 	}
 	return nil
 }
@@ -117,7 +124,7 @@ func (r *Ring) Add(id string, secret []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.add(id, key{gcm: func() cipher.AEAD { return gcm }})
+	return r.add(id, key{gcm: func() cipher.AEAD { return gcm }, sum: sha256.Sum256(secret)})
 }
 
 // AddAEAD puts the host's key on the ring.
@@ -136,6 +143,11 @@ func (r *Ring) add(id string, k key) error {
 	defer r.mu.Unlock()
 	if _, ok := r.keys[id]; ok {
 		return errors.New("another key has the same id")
+	}
+	for _, other := range r.keys {
+		if k.foreign == nil && other.foreign == nil && other.sum == k.sum {
+			return errors.New("the same key is on the keyring under another id")
+		}
 	}
 	if r.keys == nil {
 		r.keys, r.first = map[string]key{}, id

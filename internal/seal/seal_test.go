@@ -199,10 +199,14 @@ func TestAddRefuses(t *testing.T) {
 		"long id":   r.Add(string(make([]byte, 65)), make([]byte, 32)),
 		"short key": r.Add("b", make([]byte, 16)),
 		"same id":   r.Add("a", make([]byte, 32)),
+		"same key":  r.Add("b", bytes.Repeat([]byte("a"), seal.KeySize)),
 	} {
 		if err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	if got := r.KeyIDs(); len(got) != 1 {
+		t.Errorf("afterwards the ring has the keys %q", got)
 	}
 }
 

@@ -4,6 +4,7 @@
 package keys_test
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"fmt"
@@ -25,7 +26,7 @@ func ExampleParse() {
 
 // The key was unwrapped by a key management service.
 func ExampleKeyring_AddKey() {
-	unwrapped := make([]byte, 32) // what the service's Decrypt returned
+	unwrapped := bytes.Repeat([]byte{7}, 32) // what the service's Decrypt returned
 	ring := &keys.Keyring{}
 	err := ring.AddKey("kms-2026-01", unwrapped)
 	fmt.Println(ring.KeyIDs(), err)

@@ -7,7 +7,9 @@ package keys
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/betawerk/pkb-go/internal/conceal"
@@ -44,9 +46,17 @@ type AEAD interface {
 }
 
 // AddKey adds a key of 32 bytes, such as one that a key management service has
-// unwrapped. The first key added seals.
+// unwrapped. The first key added seals. It refuses a key that is on the keyring
+// already, under whatever id, and one of nothing but zero bytes, which was not read.
 func (k *Keyring) AddKey(id string, key []byte) error {
-	return wrapped(k.ring.Add(id, key))
+	return wrapped(k.add(id, key))
+}
+
+func (k *Keyring) add(id string, key []byte) error {
+	if len(key) > 0 && !slices.ContainsFunc(key, func(b byte) bool { return b != 0 }) {
+		return errors.New("the key is nothing but zero bytes")
+	}
+	return k.ring.Add(id, key)
 }
 
 // AddAEAD adds a key that cannot be exported. The first key added seals.
@@ -96,7 +106,7 @@ func Parse(text string) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keys: the key of entry %d is not base64", i+1)
 		}
-		if err := k.ring.Add(id, key); err != nil {
+		if err := k.add(id, key); err != nil {
 			return nil, fmt.Errorf("keys: entry %d: %w", i+1, err)
 		}
 	}

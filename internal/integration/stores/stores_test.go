@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -254,7 +255,7 @@ func link(t *testing.T, server *pkbtest.Server, patient *pkbtest.Patient, c *pkb
 func key(t *testing.T) *keys.Keyring {
 	t.Helper()
 	keys := &keys.Keyring{}
-	if err := keys.AddKey("k", make([]byte, 32)); err != nil {
+	if err := keys.AddKey("k", bytes.Repeat([]byte{1}, 32)); err != nil {
 		t.Fatal(err)
 	}
 	return keys
