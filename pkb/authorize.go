@@ -69,7 +69,8 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 	for _, o := range opts {
 		o(&a)
 	}
-	if problem := checkRedirectURL(a.redirectURL); problem != "" {
+	redirect, problem := redirectURI(a.redirectURL)
+	if problem != "" {
 		return "", Pending{}, &ConfigError{Field: "RedirectURL", Problem: "(of RedirectTo) " + problem}
 	}
 	record, err := c.keeper.Look(ctx, appUserID)
@@ -80,7 +81,7 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 	started := &pending{
 		State:       rand.Text() + rand.Text(),
 		AppUserID:   appUserID,
-		RedirectURL: a.redirectURL,
+		RedirectURL: redirect,
 		Environment: c.cfg.Environment.Name,
 		ClientID:    c.cfg.ClientID,
 		ExpiresAt:   c.cfg.Now().Add(c.cfg.ApprovalLife).UTC().Truncate(time.Millisecond),
@@ -91,7 +92,7 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 	flow := oauth2.Config{
 		ClientID:    c.cfg.ClientID,
 		Endpoint:    oauth2.Endpoint{AuthURL: c.cfg.Environment.AuthorizeURL},
-		RedirectURL: a.redirectURL,
+		RedirectURL: redirect,
 		Scopes:      []string{scopePatient},
 	}
 	var params []oauth2.AuthCodeOption

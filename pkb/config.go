@@ -37,7 +37,7 @@ type Config struct {
 	PKCE bool
 	// RedirectURL is required: where PKB sends the patient back to, as registered
 	// with PKB. It is https, http on loopback, or the custom scheme of a mobile
-	// app.
+	// app, and at most 400 bytes of ASCII. "HTTPS:" is sent as "https:".
 	RedirectURL string
 
 	// Store is required: where links are kept.
@@ -55,7 +55,8 @@ type Config struct {
 	// refresh token twice, which ends the session. EventTransportRepeats reports
 	// one that does.
 	HTTPClient *http.Client
-	// UserAgent is sent with all requests; empty means "pkb-go".
+	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
+	// ASCII.
 	UserAgent string
 	// Logger gets what an operator should know; nil means none. No token and
 	// nothing about a patient is logged; a link appears as a short hash of its
@@ -188,16 +189,22 @@ type complain func(field, format string, args ...any)
 func (c *Config) checkApplication(bad complain) {
 	if c.ClientID == "" {
 		bad("ClientID", "is empty: it is the User Client id that PKB issued to you")
-	} else if !apicall.Printable(c.ClientID) {
-		bad("ClientID", "has spaces or characters that are not printable ASCII")
+	} else if !apicall.Printable(c.ClientID) || len(c.ClientID) > maxName {
+		bad("ClientID", "has spaces or characters that are not printable ASCII, or more than %d bytes", maxName)
 	}
 	if c.SecretInHeader && c.ClientSecret.IsZero() {
 		bad("SecretInHeader", "is set without a ClientSecret")
 	}
-	if problem := checkRedirectURL(c.RedirectURL); problem != "" {
+	if _, problem := redirectURI(c.RedirectURL); problem != "" {
 		bad("RedirectURL", "%s", problem)
 	}
+	if !apicall.Printable(strings.ReplaceAll(c.UserAgent, " ", "")) || len(c.UserAgent) > maxName {
+		bad("UserAgent", "has characters that are not printable ASCII, or more than %d bytes: it is a header of each request", maxName)
+	}
 }
+
+// maxName bounds what is kept or sent as a name, in bytes.
+const maxName = 256
 
 func (c *Config) checkStore(bad complain) {
 	switch v, _ := c.Store.(tokenstore.Volatile); {
@@ -263,6 +270,7 @@ func (c Config) withDefaults() Config {
 	if c.UserAgent == "" {
 		c.UserAgent = "pkb-go"
 	}
+	c.RedirectURL, _ = redirectURI(c.RedirectURL)
 	if c.Retries == 0 {
 		c.Retries = 2
 	}
@@ -302,25 +310,50 @@ func orSystem(host func() time.Time) func() time.Time {
 	}
 }
 
-// checkRedirectURL returns what is wrong with a redirect URI, or "".
-func checkRedirectURL(s string) string {
+// maxRedirectURI bounds a redirect URI in bytes: it is kept in the cookie of an
+// authorization.
+const maxRedirectURI = 400
+
+// redirectURI returns a redirect URI as it is sent, and what is wrong with it, or "".
+func redirectURI(s string) (uri, problem string) {
 	if s == "" {
-		return "is empty: it is the address PKB sends the patient back to, as registered with PKB"
+		return "", "is empty: it is the address PKB sends the patient back to, as registered with PKB"
+	}
+	if len(s) > maxRedirectURI {
+		return "", fmt.Sprintf("has %d bytes: the maximum is %d", len(s), maxRedirectURI)
+	}
+	if !apicall.Printable(s) || strings.ContainsAny(s, "\"<>\\^`{|}") {
+		return "", "has a space or another character that an address cannot have: percent-encode it, and write a host in its ASCII form (xn--...)"
 	}
 	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" {
+		return "", "is not a full address, such as https://app.example/pkb/callback"
+	}
+	if problem := redirectParts(s, u); problem != "" {
+		return "", problem
+	}
+	if u.Scheme == "https" || u.Scheme == "http" { // the scheme is what decides whether a cookie is Secure
+		return u.Scheme + s[len(u.Scheme):], ""
+	}
+	return s, ""
+}
+
+// redirectParts returns what is wrong with the parts of a redirect URI, or "".
+func redirectParts(s string, u *url.URL) string {
+	query, err := url.ParseQuery(u.RawQuery)
 	switch {
-	case err != nil || u.Scheme == "":
-		return "is not a full address, such as https://app.example/pkb/callback"
 	case u.Fragment != "" || strings.HasSuffix(s, "#"):
 		return "has a fragment (#...): OAuth redirect URIs have none"
 	case u.User != nil:
 		return "has a user name or password: remove it"
-	case u.Query().Has("code") || u.Query().Has("state") || u.Query().Has("error"):
+	case err != nil:
+		return "has a query that cannot be read, with a semicolon or a bad percent sign: no callback to it could be read either"
+	case query.Has("code") || query.Has("state") || query.Has("error"):
 		return "has a parameter that PKB adds (code, state, error): remove it"
 	}
 	switch u.Scheme {
 	case "https":
-		if u.Host == "" {
+		if u.Hostname() == "" {
 			return "has no host"
 		}
 	case "http":

@@ -5,6 +5,7 @@ package pkb_test
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -136,29 +137,118 @@ func TestAddressesAccepted(t *testing.T) {
 	}
 }
 
-func TestRedirectURLsAccepted(t *testing.T) {
-	for redirect, ok := range map[string]bool{
-		"https://app.example/cb":             true,
-		"https://app.example/cb?tenant=1":    true,
-		"http://localhost:8080/cb":           true,
-		"http://127.0.0.1/cb":                true,
-		"com.example.app:/pkb":               true,
-		"com.example.app://pkb/cb":           true,
-		"http://app.example/cb":              false,
-		"https:///cb":                        false,
-		"/cb":                                false,
-		"":                                   false,
-		"https://app.example/cb#x":           false,
-		"https://app.example/cb#":            false,
-		"https://app.example/cb?state=1":     false,
-		"https://user:secret@app.example/cb": false,
-		"javascript:alert(1)":                false,
+// A redirect URI is sent as it was given, but for the spelling of https; what PKB or a
+// browser would take for another one, or for none, is refused at once.
+func TestRedirectURLs(t *testing.T) {
+	const long = "https://app.example/cb?tenant="
+	for redirect, want := range map[string]string{
+		"https://app.example/cb":               "https://app.example/cb",
+		"https://app.example/cb?tenant=1":      "https://app.example/cb?tenant=1",
+		"https://app.example/cb?a=%20b+c":      "https://app.example/cb?a=%20b+c",
+		"https://app.example/cb?":              "https://app.example/cb?",
+		"https://APP.example:443/cb/":          "https://APP.example:443/cb/",
+		"https://xn--bcher-kva.example/cb":     "https://xn--bcher-kva.example/cb",
+		"HTTPS://app.example/cb":               "https://app.example/cb",
+		"Https://app.example/CB":               "https://app.example/CB",
+		"HTTP://localhost:8080/cb":             "http://localhost:8080/cb",
+		"http://localhost:8080/cb":             "http://localhost:8080/cb",
+		"http://127.0.0.1/cb":                  "http://127.0.0.1/cb",
+		"com.example.app:/pkb":                 "com.example.app:/pkb",
+		"com.example.app://pkb/cb":             "com.example.app://pkb/cb",
+		"com.Example.App://pkb/cb":             "com.Example.App://pkb/cb",
+		long + strings.Repeat("x", 400-30):     long + strings.Repeat("x", 400-30),
+		long + strings.Repeat("x", 400-29):     "",
+		"http://app.example/cb":                "",
+		"HTTP://app.example/cb":                "",
+		"https:///cb":                          "",
+		"https://:443/cb":                      "",
+		"/cb":                                  "",
+		"":                                     "",
+		"https://app.example/cb#x":             "",
+		"https://app.example/cb#":              "",
+		"https://app.example/cb?state=1":       "",
+		"https://app.example/cb?cod%65=1":      "",
+		"https://app.example/cb?a=1;b=2":       "",
+		"https://app.example/cb?a=%zz":         "",
+		"https://user:secret@app.example/cb":   "",
+		"https://bücher.example/cb":            "",
+		"https://app.example/c b":              "",
+		" https://app.example/cb":              "",
+		"https://app.example/cb\n":             "",
+		"https://app.example/cb\x00":           "",
+		`https://app.example\@evil.example/cb`: "",
+		`https://app.example/"cb"`:             "",
+		"javascript:alert(1)":                  "",
+		"JavaScript:alert(1)":                  "",
 	} {
-		_, err := pkb.New(pkb.Config{
-			Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirect, Store: tokenstore.NewMemory(),
-		})
-		if (err == nil) != ok {
-			t.Errorf("redirect URL %q: %v", redirect, err)
+		config := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirect, Store: tokenstore.NewMemory()}
+		client, err := pkb.New(config)
+		if (err == nil) != (want != "") {
+			t.Errorf("%q: %v", redirect, err)
+		}
+		if err != nil {
+			if diff := cmp.Diff([]string{"RedirectURL"}, fields(err)); diff != "" || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%q: %v", redirect, err)
+			}
+			config.RedirectURL = "https://app.example/elsewhere"
+			if client, err = pkb.New(config); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// RedirectTo takes what Config.RedirectURL does, and nothing else.
+		for _, opts := range [][]pkb.AuthorizeOption{nil, {pkb.RedirectTo(redirect)}} {
+			address, _, err := client.Authorize(t.Context(), user, opts...)
+			if opts != nil && want == "" {
+				if mistake, ok := errors.AsType[*pkb.ConfigError](err); !ok || mistake.Field != "RedirectURL" {
+					t.Errorf("RedirectTo(%q): %v", redirect, err)
+				}
+				continue
+			}
+			u, parseErr := url.Parse(address)
+			if err != nil || parseErr != nil {
+				t.Errorf("%q: %v, %v", redirect, err, parseErr)
+			} else if got := u.Query().Get("redirect_uri"); want != "" && got != want {
+				t.Errorf("%q is sent as %q", redirect, got)
+			}
+		}
+	}
+}
+
+// What a database cannot keep, a header cannot hold or a terminal would obey is refused
+// before anything is sent.
+func TestNamesThatNewRefuses(t *testing.T) {
+	for name, change := range map[string]func(*pkb.Config, string){
+		"Environment.Name": func(c *pkb.Config, s string) { c.Environment.Name = s },
+		"ClientID":         func(c *pkb.Config, s string) { c.ClientID = s },
+		"UserAgent":        func(c *pkb.Config, s string) { c.UserAgent = s },
+	} {
+		for _, bad := range []string{"a\x00b", "a\xffb", strings.Repeat("n", 257), "\x1b[2J", "app\r\nX-Evil: 1", "app\n", "a\tb", "a\u202eb", "a\u0085b"} {
+			c := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirectURL, Store: tokenstore.NewMemory()}
+			change(&c, bad)
+			_, err := pkb.New(c)
+			if diff := cmp.Diff([]string{name}, fields(err)); diff != "" {
+				t.Errorf("%s %.12q (%d bytes): %v", name, bad, len(bad), err)
+			} else if strings.ContainsAny(err.Error(), "\x00\x1b\r\n\t\xff") || len(err.Error()) > 200 {
+				t.Errorf("%s: the error repeats %.12q", name, bad)
+			}
+		}
+		for _, good := range []string{"app/1.0", strings.Repeat("n", 256)} {
+			c := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirectURL, Store: tokenstore.NewMemory()}
+			change(&c, good)
+			if _, err := pkb.New(c); err != nil {
+				t.Errorf("%s %.12q: %v", name, good, err)
+			}
+		}
+	}
+	c := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirectURL, Store: tokenstore.NewMemory(), UserAgent: "My app/1.0 (support@app.example)"}
+	c.Environment.Name = "Bücher, Übung"
+	if _, err := pkb.New(c); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"https://pkb.example/a b", "https://pkb.exämple", "https://pkb.example\r\n"} {
+		c.Environment = pkb.BaseURL(bad)
+		if _, err := pkb.New(c); err == nil {
+			t.Errorf("the address %q is accepted", bad)
 		}
 	}
 }

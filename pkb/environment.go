@@ -6,6 +6,8 @@ package pkb
 import (
 	"net/http"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/betawerk/pkb-go/internal/apicall"
 )
@@ -18,7 +20,7 @@ import (
 // only.
 type Environment struct {
 	// Name is kept with every link. A link made in one environment is never used in
-	// another.
+	// another. It is at most 256 bytes of printable text.
 	Name string
 	// AuthorizeURL is opened in the patient's browser.
 	AuthorizeURL string
@@ -79,6 +81,8 @@ func (env Environment) check(bad complain) {
 	}
 	if env.Name == "" {
 		bad("Environment.Name", "is empty: it is a name of your choice, kept with every link")
+	} else if len(env.Name) > maxName || !utf8.ValidString(env.Name) || strings.ContainsFunc(env.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		bad("Environment.Name", "has more than %d bytes, or characters that cannot be printed or are not UTF-8", maxName)
 	}
 	for _, a := range []struct {
 		field, url string

@@ -14,6 +14,9 @@ func CheckAddress(s string) string {
 	if s == "" {
 		return "is empty: it is a full https address"
 	}
+	if !Printable(s) {
+		return "has a space or another character that an address cannot have"
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
