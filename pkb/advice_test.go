@@ -126,6 +126,19 @@ func callbackMeets(t *testing.T, change func(r *rig, pending *pkb.Pending, query
 	return second(r.Complete(t.Context(), user, pending, query))
 }
 
+// visitMeets visits one of the two routes, and returns what the host's page gets.
+func visitMeets(t *testing.T, visit *http.Request, opts ...pkb.AuthorizeOption) (err error) {
+	web := newRig(t).Web(pkb.WebConfig{
+		User:   func(*http.Request) string { return user },
+		Failed: func(_ http.ResponseWriter, _ *http.Request, f pkb.Failure) { err = f.Err },
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/pkb/switch", web.Link(opts...))
+	mux.Handle("/pkb/callback", web.Callback())
+	mux.ServeHTTP(httptest.NewRecorder(), visit)
+	return err
+}
+
 // system returns a system client for an organisation of the rig's PKB.
 func (r *rig) system(t *testing.T, o pkbtest.Organisation) *pkbsystem.Client {
 	t.Helper()
@@ -252,6 +265,20 @@ var met = map[string]func(*testing.T) error{
 		})
 	},
 	"`ErrState`": func(*testing.T) error { return pkb.ErrState },
+	"a visit to `Web.Link` with another method": func(t *testing.T) error {
+		return visitMeets(t, httptest.NewRequest(http.MethodGet, "/pkb/switch", nil), pkb.AllowSwitch())
+	},
+	"a visit to `Web.Link` that another site started": func(t *testing.T) error {
+		r := httptest.NewRequest(http.MethodPost, "/pkb/switch", nil)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		return visitMeets(t, r, pkb.AllowSwitch())
+	},
+	"`ErrCallback`: not by GET": func(t *testing.T) error {
+		return visitMeets(t, httptest.NewRequest(http.MethodPost, "/pkb/callback", strings.NewReader("code=a&state=b")))
+	},
+	"`ErrCallback`: a query that cannot be read": func(t *testing.T) error {
+		return visitMeets(t, httptest.NewRequest(http.MethodGet, "/pkb/callback?code=a;b&state=c", nil))
+	},
 	"`ErrCallback`": func(t *testing.T) error {
 		return callbackMeets(t, func(_ *rig, _ *pkb.Pending, q map[string][]string) { delete(q, "code") })
 	},

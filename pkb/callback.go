@@ -64,7 +64,9 @@ func (c *Client) complete(ctx context.Context, appUserID string, p Pending, quer
 	}
 	started := p.get()
 	code, err := c.checkCallback(appUserID, started, query)
-	if err != nil {
+	if errors.Is(err, ErrState) {
+		return c.cameBack(ctx, appUserID, query, err)
+	} else if err != nil {
 		return Link{}, err
 	}
 	r, err := c.keeper.Approve(ctx, custody.Approval{
@@ -86,6 +88,38 @@ func (c *Client) complete(ctx context.Context, appUserID string, p Pending, quer
 	}
 	return LinkOf(r), nil
 }
+
+// cameBack returns what the record has of an authorization whose pending value is gone,
+// has expired or is a later one's: a user comes back to a callback that was completed.
+// Otherwise it returns err.
+func (c *Client) cameBack(ctx context.Context, appUserID string, query url.Values, err error) (Link, error) {
+	states := query["state"]
+	if len(states) != 1 || states[0] == "" {
+		return Link{}, err
+	}
+	record, failed := c.keeper.Look(ctx, appUserID)
+	if failed != nil {
+		return Link{}, err
+	}
+	made, waits := custody.Holds(record.Record, (&pending{State: states[0]}).mark())
+	link := newLink(record)
+	switch {
+	case !made && !waits:
+		return Link{}, err
+	case query.Get("error") == accessDenied:
+		return Link{}, ErrAccessDenied // this time
+	case made && link.Cause == observe.CauseShared:
+		return Link{}, &SharedRecordError{}
+	case made && link.Cause == observe.CauseWrongPatient:
+		return Link{}, ErrWrongPatient
+	case waits && link.works():
+		return link, ErrUnchecked
+	}
+	return link, nil
+}
+
+// accessDenied is the error of a callback after Deny.
+const accessDenied = "access_denied"
 
 // fits returns why tokens are not a patient's, or nil.
 func fits(g tokenwire.Grant) error {
@@ -134,7 +168,7 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 		return "", &callbackError{"the callback has neither a code nor an error"}
 	case len(codes) > 0 && len(refusals) > 0:
 		return "", &callbackError{"the callback has both a code and an error; the code was not used"}
-	case len(refusals) > 0 && refusals[0] == "access_denied":
+	case len(refusals) > 0 && refusals[0] == accessDenied:
 		return "", ErrAccessDenied
 	case len(refusals) > 0:
 		return "", &callbackError{"the callback has an error: " + authorizeError(refusals[0])}

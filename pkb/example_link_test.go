@@ -210,8 +210,8 @@ func ExampleFailure() {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("GET /pkb/link", web.Link())
-	mux.Handle("GET /pkb/switch", web.Link(pkb.AllowSwitch()))
-	mux.Handle("GET /pkb/callback", web.Callback())
+	mux.Handle("POST /pkb/switch", web.Link(pkb.AllowSwitch())) // behind a form of yours that asks
+	mux.Handle("/pkb/callback", web.Callback())
 	fmt.Println(web)
 	// Output: pkb.Web{Done: "/"}
 }

@@ -46,6 +46,10 @@ func isExchange(class tokenwire.Class) func(error) bool {
 	return isA(func(e *APIError) bool { return e.exchange == class })
 }
 
+func isVisit(which *visitError) func(error) bool {
+	return isA(func(e *visitError) bool { return e == which })
+}
+
 func isStore(op string) func(error) bool {
 	return isA(func(e *storeFailure) bool { return e.op == op })
 }
@@ -93,6 +97,10 @@ var kinds = []struct {
 	{"state_other_user", isState(stateOtherUser)},
 	{"state_other_client", isState(stateOtherClient)},
 	{"state", is(ErrState)},
+	{errMethod.code, isVisit(errMethod)},
+	{errOtherSite.code, isVisit(errOtherSite)},
+	{errFormPost.code, isVisit(errFormPost)},
+	{errQuery.code, isVisit(errQuery)},
 	{"callback", is(ErrCallback)},
 	{"unchecked", is(ErrUnchecked)},
 	{"overtaken", is(ErrOvertaken)},

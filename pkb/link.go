@@ -66,6 +66,11 @@ func newLink(r custody.Shown) Link {
 	}
 }
 
+// works reports whether calls can be made by the link.
+func (l Link) works() bool {
+	return l.State == tokenstore.StateLinked || l.State == tokenstore.StateUncertain
+}
+
 // Link returns a user's link, from the store; no request is sent to PKB. It returns
 // ErrNotLinked, ErrStore, ErrAppUserID, ErrOtherEnvironment or ErrClosed.
 func (c *Client) Link(ctx context.Context, appUserID string) (Link, error) {

@@ -96,5 +96,7 @@ func (p Pending) Equal(o Pending) bool { return p.Encode() == o.Encode() }
 // mark identifies the authorization in the store, which does not keep the state.
 func (p *pending) mark() string {
 	sum := sha256.Sum256([]byte(p.State))
-	return hex.EncodeToString(sum[:12])
+	return hex.EncodeToString(sum[:markSize])
 }
+
+const markSize = 12

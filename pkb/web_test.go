@@ -465,7 +465,7 @@ func TestWebSwitch(t *testing.T) {
 		t.Errorf("another account on the usual route: status %d", resp.StatusCode)
 	}
 	w := httptest.NewRecorder()
-	s.web.Link(pkb.AllowSwitch()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/pkb/switch", nil))
+	s.web.Link(pkb.AllowSwitch()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/pkb/switch", nil))
 	back, err := s.pkb.Approve(t.Context(), w.Header().Get("Location"), s.patient)
 	if err != nil {
 		t.Fatal(err)

@@ -128,10 +128,14 @@ func (k *Keeper) Look(ctx context.Context, user string) (Shown, error) {
 	return link, nil
 }
 
-// Of reports whether a record's link was made by an authorization.
-func Of(r tokenstore.Record, session string) bool {
-	id, ok := core.ParsePairID(r.Pair)
-	return ok && session != "" && id.Session == session
+// Holds reports whether a record's link was made by an authorization, and whether
+// that authorization waits in it to be checked.
+func Holds(r tokenstore.Record, session string) (link, waits bool) {
+	of := func(pair string) bool {
+		id, ok := core.ParsePairID(pair)
+		return ok && session != "" && id.Session == session
+	}
+	return of(r.Pair), of(r.Candidate)
 }
 
 // Shown is a record with what its details add, for operators and hosts.

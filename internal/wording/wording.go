@@ -42,6 +42,17 @@ type Row struct {
 // CodeOf returns the kind of an error. Package pkb sets it.
 var CodeOf = func(error) Code { return Unforeseen }
 
+// The texts of the page that pkb.Web shows around a row's text for the patient. Each
+// title is true of what it is for: a user whose link does not work or who has none,
+// one whose link works, and one of whom nothing is known.
+const (
+	NotLinked   = "Your record was not linked"
+	StillLinked = "Your record is still linked"
+	Trouble     = "This did not work"
+	Unchanged   = "Nothing has changed. Your record is still linked."
+	GoBack      = "Go back to the app"
+)
+
 // Of returns the row of a code.
 func Of(code Code) *Row {
 	for i := range rows {
