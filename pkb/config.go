@@ -37,7 +37,8 @@ type Config struct {
 	PKCE bool
 	// RedirectURL is required: where PKB sends the patient back to, as registered
 	// with PKB. It is https, http on loopback, or the custom scheme of a mobile
-	// app, and at most 400 bytes of ASCII. "HTTPS:" is sent as "https:".
+	// app, and at most 400 bytes of ASCII. An https scheme in capitals is
+	// sent in lower case.
 	RedirectURL string
 
 	// Store is required: where links are kept.

@@ -56,7 +56,7 @@ func (w *Web) clientMark() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func place(user string) seal.Place { return seal.Place{Purpose: "approval", AppUserID: user} }
+func place(user string) seal.Place { return seal.Place{Purpose: "authorization", AppUserID: user} }
 
 // keep returns the cookie for an authorization of the user.
 func (w *Web) keep(p *pending, user string, elsewhere bool) (*http.Cookie, error) {

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -201,11 +203,12 @@ func ExampleFailure() {
 			http.Redirect(w, r, "/account?linked", http.StatusSeeOther)
 		},
 		Failed: func(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
-			if errors.Is(f.Err, pkb.ErrAccessDenied) {
-				http.Redirect(w, r, "/account", http.StatusSeeOther) // the patient said no
+			if f.Linked || errors.Is(f.Err, pkb.ErrAccessDenied) {
+				// The record is linked in spite of it, or the patient said no.
+				http.Redirect(w, r, "/account?"+url.Values{"pkb": {f.Code}}.Encode(), http.StatusSeeOther)
 				return
 			}
-			http.Error(w, f.Text, f.Status) // your own page
+			http.Error(w, f.Title+"\n"+f.Text, f.Status) // your own page
 		},
 	})
 	mux := http.NewServeMux()
@@ -214,6 +217,49 @@ func ExampleFailure() {
 	mux.Handle("/pkb/callback", web.Callback())
 	fmt.Println(web)
 	// Output: pkb.Web{Done: "/"}
+}
+
+// An app in two languages shows the page in the one that the patient reads.
+func ExamplePageTexts() {
+	server, _, client := demo()
+	welsh := pkb.PageTexts{
+		Lang:      "cy",
+		NotLinked: "Ni chafodd eich cofnod ei gysylltu",
+		GoBack:    "Ewch yn ôl i'r ap",
+		Errors:    map[string]string{"access_denied": "Ni wnaethoch ganiatáu mynediad. Gallwch newid eich meddwl unrhyw bryd."},
+	}
+	web := client.Web(pkb.WebConfig{
+		User: func(*http.Request) string { return "app-user-1" },
+		Texts: func(r *http.Request) pkb.PageTexts {
+			if strings.HasPrefix(r.Header.Get("Accept-Language"), "cy") {
+				return welsh
+			}
+			return pkb.PageTexts{} // English
+		},
+	})
+
+	// The patient presses Deny at PKB.
+	w := httptest.NewRecorder()
+	web.Link().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/pkb/link", nil))
+	callback, err := server.Deny(context.Background(), w.Header().Get("Location"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	back := httptest.NewRequest(http.MethodGet, callback.String(), nil)
+	back.Header.Set("Accept-Language", "cy, en;q=0.5")
+	back.Header.Set("Cookie", strings.Split(w.Header().Get("Set-Cookie"), ";")[0])
+	w = httptest.NewRecorder()
+	web.Callback().ServeHTTP(w, back)
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.HasPrefix(line, "<h1>") || strings.HasPrefix(line, "<p>") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// <h1>Ni chafodd eich cofnod ei gysylltu</h1>
+	// <p>Ni wnaethoch ganiatáu mynediad. Gallwch newid eich meddwl unrhyw bryd.</p>
+	// <p><a href="/">Ewch yn ôl i&#39;r ap</a></p>
 }
 
 // An excerpt shows who responds in PKB's place. It holds only words of a fixed list,

@@ -357,7 +357,67 @@ func newClient(store tokenstore.Store) (*pkb.Client, error) {
 func routes(mux *http.ServeMux, client *pkb.Client, signedIn func(*http.Request) string) {
 	web := client.Web(pkb.WebConfig{User: signedIn, Done: "/account"})
 	mux.Handle("GET /pkb/link", web.Link())
-	mux.Handle("GET /pkb/callback", web.Callback()) // the path of Config.RedirectURL
+	mux.Handle("/pkb/callback", web.Callback()) // the path of Config.RedirectURL
+}
+
+// switchRoutes are the routes of a host that lets a user link another account.
+func switchRoutes(mux *http.ServeMux, client *pkb.Client, signedIn func(*http.Request) string) {
+	web := client.Web(pkb.WebConfig{
+		User: signedIn,
+		Done: "/account",
+		Failed: func(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
+			page := problemPage{Title: f.Title, Text: f.Text} // true of the user's link
+			if f.Code == "wrong_patient" {
+				page.Form = "/pkb/switch" // <form method="post">: "Link the other record instead"
+			}
+			page.show(w, f.Status)
+		},
+	})
+	mux.Handle("GET /pkb/link", web.Link())
+	mux.Handle("POST /pkb/switch", web.Link(pkb.AllowSwitch()))
+	mux.Handle("/pkb/callback", web.Callback())
+}
+
+// problemPage is the host's own page.
+type problemPage struct{ Title, Text, Form string }
+
+func (p problemPage) show(w http.ResponseWriter, status int) {
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "%s|%s|%s", p.Title, p.Text, p.Form)
+}
+
+// The routes of hosting.md let a user link another account, behind a form.
+func TestHostWithASwitch(t *testing.T) {
+	server, ada, client := newTestClient(t)
+	bo := server.AddPatient(pkbtest.Patient{FirstName: "Bo"})
+	mux := http.NewServeMux()
+	switchRoutes(mux, client, func(*http.Request) string { return "app-user-1" })
+	visit := func(method, address string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, address, nil)
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	approves := func(method, route string, p *pkbtest.Patient) *httptest.ResponseRecorder {
+		started := visit(method, route)
+		callback, err := server.Approve(t.Context(), started.Header().Get("Location"), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return visit(http.MethodGet, callback.String(), started.Result().Cookies()...)
+	}
+	if got := approves(http.MethodGet, "/pkb/link", ada).Header().Get("Location"); got != "/account" {
+		t.Errorf("linked, and led to %q", got)
+	}
+	if got := approves(http.MethodGet, "/pkb/link", bo).Body.String(); !strings.HasPrefix(got, "Your record is still linked|Nothing has changed.") || !strings.HasSuffix(got, "|/pkb/switch") {
+		t.Errorf("another account: %s", got)
+	}
+	if got := approves(http.MethodPost, "/pkb/switch", bo).Header().Get("Location"); got != "/account" {
+		t.Errorf("switched, and led to %q", got)
+	}
 }
 
 // shutdown ends a process in the order that loses no link.

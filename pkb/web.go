@@ -174,8 +174,8 @@ func (w *Web) start(rw http.ResponseWriter, r *http.Request, user string, opts [
 }
 
 // Callback handles the patient's return from PKB and makes the link. Mount it at
-// the path of Config.RedirectURL, for every method: it responds to a POST with a
-// page that says what is wrong.
+// the path of Config.RedirectURL, for every method: its page for a POST reports what
+// is wrong.
 //
 // What a visit gets is decided by the user's record: one that comes back to an
 // authorization that made the link is led to Done, whatever process and browser it
@@ -281,8 +281,8 @@ func (w *Web) begin(rw http.ResponseWriter, r *http.Request, method string, wron
 // ahead reports whether a browser, or a script of the page, prefetches.
 func ahead(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "X-Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		says := strings.ToLower(strings.Join(r.Header.Values(name), ","))
-		if slices.ContainsFunc([]string{"prefetch", "prerender", "preview"}, func(word string) bool { return strings.Contains(says, word) }) {
+		value := strings.ToLower(strings.Join(r.Header.Values(name), ","))
+		if slices.ContainsFunc([]string{"prefetch", "prerender", "preview"}, func(word string) bool { return strings.Contains(value, word) }) {
 			return true
 		}
 	}
@@ -316,7 +316,7 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, user string, err err
 	p.write(rw)
 }
 
-// standing is what the record says of the user's link. An outage of the store must
+// standing returns whether the user's link works, by the record. An outage of the store must
 // not hold up the page that reports it.
 func (w *Web) standing(ctx context.Context, user string) standing {
 	if w.client.accepts(user) != nil {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
-	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
@@ -145,16 +144,6 @@ func TestWebCookie(t *testing.T) {
 	}
 }
 
-func TestWebTwoTabs(t *testing.T) {
-	s := newSite(t)
-	first, second := s.start(t), s.start(t)
-	for name, callback := range map[string]string{"second": second, "first": first} {
-		if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Errorf("%s tab: status %d", name, resp.StatusCode)
-		}
-	}
-}
-
 // S42: the attacks on state: none makes a link, none shows what it was sent.
 func TestWebAttacks(t *testing.T) {
 	change := func(f func(url.Values)) func(string) string {
@@ -210,121 +199,6 @@ func TestWebAttacks(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// A callback that is loaded again, or gone Back to, leads to where the first visit
-// led: the patient sees the last page, and the link stands. It sends nothing. For
-// another browser of the same user that is so too; anybody else starts again.
-func TestWebReplayedCallback(t *testing.T) {
-	s := newSite(t)
-	callback := s.start(t)
-	s.get(t, s.browser, callback)
-	sent := len(s.pkb.Requests())
-	for name, browser := range map[string]*http.Client{"reload": s.browser, "another browser": s.newBrowser(t)} {
-		if resp := s.get(t, browser, callback); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/account" {
-			t.Errorf("%s: status %d to %q", name, resp.StatusCode, resp.Header.Get("Location"))
-		}
-	}
-	if n := len(s.pkb.Requests()); n != sent {
-		t.Errorf("%d requests for a callback that was complete", n-sent)
-	}
-	for name, change := range map[string]func(url.Values){
-		"another state": func(q url.Values) { q.Set("state", q.Get("state")+"x") },
-		"two states":    func(q url.Values) { q.Add("state", "x") },
-		"no state":      func(q url.Values) { q.Del("state") },
-	} {
-		u, err := url.Parse(callback)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := u.Query()
-		change(q)
-		u.RawQuery = q.Encode()
-		if resp := s.get(t, s.browser, u.String()); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: status %d", name, resp.StatusCode)
-		}
-	}
-	if _, err := s.ForUser(user).Self(t.Context()); err != nil {
-		t.Errorf("the link suffered: %v", err)
-	}
-	s.signedIn = "user-2"
-	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("another user: status %d", resp.StatusCode)
-	}
-	s.signedIn = user
-	if err := s.Unlink(t.Context(), user); err != nil {
-		t.Fatal(err)
-	}
-	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("after Unlink: status %d", resp.StatusCode)
-	}
-}
-
-// Double-clicked, the callback comes twice at once, with the cookie: both visits
-// lead to the link.
-func TestWebDoubleSubmit(t *testing.T) {
-	s := newSite(t)
-	callback := s.start(t)
-	arrived, let := make(chan struct{}), make(chan struct{})
-	s.pkb.Next(pkbtest.Token, func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			close(arrived)
-			<-let
-			next.ServeHTTP(w, r)
-		})
-	})
-	done := make(chan int, 2)
-	visit := func() {
-		resp, err := s.browser.Get(callback)
-		if err != nil {
-			t.Error(err)
-			done <- 0
-			return
-		}
-		_ = resp.Body.Close()
-		done <- resp.StatusCode
-	}
-	go visit()
-	<-arrived // the first visit has spent the code
-	go visit()
-	close(let)
-	for range 2 {
-		if status := <-done; status != http.StatusSeeOther {
-			t.Errorf("status %d", status)
-		}
-	}
-	if n := s.pkb.Exchanges(); n != 1 {
-		t.Errorf("%d exchanges", n)
-	}
-}
-
-// A page that the browser fetches ahead, because the patient might click, begins
-// nothing and uses nothing up.
-func TestWebPagesFetchedAhead(t *testing.T) {
-	for name, value := range map[string]string{
-		"Sec-Purpose": "prefetch;prerender", "Purpose": "prefetch", "X-Moz": "prefetch", "X-Purpose": "preview",
-	} {
-		s := newSite(t)
-		callback := s.start(t)
-		for _, address := range []string{callback, s.server.URL + "/pkb/link"} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set(name, value)
-			resp, err := s.browser.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusNoContent || len(resp.Cookies()) != 0 {
-				t.Errorf("%s: %s: status %d, %d cookies", name, req.URL.Path, resp.StatusCode, len(resp.Cookies()))
-			}
-		}
-		if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Errorf("%s: afterwards: status %d", name, resp.StatusCode)
-		}
 	}
 }
 
@@ -402,24 +276,6 @@ func TestWebRedirectsNowhereElse(t *testing.T) {
 	}
 }
 
-// Somebody who looks without coming in, such as a link preview, uses nothing up.
-func TestWebAnswersGETOnly(t *testing.T) {
-	s := newSite(t)
-	callback := s.start(t)
-	for _, address := range []string{callback, s.server.URL + "/pkb/link"} {
-		resp, err := s.browser.Head(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.StatusCode != http.StatusMethodNotAllowed || len(resp.Cookies()) != 0 {
-			t.Errorf("HEAD %s: status %d, %d cookies", resp.Request.URL.Path, resp.StatusCode, len(resp.Cookies()))
-		}
-	}
-	if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("afterwards: status %d", resp.StatusCode)
-	}
-}
-
 // The host's own session cookie is SameSite=Strict, so the callback comes
 // without it: the log says so, because nobody would guess.
 func TestWebNamesTheStrictCookie(t *testing.T) {
@@ -453,65 +309,6 @@ func TestWebLinkedHook(t *testing.T) {
 	resp := s.get(t, s.browser, s.start(t))
 	if resp.Header.Get("Location") != "/welcome" || linked.AppUserID != user || linked.PublicID == "" {
 		t.Errorf("sent to %q, linked %+v", resp.Header.Get("Location"), linked)
-	}
-}
-
-// A second route lets the patient choose another account.
-func TestWebSwitch(t *testing.T) {
-	s := newSite(t)
-	s.get(t, s.browser, s.start(t))
-	s.patient = s.pkb.AddPatient(pkbtest.Patient{})
-	if resp := s.get(t, s.browser, s.start(t)); resp.StatusCode != http.StatusConflict {
-		t.Errorf("another account on the usual route: status %d", resp.StatusCode)
-	}
-	w := httptest.NewRecorder()
-	s.web.Link(pkb.AllowSwitch()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/pkb/switch", nil))
-	back, err := s.pkb.Approve(t.Context(), w.Header().Get("Location"), s.patient)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, back.String(), nil)
-	for _, c := range w.Result().Cookies() {
-		req.AddCookie(c)
-	}
-	w = httptest.NewRecorder()
-	s.web.Callback().ServeHTTP(w, req)
-	if link, err := s.Link(t.Context(), user); w.Code != http.StatusSeeOther || err != nil || link.PublicID != identity.PublicID(s.patient.PublicID) {
-		t.Errorf("status %d, linked to %v, %v", w.Code, link.PublicID, err)
-	}
-}
-
-// One more attempt than a browser keeps costs the oldest, and no other.
-func TestWebTooManyTabsCostTheOldest(t *testing.T) {
-	s := newSite(t)
-	var callbacks []string
-	for range 6 {
-		callbacks = append(callbacks, s.start(t))
-	}
-	if resp := s.get(t, s.browser, callbacks[0]); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("the oldest: status %d", resp.StatusCode)
-	}
-	for i, callback := range callbacks[1:] {
-		if resp := s.get(t, s.browser, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Errorf("tab %d: status %d", i+2, resp.StatusCode)
-		}
-	}
-}
-
-func TestWebLimitsOpenAttempts(t *testing.T) {
-	s := newSite(t)
-	for range 20 {
-		s.get(t, s.browser, s.server.URL+"/pkb/link")
-	}
-	home, err := url.Parse(s.server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(s.browser.Jar.Cookies(home)); n > 5 {
-		t.Errorf("%d cookies", n)
-	}
-	if resp := s.get(t, s.browser, s.start(t)); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the last attempt: status %d", resp.StatusCode)
 	}
 }
 

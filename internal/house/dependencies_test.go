@@ -121,6 +121,7 @@ var rules = map[string]rule{
 	},
 	"internal/retryafter": {why: "it reads one header"},
 	"internal/wording":    {why: "it is texts, for whoever shows them"},
+	"internal/reading":    {why: "it measures texts, and not whose they are; for tests"},
 	"internal/custody": {
 		own: []string{"tokenstore", "internal/conceal", "internal/seal", "internal/tokenwire", "internal/custody/core"},
 		why: "keeping tokens alive knows no PKB",

@@ -57,7 +57,6 @@ var sparedWords = []spared{
 	{"tokenstore/sqlstore/errors.go", `not answer\s+in time`, "pkb/advice/errors.md has this sentence"},
 	{"pkb/doc.go", "says what happened", "an error says what happened"},
 	{"pkb/identity/nhsnumber.go", `PKB\s+says it is`, "it is PKB that says it"},
-	{"pkb/web.go", `^approval$`, "what cookies were sealed for, in every version"},
 	{"pkb/token.go", `as "Authorization`, "the header, word for word"},
 	{"pkb/record/questionnaires.go", `(?i)\banswers?`, "an element of STU3: the answer to a question of a form"},
 	{"pkb/pkbtest/madeup.go", `answer`, "an element of STU3: the answer to a question of a form"},
