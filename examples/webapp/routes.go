@@ -36,7 +36,7 @@ func (a *app) handler(callback string) http.Handler {
 	mux.HandleFunc("POST /signout", a.signOut)
 	mux.Handle("GET /account", a.patients(a.account))
 	mux.Handle("GET /pkb/link", web.Link())
-	mux.Handle("GET /pkb/switch", web.Link(pkb.AllowSwitch()))
+	mux.Handle("POST /pkb/switch", web.Link(pkb.AllowSwitch()))
 	mux.Handle("GET "+callback, web.Callback())
 	mux.Handle("GET /unlink", a.patients(a.askUnlink))
 	mux.Handle("POST /unlink", a.patients(a.unlink))

@@ -129,7 +129,11 @@ func TestDefaultFailurePage(t *testing.T) {
 		return c.Value
 	}})
 	mux.Handle("GET /pkb/link", web.Link())
-	mux.Handle("GET /pkb/callback", web.Callback())
+	mux.Handle("/pkb/callback", web.Callback())
+	mux.HandleFunc("GET /form-post", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte(`<!DOCTYPE html><html lang="en"><title>Send</title><main><form method="post" action="/pkb/callback"><input type="hidden" name="code" value="a"><button>Send</button></form></main>`))
+	})
 	mux.HandleFunc("GET /user/{id}", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "user", Value: r.PathValue("id"), Path: "/"})
 	})
@@ -152,32 +156,38 @@ func TestDefaultFailurePage(t *testing.T) {
 	b.sees("all done")
 
 	var shown []string
+	const still, gone, trouble = "Your record is still linked", "Your record was not linked", "This did not work"
 	for _, tc := range []struct {
-		name, says string
-		happens    func()
+		name, title, says string
+		happens           func()
 	}{
-		{"denied", "did not allow access", func() { goes("ben", bo, "Deny") }},
-		{"state", "used already", func() { b.open(host.URL + "/pkb/callback?code=a&state=b") }},
-		{"wrong-patient", "another account than before", func() { goes("amira", bo, "Approve") }},
-		{"shared-record", "another account of this app", func() { goes("ben", ada, "Approve") }},
-		{"not-a-patient", "is not a patient's", func() { goes("ben", clinician, "Approve") }},
-		{"identity-refused", "does not seem to be yours", func() {
+		{"denied", gone, "did not allow access", func() { goes("ben", bo, "Deny") }},
+		{"state", gone, "used already", func() { b.open(host.URL + "/pkb/callback?code=a&state=b") }},
+		{"wrong-patient", still, "another account than before", func() { goes("amira", bo, "Approve") }},
+		{"shared-record", gone, "another account of this app", func() { goes("ben", ada, "Approve") }},
+		{"not-a-patient", gone, "is not a patient's", func() { goes("ben", clinician, "Approve") }},
+		{"identity-refused", gone, "does not seem to be yours", func() {
 			stranger.Store(true)
 			defer stranger.Store(false)
 			goes("ben", bo, "Approve")
 			b.sees("was not linked")
 		}},
-		{"pkb-down", "could not be linked just now", func() {
+		{"denied-while-linked", still, "did not allow access", func() { goes("amira", ada, "Deny") }},
+		{"form-post", still, "in a way that this app cannot read", func() {
+			b.open(host.URL + "/form-post")
+			b.press("Send")
+		}},
+		{"pkb-down", gone, "could not be used just now", func() {
 			server.Next(pkbtest.Token, pkbtest.Respond(http.StatusServiceUnavailable, "text/html", "down"))
 			goes("ben", bo, "Approve")
 		}},
-		{"nobody", "sign in first", func() {
+		{"nobody", trouble, "sign in first", func() {
 			b.open(host.URL + "/nobody")
 			b.open(host.URL + "/pkb/link")
 		}},
 	} {
 		tc.happens()
-		b.sees("Your record was not linked")
+		b.sees(tc.title)
 		b.sees(tc.says)
 		b.check("failure-" + tc.name)
 		text, err := eval[string](b, "document.body.innerText")
