@@ -136,7 +136,7 @@ func (w *Web) Link(opts ...AuthorizeOption) http.Handler {
 		}
 		mode := r.Header.Get("Sec-Fetch-Mode")
 		if method == http.MethodGet && mode != "" && mode != "navigate" { // a script that fetches ahead
-			rw.WriteHeader(http.StatusNoContent)
+			rw.WriteHeader(statusAhead)
 			return
 		}
 		user := w.cfg.User(r)
@@ -271,12 +271,16 @@ func (w *Web) begin(rw http.ResponseWriter, r *http.Request, method string, wron
 		h.Set("Allow", method)
 		w.fail(rw, r, w.cfg.User(r), wrong)
 	case ahead(r):
-		rw.WriteHeader(http.StatusNoContent)
+		rw.WriteHeader(statusAhead)
 	default:
 		return true
 	}
 	return false
 }
+
+// statusAhead is the status of a page that is fetched ahead. Browsers keep one of 2xx,
+// though it must not be stored, for the patient who then follows the link.
+const statusAhead = http.StatusTooEarly
 
 // ahead reports whether a browser, or a script of the page, prefetches.
 func ahead(r *http.Request) bool {
