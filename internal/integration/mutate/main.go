@@ -13,7 +13,8 @@
 // return the content: fmt, slog, JSON, text, binary, SQL, YAML, BSON, CBOR; and of what
 // all of them embed, each is removed, and made to return it. In addition, the few lines
 // that keep the texts of other errors out of
-// errors and logs are changed one by one. Each mutation is printed, with the test
+// errors and logs are changed one by one, and the lines that make the two routes of a
+// browser forgive and refuse (-only "^routes:"), which tests of package pkb find. Each mutation is printed, with the test
 // that caught it; the last line is JSON. The status is 1 if one was not caught.
 package main
 
@@ -140,10 +141,15 @@ func try(ctx context.Context, root, work string, number int, m mutation) (caught
 	if err != nil {
 		return "", "", err
 	}
-	packages := []string{"./internal/canary"}
+	packages, searches := []string{"./internal/canary"}, searches
+	if m.tests != "" {
+		packages, searches = []string{"./pkb"}, []string{m.tests}
+	}
 	switch m.dir {
 	case "internal/custody":
-		packages = append(packages, "./internal/custody")
+		if m.tests == "" {
+			packages = append(packages, "./internal/custody")
+		}
 	case "internal/conceal":
 		packages = []string{"./internal/conceal"} // it is all that is in it, and quick
 	}

@@ -27,6 +27,8 @@ type mutation struct {
 	gentler *mutation
 	// chosen is a hook of the build that has all of them, in place of files.
 	chosen string
+	// tests find it, in the package of dir, in place of the searches.
+	tests string
 }
 
 // directories have types that hosts or tokens meet.
@@ -39,8 +41,11 @@ var (
 	texts     = []string{"String", "MarshalText"}
 )
 
+// line is a change of one line.
+type line struct{ name, file, before, after string }
+
 // lines keep what others say out of errors, logs, requests and excerpts.
-var lines = []struct{ name, file, before, after string }{
+var lines = []line{
 	{"errors of others speak in chains", "pkb/errors.go", "return &unspoken{says: says, cause: func() error { return err }}", "return err"},
 	{"errors of others speak in texts", "pkb/errors.go", "return tokenwire.Explain(err)", "return err.Error()"},
 	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler()})", ""},
@@ -68,18 +73,32 @@ func mutations(root string) (all []mutation, err error) {
 	}
 	all = append(append(all, hooked...), embedded...)
 	for _, line := range lines {
-		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(line.file))) //nolint:gosec // a file of the list above
+		files, err := line.changed(root)
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Count(text, []byte(line.before)) != 1 {
-			return nil, fmt.Errorf("%s does not have this line once any more: %s", line.file, line.before)
+		all = append(all, mutation{name: line.name, dir: path.Dir(line.file), files: files})
+	}
+	for _, line := range routes {
+		files, err := line.changed(root)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, mutation{name: line.name, dir: path.Dir(line.file), files: map[string][]byte{
-			line.file: bytes.Replace(text, []byte(line.before), []byte(line.after), 1),
-		}})
+		all = append(all, mutation{name: "routes: " + line.name, dir: path.Dir(line.file), files: files, tests: routeTests})
 	}
 	return all, nil
+}
+
+// changed returns the file with the line changed.
+func (l line) changed(root string) (map[string][]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(l.file))) //nolint:gosec // a file of the lists
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Count(text, []byte(l.before)) != 1 {
+		return nil, fmt.Errorf("%s does not have this line once any more: %s", l.file, l.before)
+	}
+	return map[string][]byte{l.file: bytes.Replace(text, []byte(l.before), []byte(l.after), 1)}, nil
 }
 
 // method is one that says how a value prints.
