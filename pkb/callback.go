@@ -33,8 +33,9 @@ import (
 // The code is sent once, in whichever process and however often the callback
 // arrives. A concurrent visit waits for the first, within its ctx, and gets the
 // same result. A later one, by a reload or Back, returns the link as long as this
-// authorization made it. If the code was not spent, because nothing was sent or PKB
-// takes no requests, the same callback may be used again.
+// authorization made it, even if p has expired or is the zero Pending by then. If
+// the code was not spent, because nothing was sent or PKB takes no requests, the
+// same callback may be used again.
 //
 // A user who is linked keeps that link until the new tokens have proved to be the
 // same patient's. Another patient's are refused, unless Authorize was given

@@ -92,26 +92,19 @@ func (w *Web) keep(p *pending, user string, elsewhere bool) (*http.Cookie, error
 // another user it returns one that Complete refuses as that, and the zero Pending
 // where the key is unknown.
 func (w *Web) open(value, user string) (Pending, error) {
-	another := newPending(&pending{Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID})
-	sealed, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil {
-		return Pending{}, nil
-	}
+	sealed, _ := base64.RawURLEncoding.DecodeString(value)
 	text, err := w.ring.Open(place(user), sealed)
-	switch {
-	case errors.As(err, new(*seal.KeyError)):
+	if errors.As(err, new(*seal.KeyError)) {
 		// A key of the host's that is out of reach, or another user.
 		if _, _, err := w.ring.Seal(place(user), nil); err != nil {
 			return Pending{}, newKeysError(err)
 		}
-		return another, nil
-	case errors.Is(err, seal.ErrNotAuthentic):
-		return another, nil
-	case err != nil:
-		return Pending{}, nil
 	}
-	var kept keptPending
-	if err := json.Unmarshal(text, &kept); err != nil || kept.State == "" {
+	if errors.Is(err, seal.ErrNotAuthentic) {
+		return newPending(&pending{Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID}), nil
+	}
+	kept, ok := readKept(text)
+	if !ok {
 		return Pending{}, nil
 	}
 	p := &pending{
@@ -122,6 +115,11 @@ func (w *Web) open(value, user string) (Pending, error) {
 		p.Environment, p.ClientID = w.client.cfg.Environment.Name, w.client.cfg.ClientID
 	}
 	return newPending(p), nil
+}
+
+func readKept(text []byte) (kept keptPending, ok bool) {
+	err := json.Unmarshal(text, &kept)
+	return kept, err == nil && kept.State != ""
 }
 
 // attempt is an open authorization of this browser.

@@ -28,8 +28,8 @@ func backend(signedIn func(*http.Request) string) {
 		log.Fatal(err) // names every field that is wrong and what belongs there
 	}
 	web := client.Web(pkb.WebConfig{User: signedIn, Done: "/record"})
-	http.Handle("GET /pkb/link", web.Link())         // sends the signed-in patient to PKB to approve
-	http.Handle("/pkb/callback", web.Callback())     // checks who came back, saves the link, goes to Done
+	http.Handle("GET /pkb/link", web.Link())     // sends the signed-in patient to PKB to approve
+	http.Handle("/pkb/callback", web.Callback()) // checks who came back, saves the link, goes to Done
 	http.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
 		id, err := client.ForUser(signedIn(r)).PublicID(r.Context())
 		switch {
