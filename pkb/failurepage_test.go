@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/betawerk/pkb-go/internal/reading"
 	"github.com/betawerk/pkb-go/pkb"
@@ -204,7 +205,11 @@ func TestFailurePageWhereTheLinkIsNotKnown(t *testing.T) {
 				b.links(t, h.patient)
 				store.mode.Store(tc.mode)
 				h.signedIn = tc.signedIn
+				began := time.Now()
 				got := b.get(t, home+tc.address)
+				if waited := time.Since(began); waited > 2*time.Second {
+					t.Errorf("the page comes after %v", waited)
+				}
 				if got.status < 400 || !strings.Contains(got.text, "<h1>This did not work</h1>") || strings.Contains(got.text, "still linked") || strings.Contains(got.text, "was not linked") {
 					t.Errorf("status %d\n%s", got.status, got.text)
 				}

@@ -38,7 +38,7 @@ var routes = []line{
 	{"HEAD is a visit", "pkb/web.go", "	case r.Method == http.MethodHead:", "	case false && r.Method == http.MethodHead:"},
 	{"a query that is malformed is read", "pkb/web.go", "		return Link{}, errQuery\n", "		_ = errQuery\n"},
 	{"a page claims that nothing is linked", "pkb/web.go", "		return standingLinked\n", "		return standingNone\n"},
-	{"a page claims a link that has ended", "pkb/web.go", "	case link.works():", "	case true:"},
+	{"a page claims a link that has ended", "pkb/web.go", "	case link.works():", "	case link.works() || true:"},
 	{"a page knows what it cannot", "pkb/web.go", "	case err != nil:\n		return standingUnknown", "	case err != nil:\n		return standingNone"},
 	{"a page waits for the store", "pkb/web.go", "context.WithTimeout(ctx, 2*time.Second)", "context.WithTimeout(ctx, 2*time.Hour)"},
 	{"a text is not escaped", "pkb/failurepage.go", "html.EscapeString(text) + \"</p>", "text + \"</p>"},
