@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
+	"strings"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/advice"
@@ -17,21 +17,18 @@ import (
 
 // accountPage is what a patient sees.
 type accountPage struct {
-	// Link is nil if there is none. Ended reports that the patient has to
-	// approve again, and Why is a text about it.
-	Link  *pkb.Link
-	Ended bool
-	Why   string
+	// Link is nil if there is none.
+	Link *pkb.Link
+	words
 	// Record is read from PKB for this page, and kept nowhere; nil if it could not be
 	// read, and then Trouble is a text about it.
 	Record  *record
 	Trouble string
 }
 
-// record is who the patient is at PKB. Self and NHSNumber print [redacted]
-// everywhere, and are revealed on the patient's page only.
+// record is who the patient is at PKB. Self and NHSNumber print [redacted] everywhere,
+// and are revealed on the patient's page only.
 type record struct {
-	PublicID  identity.PublicID
 	Self      identity.Self
 	NHSNumber identity.NHSNumber
 }
@@ -50,7 +47,7 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 	if unchanged(w, r, version) || unchanged(w, r, later) {
 		return
 	}
-	if p.Link != nil && !p.Ended {
+	if p.works() {
 		p.Record, err = a.read(r.Context(), who.ID)
 		switch {
 		case errors.Is(err, pkb.ErrRelinkRequired), errors.Is(err, pkb.ErrNotLinked):
@@ -61,32 +58,50 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 			}
 		case err != nil:
 			a.log.Warn("webapp: a record cannot be read", "error", err)
-			p.Trouble, version = advice.For(err).Patient, later
+			p.fails(err)
+			version = later
 		}
 	}
-	title := "Your account: PKB record not linked"
+	a.render(w, r, http.StatusOK, "account.html", page{Title: "Your account: " + p.Title, Version: version, Content: p})
+}
+
+// works reports whether PKB may be asked for the record.
+func (p *accountPage) works() bool {
+	return p.Link != nil && p.Link.State != tokenstore.StateRelinkRequired
+}
+
+// fails shows why the record of a link that works cannot be read.
+func (p *accountPage) fails(err error) {
 	switch {
-	case p.Ended:
-		title = "Your account: PKB needs your approval again"
-	case p.Link != nil:
-		title = "Your account: PKB record linked"
+	case errors.Is(err, pkb.ErrFrozen):
+		p.words = wordsFrozen
+	case errors.Is(err, pkb.ErrUnchecked), p.Link.State == tokenstore.StatePending:
+		p.words = wordsChecking
+	default:
+		p.Trouble = advice.For(err).Patient
 	}
-	a.render(w, r, http.StatusOK, "account.html", page{Title: title, Version: version, Content: p})
 }
 
 // look finds out about the link, without PKB.
 func (a *app) look(ctx context.Context, appUserID string) (p accountPage, version string, err error) {
+	p.words = wordsNone
 	link, err := a.client.Link(ctx, appUserID)
 	switch {
-	case err == nil:
-		p.Link = &link
-		if p.Ended = link.State == tokenstore.StateRelinkRequired; p.Ended {
-			p.Why = advice.For(&pkb.RelinkError{Cause: link.Cause}).Patient
-		}
-	case !errors.Is(err, pkb.ErrNotLinked):
+	case errors.Is(err, pkb.ErrNotLinked):
+	case err != nil:
 		return p, "", err
+	default:
+		p.Link = &link
+		switch {
+		case link.State == tokenstore.StateRelinkRequired:
+			p.words = wordsEnded(link.Cause)
+		case a.endsSoon(link):
+			p.words = wordsSoon(link.EndsAt)
+		default:
+			p.words = wordsLinked
+		}
 	}
-	return p, versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt), nil
+	return p, versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt, p.Title, p.Text), nil
 }
 
 func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
@@ -98,16 +113,20 @@ func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
 // read asks PKB who the patient is.
 func (a *app) read(ctx context.Context, appUserID string) (*record, error) {
 	patient := a.client.ForUser(appUserID)
-	id, err := patient.Purview(ctx)
-	if err != nil {
-		return nil, err
-	}
 	self, err := patient.Self(ctx)
 	if err != nil {
 		return nil, err
 	}
 	number, _ := self.NHSNumber()
-	return &record{PublicID: id, Self: self, NHSNumber: number}, nil
+	return &record{Self: self, NHSNumber: number}, nil
+}
+
+// askSwitch asks for a confirmation: another record is then shown than before.
+func (a *app) askSwitch(w http.ResponseWriter, r *http.Request) {
+	// Browsers apply the policy of a form also to where its answer leads.
+	h := w.Header()
+	h.Set("Content-Security-Policy", strings.Replace(h.Get("Content-Security-Policy"), "form-action 'self'", "form-action 'self' "+a.pkb, 1))
+	a.render(w, r, http.StatusOK, "switch.html", page{Title: "Link another record?"})
 }
 
 // askUnlink asks for a confirmation, without a script.
@@ -128,19 +147,15 @@ func (a *app) unlink(w http.ResponseWriter, r *http.Request) {
 // notLinked responds when a patient comes back from PKB, or cannot go there, and no
 // link was made. The library has logged it.
 func (a *app) notLinked(w http.ResponseWriter, r *http.Request, f pkb.Failure) {
-	title, ways := "Your record was not linked", []way{{"/pkb/link", "Start again"}, {"/account", "Go to your account"}}
+	again, back := way{"/pkb/link", "Start again"}, way{"/account", "Go to your account"}
+	ways := []way{again, back}
 	switch {
 	case errors.Is(f.Err, pkb.ErrAppUserID):
 		ways = []way{{"/", "Sign in"}}
 	case errors.Is(f.Err, pkb.ErrWrongPatient):
-		title = "This is another record"
-		ways = slices.Insert(ways, 1, way{"/pkb/switch", "Link the other record instead"})
-	case errors.Is(f.Err, pkb.ErrSharedRecord):
-		ways = ways[1:]
-	case errors.Is(f.Err, pkb.ErrUnchecked):
-		title, ways = "Your approval is being checked", ways[1:]
-	case errors.Is(f.Err, pkb.ErrOvertaken):
-		title, ways = "You have approved again in another window", ways[1:]
+		ways = []way{again, {"/switch", "Link the other record instead"}, back}
+	case f.Linked, errors.Is(f.Err, pkb.ErrSharedRecord), errors.Is(f.Err, pkb.ErrUnchecked), errors.Is(f.Err, pkb.ErrOvertaken):
+		ways = []way{back}
 	}
-	a.render(w, r, f.Status, "sorry.html", page{Title: title, Content: sorryPage{Title: title, Text: f.Text, Links: ways}})
+	a.render(w, r, f.Status, "sorry.html", page{Title: f.Title, Content: sorryPage{Title: f.Title, Text: f.Text, Links: ways}})
 }

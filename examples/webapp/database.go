@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"net/url"
@@ -43,4 +44,15 @@ func openDatabase(name string) (*sql.DB, sqlstore.Dialect, error) {
 	address := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
 	db, err := sql.Open("sqlite", address.String())
 	return db, sqlstore.SQLite, err
+}
+
+// define makes a table or an index. Two replicas that start at once can get in each
+// other's way; the second time it is there.
+func define(ctx context.Context, db *sql.DB, statement string) (err error) {
+	for range 3 {
+		if _, err = db.ExecContext(ctx, statement); err == nil {
+			return nil
+		}
+	}
+	return err
 }

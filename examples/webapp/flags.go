@@ -25,6 +25,7 @@ type settings struct {
 	clientID string
 	redirect string
 	approval time.Duration
+	links    int
 }
 
 func readFlags(args []string, usage io.Writer) (settings, error) {
@@ -39,6 +40,7 @@ func readFlags(args []string, usage io.Writer) (settings, error) {
 	flags.StringVar(&s.clientID, "client-id", "", "your User Client id at PKB")
 	flags.StringVar(&s.redirect, "redirect", "", "your redirect URI at PKB; by default /pkb/callback here")
 	flags.DurationVar(&s.approval, "approval-life", 10*time.Minute, "how long a patient has from your link to coming back from PKB; 10 minutes at most")
+	flags.IntVar(&s.links, "links", 0, "start with so many made-up links, to look at the operator's pages; most of their tokens do not open")
 	if err := flags.Parse(args); err != nil {
 		return settings{}, err
 	}
@@ -52,6 +54,12 @@ func (s *settings) check(rest []string) error {
 	if len(rest) > 0 {
 		bad("%q is not a flag", rest[0])
 	}
+	s.checkEnvironment(bad)
+	s.checkAddresses(bad)
+	return errors.Join(errs...)
+}
+
+func (s *settings) checkEnvironment(bad func(string, ...any)) {
 	switch s.env {
 	case "":
 	case "sandbox", "production":
@@ -61,9 +69,19 @@ func (s *settings) check(rest []string) error {
 		if s.clientID == "" || s.redirect == "" {
 			bad("-env %s needs -client-id and -redirect, as registered with PKB", s.env)
 		}
+		if s.links != 0 {
+			bad("-links makes links up, and -env %s has real ones: choose one", s.env)
+		}
 	default:
 		bad("-env %q: it must be sandbox or production", s.env)
 	}
+	if s.links < 0 {
+		bad("-links is %d; it is how many made-up links there are", s.links)
+	}
+}
+
+// checkAddresses sets addr if it was not given.
+func (s *settings) checkAddresses(bad func(string, ...any)) {
 	if s.redirect != "" {
 		switch u, err := url.Parse(s.redirect); {
 		case err != nil || u.Host == "" || u.Path == "" || u.Path == "/":
@@ -82,7 +100,6 @@ func (s *settings) check(rest []string) error {
 	} else if !loopback(host) {
 		bad("-addr must be a loopback address: whoever reaches this program can sign in without a password")
 	}
-	return errors.Join(errs...)
 }
 
 func loopback(host string) bool {

@@ -6,6 +6,7 @@ replace github.com/betawerk/pkb-go => ../..
 
 require (
 	github.com/betawerk/pkb-go v0.0.0-00010101000000-000000000000
+	github.com/google/go-cmp v0.7.0
 	github.com/jackc/pgx/v5 v5.13.0
 	modernc.org/sqlite v1.62.0
 )

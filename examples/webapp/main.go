@@ -18,6 +18,11 @@
 //	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback
 //	go run ./examples/webapp -pkb http://127.0.0.1:8090 -db webapp.db -redirect http://127.0.0.1:8080/pkb/callback -addr 127.0.0.1:8081
 //
+// With made-up links in every state, so that there is something on the page for
+// operators (its replicas, if any, start without -links):
+//
+//	go run ./examples/webapp -links 100000
+//
 // Its users are made up and have no passwords, so it listens on loopback only. What
 // it does with PKB is what a host does.
 package main

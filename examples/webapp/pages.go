@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb/identity"
@@ -22,12 +23,16 @@ var pageFiles embed.FS
 // pages are the page files, each inside layout.html.
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"signin.html", "account.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
+	for _, name := range []string{"signin.html", "account.html", "switch.html", "unlink.html", "links.html", "link.html", "sorry.html"} {
 		all[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
 			"birthday": func(d identity.Date) string { return d.Time(time.UTC).Format("2 January 2006") },
 			"day":      func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 			"moment":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05") },
+			"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
+			"weekday":  func(t time.Time) string { return t.UTC().Format("Monday 2 January 2006") },
 			"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+			"ago":      func(t time.Time) string { return ago(t, time.Now()) },
+			"number":   number,
 		}).ParseFS(pageFiles, "pages/layout.html", "pages/"+name))
 	}
 	return all
@@ -41,6 +46,8 @@ type page struct {
 	// Version names the state of a page that keeps itself up to date; "" for a
 	// page that does not.
 	Version string
+	// Seldom: the page asks less often whether it is up to date.
+	Seldom  bool
 	Content any
 }
 
@@ -91,3 +98,34 @@ type sorryPage struct {
 }
 
 type way struct{ To, Text string }
+
+// ago is a time in words that a person reads at a glance. live.js does the same, as time
+// passes.
+func ago(t, now time.Time) string {
+	d := now.Sub(t)
+	n, unit := d.Abs().Round(time.Minute)/time.Minute, "minute"
+	switch {
+	case n < 1:
+		return "just now"
+	case n >= 48*60:
+		n, unit = n/(24*60), "day"
+	case n >= 90:
+		n, unit = (n+30)/60, "hour"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	if d < 0 {
+		return fmt.Sprintf("in %d %s", n, unit)
+	}
+	return fmt.Sprintf("%d %s ago", n, unit)
+}
+
+// number writes a number as people do: 100,000.
+func number(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}

@@ -11,12 +11,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptrace"
 	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
@@ -65,16 +67,7 @@ func newRig(t *testing.T, db string) *rig {
 		settings: settings{addr: "127.0.0.1:0", db: db, keys: filepath.Join(dir, "keys"), pkb: server.URL()},
 	}
 	for range 2 {
-		h, err := start(t.Context(), r.settings, slog.New(slog.NewTextHandler(r.log, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := h.close(context.WithoutCancel(t.Context())); err != nil {
-				t.Error(err)
-			}
-		})
-		r.replicas = append(r.replicas, h)
+		r.replicas = append(r.replicas, begin(t, r.settings, r.log))
 	}
 	t.Cleanup(func() {
 		for _, personal := range []string{"Canary", r.patient.NHSNumber, r.patient.DateOfBirth, r.patient.Email} {
@@ -84,6 +77,21 @@ func newRig(t *testing.T, db string) *rig {
 		}
 	})
 	return r
+}
+
+// begin starts a replica.
+func begin(t *testing.T, s settings, log io.Writer) *host {
+	t.Helper()
+	h, err := start(t.Context(), s, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
 }
 
 // person is a browser without scripts.
@@ -114,6 +122,8 @@ type answer struct {
 	header http.Header
 	body   string
 	at     *url.URL
+	// first is when the first byte came.
+	first time.Duration
 }
 
 func (a answer) title() string {
@@ -136,6 +146,10 @@ func (p *person) send(method, address string, form url.Values, header map[string
 	for name, value := range header {
 		req.Header.Set(name, value)
 	}
+	begun, first := time.Now(), time.Duration(0)
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { first = time.Since(begun) },
+	}))
 	resp, err := p.http.Do(req)
 	if err != nil {
 		p.t.Fatal(err)
@@ -145,7 +159,7 @@ func (p *person) send(method, address string, form url.Values, header map[string
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(body), resp.Request.URL}
+	return answer{resp.StatusCode, resp.Header, string(body), resp.Request.URL, first}
 }
 
 func (p *person) get(address string) answer {

@@ -6,7 +6,10 @@ package main
 import (
 	"embed"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -16,7 +19,10 @@ import (
 type app struct {
 	client   *pkb.Client
 	sessions *sessions
+	overview *overview
 	log      *slog.Logger
+	// url is where people open the app; pkb is PKB's origin.
+	url, pkb string
 	// secure: browsers reach the app over https.
 	secure bool
 	now    func() time.Time
@@ -36,12 +42,14 @@ func (a *app) handler(callback string) http.Handler {
 	mux.HandleFunc("POST /signout", a.signOut)
 	mux.Handle("GET /account", a.patients(a.account))
 	mux.Handle("GET /pkb/link", web.Link())
+	mux.Handle("GET /switch", a.patients(a.askSwitch))
 	mux.Handle("POST /pkb/switch", web.Link(pkb.AllowSwitch()))
 	mux.Handle("GET "+callback, web.Callback())
 	mux.Handle("GET /unlink", a.patients(a.askUnlink))
 	mux.Handle("POST /unlink", a.patients(a.unlink))
 	mux.Handle("GET /operator", a.operators(a.links))
 	mux.Handle("GET /operator/links/{user}", a.operators(a.link))
+	mux.Handle("POST /operator/links/{user}/refresh", a.operators(a.refresh))
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.sorry(w, r, http.StatusNotFound, "Page not found", "There is nothing at this address.")
@@ -53,7 +61,25 @@ func (a *app) handler(callback string) http.Handler {
 	forms.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.sorry(w, r, http.StatusForbidden, "This was sent from another site", "Nothing was changed. Start again from your account.")
 	}))
-	return guard(a.withSession(forms.Handler(mux)))
+	return guard(a.known(a.withSession(forms.Handler(mux))))
+}
+
+// known refuses requests to a name that is not ours: it may be another site's, pointed
+// here so that its pages can read ours (DNS rebinding).
+func (a *app) known(next http.Handler) http.Handler {
+	own, _ := url.Parse(a.url) // start has made it
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.ToLower(strings.Trim(host, "[]"))
+		if !loopback(host) && !strings.EqualFold(host, own.Hostname()) {
+			a.sorry(w, r, http.StatusMisdirectedRequest, "This is not the address of Example Health", "Open "+a.url+" instead.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guard keeps pages out of caches, frames and referrers, and lets them load

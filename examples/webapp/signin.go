@@ -46,20 +46,13 @@ type sessions struct {
 
 const sessionLife = 12 * time.Hour
 
-// migrate makes the table. Two replicas that start at once can get in each
-// other's way; the second time it is there.
-func (s *sessions) migrate(ctx context.Context) (err error) {
-	for range 3 {
-		_, err = s.db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS webapp_sessions (
-			token_hash VARCHAR(64) PRIMARY KEY,
-			app_user_id VARCHAR(64) NOT NULL,
-			ends_at BIGINT NOT NULL
-		)`)
-		if err == nil {
-			return nil
-		}
-	}
-	return err
+// migrate makes the table.
+func (s *sessions) migrate(ctx context.Context) error {
+	return define(ctx, s.db, `CREATE TABLE IF NOT EXISTS webapp_sessions (
+		token_hash VARCHAR(64) PRIMARY KEY,
+		app_user_id VARCHAR(64) NOT NULL,
+		ends_at BIGINT NOT NULL
+	)`)
 }
 
 // begin signs a user in and returns the session's token, of which the database

@@ -16,7 +16,7 @@ import (
 
 func TestNobodyIsLetInWithoutSigningIn(t *testing.T) {
 	r := newRig(t, "")
-	for _, path := range []string{"account", "unlink", "operator", "operator/links/amira"} {
+	for _, path := range []string{"account", "unlink", "operator", "operator/links/~amira"} {
 		if a := newPerson(t).get(r.replicas[0].url + path); a.at.Path != "/" || !strings.HasPrefix(a.title(), "Sign in") {
 			t.Errorf("%s leads to %s (%s), want the way to sign in", path, a.at.Path, a.title())
 		}
@@ -168,6 +168,27 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	amira.link(r, one, one)
 	amira.get(one.url + "unlink")
 	mustShow(t, amira.get(one.url+"account"), "Ada Canary")
+}
+
+// A name that points here and is not ours is another site's (DNS rebinding).
+func TestOnlyOurOwnNames(t *testing.T) {
+	r := newRig(t, "")
+	one := r.replicas[0]
+	for host, want := range map[string]int{
+		"127.0.0.1:1": http.StatusOK, "localhost": http.StatusOK, "LOCALHOST:99": http.StatusOK, "[::1]:80": http.StatusOK,
+		"evil.example": http.StatusMisdirectedRequest, "evil.example:80": http.StatusMisdirectedRequest, "127.0.0.1.evil.example": http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest,
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, one.url, nil)
+		req.RequestURI, req.Host = "", host
+		resp, err := new(http.Transport).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", host, resp.StatusCode, want)
+		}
+	}
 }
 
 func TestPagesAreGuarded(t *testing.T) {

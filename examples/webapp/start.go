@@ -4,7 +4,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
@@ -50,10 +53,51 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 			err = errors.Join(err, h.close(context.WithoutCancel(ctx)))
 		}
 	}()
-
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
+	listener, redirect, err := h.listen(ctx, &s)
 	if err != nil {
 		return h, err
+	}
+	env, err := h.environment(&s)
+	if err != nil {
+		return h, err
+	}
+	d, err := h.open(ctx, &s, env)
+	if err != nil {
+		return h, err
+	}
+	if s.links > 0 {
+		p, err := newPast(env.Name, s.clientID, s.redirect, d.keys)
+		if err != nil {
+			return h, err
+		}
+		if err := makeUp(ctx, p, d, s.links); err != nil {
+			return h, err
+		}
+	}
+	client, err := pkb.New(pkb.Config{
+		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
+		Store: d.links, Keys: d.keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
+	})
+	if err != nil {
+		return h, err
+	}
+	h.onClose(client.Close)
+	authorize, err := url.Parse(env.AuthorizeURL)
+	if err != nil {
+		return h, err
+	}
+	h.serve(listener, &app{
+		client: client, sessions: d.sessions, overview: d.overview, log: log, secure: redirect.Scheme == "https", now: time.Now,
+		url: h.url, pkb: authorize.Scheme + "://" + authorize.Host,
+	}, max(redirect.EscapedPath(), "/"))
+	return h, nil
+}
+
+// listen listens, and finds out what people open.
+func (h *host) listen(ctx context.Context, s *settings) (net.Listener, *url.URL, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
+	if err != nil {
+		return nil, nil, err
 	}
 	h.onClose(func(context.Context) error {
 		_ = listener.Close() // the server may have closed it
@@ -64,41 +108,58 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 	}
 	redirect, err := url.Parse(s.redirect)
 	if err != nil {
-		return h, err
+		return nil, nil, err
 	}
 	// Cookies belong to one host name: people start where PKB sends them back.
 	h.url = redirect.Scheme + "://" + redirect.Host + "/"
 	if _, port, _ := net.SplitHostPort(listener.Addr().String()); redirect.Port() != port {
 		h.behind = " (this replica listens on " + listener.Addr().String() + ")"
 	}
+	return listener, redirect, nil
+}
 
+// environment returns the PKB of the flags, or starts one.
+func (h *host) environment(s *settings) (env pkb.Environment, err error) {
 	env, named := s.environment()
 	if !named {
-		if env, err = h.bundledPKB(&s); err != nil {
-			return h, err
+		if env, err = h.bundledPKB(s); err != nil {
+			return env, err
 		}
-	} else if s.db == "" {
-		s.db = "webapp.db"
 	}
-	if s.clientID == "" {
-		s.clientID = testClientID
-	}
+	s.db = cmp.Or(s.db, "webapp.db")
+	s.clientID = cmp.Or(s.clientID, testClientID)
+	return env, nil
+}
 
+// data is what the replicas share.
+type data struct {
+	db       *sql.DB
+	dialect  sqlstore.Dialect
+	links    *sqlstore.Store
+	sessions *sessions
+	overview *overview
+	keys     *keys.Keyring
+}
+
+// open opens the database, with its tables, and the keys.
+func (h *host) open(ctx context.Context, s *settings, env pkb.Environment) (*data, error) {
 	db, dialect, err := openDatabase(s.db)
 	if err != nil {
-		return h, err
+		return nil, err
 	}
 	h.onClose(func(context.Context) error { return db.Close() })
-	links, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
+	links, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect, Table: linksTable})
 	if err != nil {
-		return h, err
+		return nil, err
 	}
-	if err := links.Migrate(ctx); err != nil {
-		return h, err
+	d := &data{
+		db: db, dialect: dialect, links: links, sessions: &sessions{db: db, now: time.Now},
+		overview: &overview{db: db, environment: env.Name, clientID: s.clientID, now: time.Now},
 	}
-	sessions := &sessions{db: db, now: time.Now}
-	if err := sessions.migrate(ctx); err != nil {
-		return h, err
+	for _, migrate := range []func(context.Context) error{links.Migrate, d.sessions.migrate, d.overview.migrate} {
+		if err := migrate(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if s.keys == "" {
 		s.keys = "webapp.keys"
@@ -106,25 +167,16 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 			s.keys = s.db + ".keys"
 		}
 	}
-	keys, err := keyring(s.keys)
-	if err != nil {
-		return h, err
-	}
+	d.keys, err = keyring(s.keys)
+	return d, err
+}
 
-	client, err := pkb.New(pkb.Config{
-		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
-		Store: links, Keys: keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
-	})
-	if err != nil {
-		return h, err
-	}
-	h.onClose(client.Close)
-
-	app := &app{client: client, sessions: sessions, log: log, secure: redirect.Scheme == "https", now: time.Now}
+// serve begins to serve.
+func (h *host) serve(listener net.Listener, a *app, callback string) {
 	server := &http.Server{
-		Handler: app.handler(max(redirect.EscapedPath(), "/")), ReadHeaderTimeout: 10 * time.Second,
+		Handler: a.handler(callback), ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -137,7 +189,6 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 		}
 		return nil
 	})
-	return h, nil
 }
 
 // testClientID is the client id that examples/sandbox knows.

@@ -66,7 +66,7 @@ func TestOneCommand(t *testing.T) {
 func TestDatabaseOutlivesThePKBForTests(t *testing.T) {
 	s := settings{addr: "127.0.0.1:0", db: filepath.Join(t.TempDir(), "test.db")}
 	amira := newPerson(t)
-	for _, want := range []string{"Not linked", "PKB needs your approval again"} {
+	for _, want := range []string{"Not linked", "PKB has ended your link"} {
 		h, err := start(t.Context(), s, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
@@ -99,6 +99,9 @@ func TestFlags(t *testing.T) {
 		"-addr 0.0.0.0:8080":                                                            "without a password",
 		"-addr 8080":                                                                    "must be host:port",
 		"more":                                                                          "is not a flag",
+		"-links 100":                                                                    "",
+		"-links -1":                                                                     "-links is -1",
+		"-env sandbox -client-id x -redirect http://localhost:1/cb -links 5": "-links makes links up",
 	} {
 		_, err := readFlags(strings.Fields(args), io.Discard)
 		switch {

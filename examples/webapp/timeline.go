@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -16,15 +17,21 @@ import (
 
 // happening is a line of the timeline.
 type happening struct {
-	// From is when it happened; To is when it happened last, if it did several
+	// At is when it happened last; From is when it happened first, if it did several
 	// times in a row.
-	From, To  time.Time
+	At, From  time.Time
 	What, Why string
 	Count     int
 }
 
-// timeline returns what happened to a link, the newest first.
-func (a *app) timeline(ctx context.Context, user string) ([]happening, error) {
+// day is what happened on one day.
+type day struct {
+	Date       time.Time
+	Happenings []happening
+}
+
+// timeline returns what happened to a link by day, the newest first.
+func (a *app) timeline(ctx context.Context, user string) ([]day, error) {
 	entries, err := a.client.Timeline(ctx, user)
 	if errors.Is(err, pkb.ErrNotLinked) {
 		return nil, nil
@@ -32,67 +39,56 @@ func (a *app) timeline(ctx context.Context, user string) ([]happening, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(entries)
-	var all []happening
-	for _, e := range entries {
-		all = append(all, happening{From: e.At, To: e.Until, What: what(e.Kind), Why: why(e.Cause), Count: e.Count})
+	var days []day
+	for _, e := range slices.Backward(entries) {
+		h := happening{At: e.At, What: what(e.Kind), Why: why(e.Cause), Count: e.Count}
+		if !e.Until.IsZero() {
+			h.At, h.From = e.Until, e.At
+		}
+		date := h.At.UTC().Truncate(24 * time.Hour)
+		if len(days) == 0 || !days[len(days)-1].Date.Equal(date) {
+			days = append(days, day{Date: date})
+		}
+		last := &days[len(days)-1]
+		last.Happenings = append(last.Happenings, h)
 	}
-	return all, nil
+	return days, nil
+}
+
+// happened describes the events.
+var happened = map[observe.EventKind]string{
+	observe.EventApproved:       "Approved",
+	observe.EventExchanged:      "Code exchanged, tokens saved",
+	observe.EventLinked:         "Linked",
+	observe.EventRefreshed:      "Refreshed",
+	observe.EventUncertain:      "Refresh sent, outcome unknown",
+	observe.EventRecovered:      "Refreshed, after an unknown outcome",
+	observe.EventSaveRetried:    "Saving new tokens failed at first",
+	observe.EventSaveFailed:     "Saving new tokens failed at first",
+	observe.EventRelinkRequired: "Ended",
+	observe.EventEndsSoon:       "Ends soon",
+	observe.EventWrongPatient:   "Another patient's authorization refused",
+	observe.EventSharedRecord:   "Refused: another user is linked with this record",
+	observe.EventRefused:        "Authorization refused",
+	observe.EventKeyRotated:     "Sealed with another key",
+	observe.EventScopeChanged:   "PKB changed the scope",
+	observe.EventUnlinked:       "Unlinked",
+	observe.EventNotExchanged:   "The code was not exchanged for tokens",
+	observe.EventAbandoned:      "An authorization that waited to be checked has ended",
+	observe.EventUnchecked:      "Authorization saved, and not checked yet",
+	observe.EventUnclear:        "Refresh refused, with an unknown code",
+	observe.EventUnreadable:     "Response to a refresh kept, because it cannot be read",
+	observe.EventDiscarded:      "That response discarded",
+	observe.EventRestored:       "Written again after the store had lost it",
 }
 
 // what describes an event.
-func what(kind observe.EventKind) string {
-	switch kind {
-	case observe.EventApproved:
-		return "Approved"
-	case observe.EventExchanged:
-		return "Code exchanged, tokens saved"
-	case observe.EventLinked:
-		return "Linked"
-	case observe.EventRefreshed:
-		return "Refreshed"
-	case observe.EventUncertain:
-		return "Refresh sent, outcome unknown"
-	case observe.EventRecovered:
-		return "Refreshed, after an unknown outcome"
-	case observe.EventSaveRetried, observe.EventSaveFailed:
-		return "Saving new tokens failed at first"
-	case observe.EventRelinkRequired:
-		return "Ended"
-	case observe.EventEndsSoon:
-		return "Ends soon"
-	case observe.EventWrongPatient:
-		return "Another patient's authorization refused"
-	case observe.EventSharedRecord:
-		return "Refused: another user is linked with this record"
-	case observe.EventRefused:
-		return "Authorization refused"
-	case observe.EventKeyRotated:
-		return "Sealed with another key"
-	case observe.EventScopeChanged:
-		return "PKB changed the scope"
-	case observe.EventUnlinked:
-		return "Unlinked"
-	case observe.EventNotExchanged:
-		return "The code was not exchanged for tokens"
-	case observe.EventAbandoned:
-		return "An authorization that waited to be checked has ended"
-	case observe.EventUnclear:
-		return "Refresh refused, with an unknown code"
-	case observe.EventUnreadable:
-		return "Response to a refresh kept, because it cannot be read"
-	case observe.EventDiscarded:
-		return "That response discarded"
-	case observe.EventRestored:
-		return "Written again after the store had lost it"
-	}
-	return string(kind)
-}
+func what(kind observe.EventKind) string { return cmp.Or(happened[kind], string(kind)) }
 
 // why returns the reason why a link has ended, "" for none.
 func why(cause observe.Cause) string {
 	if cause == "" {
 		return ""
 	}
-	return advice.For(&pkb.RelinkError{Cause: cause}).Cause
+	return plain(advice.For(&pkb.RelinkError{Cause: cause}).Cause)
 }
