@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/advice"
@@ -48,7 +49,7 @@ func (a *app) account(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.works() {
-		p.Record, err = a.read(r.Context(), who.ID)
+		p.Record, err = a.read(r.Context(), who.ID, p.Link.PublicID)
 		switch {
 		case errors.Is(err, pkb.ErrRelinkRequired), errors.Is(err, pkb.ErrNotLinked):
 			// This call has found out that the link has ended.
@@ -110,15 +111,32 @@ func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
 	a.sorry(w, r, told.Status, "Sorry, there is a problem with this service", told.Patient)
 }
 
-// read asks PKB who the patient is.
-func (a *app) read(ctx context.Context, appUserID string) (*record, error) {
+// read asks PKB who the patient is. want is whose record the store has: for a second after
+// a switch, a replica may still use the token of the record before. Tokens only change
+// for later ones, so what follows a Purview of the right record is of that record.
+func (a *app) read(ctx context.Context, appUserID string, want identity.PublicID) (*record, error) {
 	patient := a.client.ForUser(appUserID)
-	self, err := patient.Self(ctx)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		id, err := patient.Purview(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case want == "" || id == want:
+			self, err := patient.Self(ctx)
+			if err != nil {
+				return nil, err
+			}
+			number, _ := self.NHSNumber()
+			return &record{Self: self, NHSNumber: number}, nil
+		case try == 2:
+			return nil, pkb.ErrTryLater
+		}
+		select {
+		case <-time.After(1100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	number, _ := self.NHSNumber()
-	return &record{Self: self, NHSNumber: number}, nil
 }
 
 // askSwitch asks for a confirmation: another record is then shown than before.

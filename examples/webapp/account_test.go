@@ -119,10 +119,11 @@ func TestPatientWhoDenies(t *testing.T) {
 
 func TestAnotherPatientsRecord(t *testing.T) {
 	r := newRig(t, "")
-	one := r.replicas[0]
+	one, two := r.replicas[0], r.replicas[1]
 	amira := newPerson(t)
 	amira.signIn(one, "amira")
 	amira.link(r, one, one)
+	mustShow(t, amira.get(two.url+"account"), "Ada Canary")
 	other := r.pkb.AddPatient(pkbtest.Patient{FirstName: "Bo", LastName: "Other"})
 	approve := func(path string) answer {
 		callback, err := r.pkb.Approve(t.Context(), amira.goToPKB(one.url+path), other)
@@ -148,6 +149,10 @@ func TestAnotherPatientsRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustShow(t, amira.get(callback.String()), "Bo Other")
+	// The other replica has the token of the record before in its memory.
+	moved := amira.get(two.url + "account")
+	mustShow(t, moved, "Bo Other")
+	mustNotShow(t, moved, "Canary")
 }
 
 // A page that finds out that the link has ended shows it.

@@ -51,6 +51,14 @@ func makeUp(ctx context.Context, p *past, d *data, count int) error {
 	return copies(ctx, d, of, count)
 }
 
+// madeUpAccounts are the first made-up users, one of each fate, to sign in as.
+func madeUpAccounts(links int) (all []account) {
+	for n := range min(links, len(fates)) {
+		all = append(all, account{ID: madeUpUser(n), Name: madeUpUser(n) + ", " + fates[n].name, MadeUp: true})
+	}
+	return all
+}
+
 // copies writes the other links, many at a time: each is a row of an original, under
 // its own user and public id.
 func copies(ctx context.Context, d *data, of map[*fate][]string, count int) error {

@@ -88,9 +88,9 @@ func (p *past) foundOut(ctx context.Context, user string, patient *pkbtest.Patie
 	if err := p.link(ctx, p.client, user, patient); err != nil {
 		return err
 	}
-	p.pkb.Advance(5 * time.Minute)
+	p.pkb.Advance(time.Minute)
 	_, err := p.client.ForUser(user).PublicID(ctx)
-	return ended(err)
+	return p.ended(ctx, user, err)
 }
 
 // shares is a link with a record that another user is linked with.
@@ -114,14 +114,14 @@ func ends(end func(*pkbtest.Server, *pkbtest.Patient)) func(context.Context, *pa
 			return err
 		}
 		end(p.pkb, patient)
-		return ended(p.refresh(ctx, user))
+		return p.ended(ctx, user, p.refresh(ctx, user))
 	}
 }
 
 // meets is a refresh that ends the link.
 func meets(fault pkbtest.Fault) func(context.Context, *past, string) error {
 	return func(ctx context.Context, p *past, user string) error {
-		return ended(p.refresh(ctx, user, fault))
+		return p.ended(ctx, user, p.refresh(ctx, user, fault))
 	}
 }
 
@@ -130,7 +130,7 @@ func lastToken(ctx context.Context, p *past, user string) error {
 	if err := p.refresh(ctx, user, without("refresh_token")); err != nil {
 		return err
 	}
-	return ended(p.refresh(ctx, user))
+	return p.ended(ctx, user, p.refresh(ctx, user))
 }
 
 // unclear is a link that is refused in unknown words, while others are served.
@@ -140,10 +140,10 @@ func unclear(ctx context.Context, p *past, user string) error {
 		return err
 	}
 	for range 11 {
-		p.pkb.Advance(pastTokenLife)
+		p.pkb.Advance(pastToken)
 		err := p.refresh(ctx, user, pkbtest.Respond(http.StatusBadRequest, "", ""))
 		if !errors.Is(err, pkb.ErrTryLater) {
-			return ended(err)
+			return p.ended(ctx, user, err)
 		}
 		if _, err := p.client.Token(ctx, other); err != nil {
 			return err
@@ -158,7 +158,7 @@ func unreadable(ctx context.Context, p *past, user string) error {
 		return fmt.Errorf("a response that cannot be read: %w", err)
 	}
 	_, err := p.client.Token(ctx, user)
-	return ended(err)
+	return p.ended(ctx, user, err)
 }
 
 // madeUpUser is the app_user_id of the nth made-up link: most are as a host makes

@@ -17,8 +17,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// A past makes links with a real history: with a PKB for tests of its own, whose clock
-// starts weeks ago and ends now.
+// A past makes links with a real history, with a PKB for tests whose clock it sets weeks
+// back and lets run until now.
 type past struct {
 	pkb *pkbtest.Server
 	// client takes what PKB says about the patient; careful asks Config.Identify too,
@@ -29,24 +29,25 @@ type past struct {
 }
 
 const (
-	pastLength      = 28 * 24 * time.Hour
-	pastStep        = 12 * time.Hour
-	pastSessionLife = 30 * 24 * time.Hour
-	// A token has this life, so that links stay what they are for a while.
-	pastTokenLife = 30 * time.Minute
+	pastLength = 28 * 24 * time.Hour
+	pastStep   = 12 * time.Hour
+	// pastSession is how long PKB's sessions last.
+	pastSession = 30 * 24 * time.Hour
+	// pastToken is longer than the life of a token.
+	pastToken = 20 * time.Minute
 )
 
-func newPast(name, clientID, redirect string, ring *keys.Keyring) (*past, error) {
-	p := &past{
-		pkb:   pkbtest.New(pkbtest.Config{ClientID: clientID, RedirectURIs: []string{redirect}, TokenLife: pastTokenLife, SessionLife: pastSessionLife}),
-		store: tokenstore.NewMemory(), end: time.Now(),
+// newPast returns a past at server, or at a PKB of its own if that is nil.
+func newPast(server *pkbtest.Server, name string, s *settings, ring *keys.Keyring) (*past, error) {
+	if server == nil {
+		server = pkbtest.New(pkbtest.Config{ClientID: s.clientID, RedirectURIs: []string{s.redirect}, SessionLife: pastSession})
 	}
-	p.pkb.Advance(-pastLength)
-	env := pkb.BaseURL(p.pkb.URL())
+	p := &past{pkb: server, store: tokenstore.NewMemory(), end: time.Now()}
+	env := pkb.BaseURL(server.URL())
 	env.Name = name
 	cfg := pkb.Config{
-		Environment: env, ClientID: clientID, RedirectURL: redirect, Store: p.store, Keys: ring, Now: p.pkb.Now, Retries: -1,
-		SessionLife: pastSessionLife, HTTPClient: &http.Client{Transport: p.pkb.Transport()},
+		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect, Store: p.store, Keys: ring, Now: p.pkb.Now, Retries: -1,
+		SessionLife: pastSession, HTTPClient: &http.Client{Transport: server.Transport()},
 	}
 	var errs [2]error
 	p.client, errs[0] = pkb.New(cfg)
@@ -99,7 +100,7 @@ func (p *past) live(ctx context.Context, lives []*life) ([]tokenstore.Record, er
 
 // finish refreshes what works one last time.
 func (p *past) finish(ctx context.Context, lives []*life) error {
-	p.reach(pastTokenLife / 2)
+	p.reach(pastToken / 4)
 	for _, l := range lives {
 		if l.over {
 			continue
@@ -134,17 +135,17 @@ func (p *past) link(ctx context.Context, c *pkb.Client, user string, patient *pk
 	return err
 }
 
-// ended is the error of a call that finds out that the link has ended, as it should.
-func ended(err error) error {
-	if errors.Is(err, pkb.ErrRelinkRequired) {
-		return nil
+// ended checks that a call has found out that the link has ended, as it should.
+func (p *past) ended(ctx context.Context, user string, err error) error {
+	if link, looked := p.client.Link(ctx, user); looked != nil || link.State != tokenstore.StateRelinkRequired {
+		return fmt.Errorf("the link has not ended: %w", errors.Join(looked, err))
 	}
-	return fmt.Errorf("the link has not ended: %w", err)
+	return nil
 }
 
 // refresh lets the token expire, and asks for the next.
 func (p *past) refresh(ctx context.Context, user string, faults ...pkbtest.Fault) error {
-	p.pkb.Advance(pastTokenLife + time.Minute)
+	p.pkb.Advance(pastToken + time.Minute)
 	p.pkb.Next(pkbtest.Token, faults...)
 	_, err := p.client.Token(ctx, user)
 	return err

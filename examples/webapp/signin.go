@@ -17,8 +17,8 @@ import (
 // account is one of the app's own users. Its ID is the app_user_id.
 type account struct {
 	ID, Name string
-	// Operator looks after links, and has none.
-	Operator bool
+	// Operator looks after links, and has none. MadeUp is a patient of -links.
+	Operator, MadeUp bool
 }
 
 // accounts are made up. A real host has its own, and a log-in that asks for
@@ -29,19 +29,21 @@ var accounts = []account{
 	{ID: "olu", Name: "Olu, operator", Operator: true},
 }
 
-func accountOf(id string) (account, bool) {
-	for _, a := range accounts {
+// sessions are the log-ins, in the database that all replicas share.
+type sessions struct {
+	db  *sql.DB
+	now func() time.Time
+	// accounts are who can sign in.
+	accounts []account
+}
+
+func (s *sessions) account(id string) (account, bool) {
+	for _, a := range s.accounts {
 		if a.ID == id {
 			return a, true
 		}
 	}
 	return account{}, false
-}
-
-// sessions are the log-ins, in the database that all replicas share.
-type sessions struct {
-	db  *sql.DB
-	now func() time.Time
 }
 
 const sessionLife = 12 * time.Hour
@@ -79,7 +81,7 @@ func (s *sessions) whose(ctx context.Context, token string) (who account, ok boo
 	if err != nil {
 		return account{}, false, err
 	}
-	who, ok = accountOf(id)
+	who, ok = s.account(id)
 	return who, ok, nil
 }
 
@@ -164,7 +166,7 @@ func (a *app) only(operator bool, next http.HandlerFunc) http.Handler {
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	switch who, ok := signedIn(r); {
 	case !ok:
-		a.render(w, r, http.StatusOK, "signin.html", page{Title: "Sign in", Content: accounts})
+		a.render(w, r, http.StatusOK, "signin.html", page{Title: "Sign in", Content: a.sessions.accounts})
 	case who.Operator:
 		http.Redirect(w, r, "/operator", http.StatusSeeOther)
 	default:
@@ -173,7 +175,7 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) signIn(w http.ResponseWriter, r *http.Request) {
-	who, ok := accountOf(r.PostFormValue("user"))
+	who, ok := a.sessions.account(r.PostFormValue("user"))
 	if !ok {
 		a.sorry(w, r, http.StatusBadRequest, "Nobody was chosen", "Go back and choose who you are.")
 		return

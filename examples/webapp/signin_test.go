@@ -68,7 +68,7 @@ func TestSessionEnds(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := &sessions{db: db, now: func() time.Time { return now }}
+	s := &sessions{db: db, accounts: accounts, now: func() time.Time { return now }}
 	if err := s.migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}

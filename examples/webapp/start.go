@@ -30,6 +30,8 @@ type host struct {
 	url, behind string
 	// broken receives the error of a server that ended by itself.
 	broken chan error
+	// tests is the PKB for tests, if it was started here.
+	tests *pkbtest.Server
 	// closers run backwards.
 	closers []func(context.Context) error
 }
@@ -65,19 +67,19 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 	if err != nil {
 		return h, err
 	}
+	cfg := pkb.Config{
+		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
+		Store: d.links, Keys: d.keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
+	}
 	if s.links > 0 {
-		p, err := newPast(env.Name, s.clientID, s.redirect, d.keys)
-		if err != nil {
-			return h, err
-		}
-		if err := makeUp(ctx, p, d, s.links); err != nil {
+		if err := h.makeUp(ctx, &s, d, env.Name); err != nil {
 			return h, err
 		}
 	}
-	client, err := pkb.New(pkb.Config{
-		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
-		Store: d.links, Keys: d.keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
-	})
+	if h.tests != nil {
+		cfg.SessionLife = pastSession
+	}
+	client, err := pkb.New(cfg)
 	if err != nil {
 		return h, err
 	}
@@ -131,6 +133,16 @@ func (h *host) environment(s *settings) (env pkb.Environment, err error) {
 	return env, nil
 }
 
+// makeUp makes the links of -links.
+func (h *host) makeUp(ctx context.Context, s *settings, d *data, env string) error {
+	p, err := newPast(h.tests, env, s, d.keys)
+	if err != nil {
+		return err
+	}
+	d.sessions.accounts = slices.Concat(accounts, madeUpAccounts(s.links))
+	return makeUp(ctx, p, d, s.links)
+}
+
 // data is what the replicas share.
 type data struct {
 	db       *sql.DB
@@ -153,7 +165,7 @@ func (h *host) open(ctx context.Context, s *settings, env pkb.Environment) (*dat
 		return nil, err
 	}
 	d := &data{
-		db: db, dialect: dialect, links: links, sessions: &sessions{db: db, now: time.Now},
+		db: db, dialect: dialect, links: links, sessions: &sessions{db: db, now: time.Now, accounts: accounts},
 		overview: &overview{db: db, environment: env.Name, clientID: s.clientID, now: time.Now},
 	}
 	for _, migrate := range []func(context.Context) error{links.Migrate, d.sessions.migrate, d.overview.migrate} {
@@ -199,13 +211,15 @@ const testClientID = "sandbox"
 func (h *host) bundledPKB(s *settings) (pkb.Environment, error) {
 	server, err := pkbtest.Start(pkbtest.Config{
 		ClientID: testClientID, ClientName: "Example Health", RedirectURIs: []string{s.redirect},
-		TokenLife: 2 * time.Minute, // short, so that refreshes can be watched
+		TokenLife:   2 * time.Minute, // short, so that refreshes can be watched
+		SessionLife: pastSession,
 	})
 	if err != nil {
 		return pkb.Environment{}, err
 	}
 	h.onClose(func(context.Context) error { server.Close(); return nil })
 	server.AddScenarios()
+	h.tests = server
 	if s.db == "" {
 		dir, err := os.MkdirTemp("", "pkb-webapp-")
 		if err != nil {

@@ -24,7 +24,7 @@ type standing struct {
 func (a *app) standingOf(link pkb.Link) standing {
 	switch {
 	case link.State == tokenstore.StateRelinkRequired && link.Cause == observe.CauseFrozen:
-		return standing{"Frozen", "amber", labelOf(link.Cause)}
+		return standing{"Frozen", "amber", "by PKB"}
 	case link.State == tokenstore.StateRelinkRequired:
 		return standing{"Ended", "red", labelOf(link.Cause)}
 	case link.Unread:
@@ -36,7 +36,7 @@ func (a *app) standingOf(link pkb.Link) standing {
 	case link.Refusals > 0:
 		return standing{"Refused", "amber", "PKB refuses it in unknown words"}
 	case a.endsSoon(link):
-		return standing{"Ends soon", "amber", "PKB's session ends"}
+		return standing{"Ends soon", "amber", ""}
 	case link.State == tokenstore.StateLinked:
 		return standing{"Linked", "green", ""}
 	}

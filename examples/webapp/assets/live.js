@@ -84,7 +84,13 @@ async function look() {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const focused = document.activeElement;
   const before = state();
+  // What is at the top of the window stays there.
+  const anchor = [...main.querySelectorAll("h2, [id], [data-key]")].find((e) => e.getBoundingClientRect().bottom > 0);
+  const top = anchor?.getBoundingClientRect().top;
   patch(main, page.getElementById("main"));
+  if (scrollY > 0 && anchor?.isConnected) {
+    scrollBy({ top: anchor.getBoundingClientRect().top - top, behavior: "instant" });
+  }
   document.title = page.title;
   if (focused !== document.activeElement) {
     // It was moved, or it is gone: then go to the content's beginning.

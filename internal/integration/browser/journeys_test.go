@@ -45,10 +45,10 @@ func TestApprove(t *testing.T) {
 	s := newSite(t, "")
 	amira := newPerson(t)
 	amira.open(s.url)
-	amira.check("sign-in")
+	amira.checkPatient("sign-in")
 	amira.press("Sign in as Amira")
 	amira.sees("Not linked")
-	amira.check("account-not-linked")
+	amira.checkPatient("account-not-linked")
 	open := amira.another()
 	open.open(s.url)
 	open.sees("Not linked")
@@ -59,9 +59,9 @@ func TestApprove(t *testing.T) {
 	amira.press("Approve")
 	amira.sees("Ada Example")
 	amira.sees(s.ada.NHSNumber[:3] + " " + s.ada.NHSNumber[3:6] + " " + s.ada.NHSNumber[6:])
-	amira.sees(s.ada.PublicID)
+	amira.seesNot(s.ada.PublicID) // which means nothing to a patient
 	amira.seesAddress("/account")
-	amira.check("account-linked")
+	amira.checkPatient("account-linked")
 	open.sees("Ada Example")
 	open.hears("Linked")
 	open.stayed()
@@ -100,7 +100,7 @@ func TestDeny(t *testing.T) {
 	amira.logsIn(s.ada)
 	amira.press("Deny")
 	amira.sees("You did not allow access")
-	amira.check("denied")
+	amira.checkPatient("app-failure-denied")
 	if n := s.pkb.Exchanges(); n != 0 {
 		t.Errorf("%d codes exchanged after Deny", n)
 	}
@@ -117,11 +117,12 @@ func TestWrongPerson(t *testing.T) {
 	amira, ben := newPerson(t), newPerson(t)
 	amira.signsIn(s, "Amira")
 	amira.links(s.ada)
-	amira.press("Link again")
+	amira.open(s.url + "/pkb/link")
 	amira.logsIn(s.bo)
 	amira.press("Approve")
+	amira.sees("Your record is still linked")
 	amira.sees("another account than before")
-	amira.check("wrong-person")
+	amira.checkPatient("app-failure-wrong-patient")
 	amira.press("Go to your account")
 	amira.sees("Ada Example")
 
@@ -131,14 +132,21 @@ func TestWrongPerson(t *testing.T) {
 	ben.logsIn(s.ada)
 	ben.press("Approve")
 	ben.sees("linked with another account of this app")
-	ben.check("shared-record")
+	ben.checkPatient("app-failure-shared-record")
 	ben.press("Go to your account")
 	ben.sees("Not linked")
 
-	amira.press("Link again")
+	// The switch asks first, and No leaves everything as it is.
+	amira.press("Link another record")
+	amira.sees("Link another record?")
+	amira.checkPatient("switch")
+	amira.press("Keep the record that is linked now")
+	amira.sees("Ada Example")
+	amira.open(s.url + "/pkb/link")
 	amira.logsIn(s.bo)
 	amira.press("Approve")
 	amira.press("Link the other record instead")
+	amira.press("Link another record")
 	amira.logsIn(s.bo)
 	amira.press("Approve")
 	amira.sees("Bo Sample")
@@ -182,7 +190,7 @@ func TestBackButton(t *testing.T) {
 	amira.back() // to PKB's question
 	amira.press("Approve")
 	amira.sees("Ada Example") // the link that this authorization made
-	amira.check("approved-again")
+	amira.checkPatient("approved-again")
 	if n := s.pkb.Exchanges(); n != 1 {
 		t.Errorf("%d codes exchanged, want the first one only", n)
 	}
@@ -206,7 +214,7 @@ func TestExpiredPending(t *testing.T) {
 	amira.untilExpired(s)
 	amira.press("Approve")
 	amira.sees("was open for too long")
-	amira.check("expired")
+	amira.checkPatient("app-failure-expired")
 	if n := s.pkb.Exchanges(); n != 0 {
 		t.Errorf("%d codes exchanged for an authorization that had expired", n)
 	}
@@ -253,7 +261,7 @@ func TestRelink(t *testing.T) {
 	open.sees("Ada Example")
 	open.stays()
 	olu.signsIn(s, "Olu, operator")
-	olu.sees("0 Ended, 0 Uncertain, 1 Linked")
+	olu.sees("1 link, none needs anybody")
 	olu.check("operator-links")
 	olu.press("amira")
 	olu.sees("Link of amira")
@@ -269,13 +277,13 @@ func TestRelink(t *testing.T) {
 	s.pkb.InvalidateSessions(s.ada)
 	amira.open(s.url) // PKB is asked, and refuses
 	for _, b := range []*tab{amira, open} {
-		b.sees("PKB needs your approval again")
+		b.sees("PKB has ended your link")
 		b.seesNot("Ada Example")
 	}
-	open.hears("PKB needs your approval again")
+	open.hears("PKB has ended your link")
 	open.stayed()
 	amira.open(s.url + "/account")
-	amira.check("account-ended")
+	amira.checkPatient("account-ended")
 	olu.sees("API_SESSION_INVALID")
 	olu.hears("Ended")
 	olu.stayed()
@@ -289,7 +297,7 @@ func TestRelink(t *testing.T) {
 	olu.until("the operators see the new approval", "document.querySelectorAll('.timeline li').length >= 8")
 	olu.check("operator-link")
 	olu.press("All links")
-	olu.sees("0 Ended, 0 Uncertain, 1 Linked")
+	olu.sees("1 link, none needs anybody")
 }
 
 func TestUnlink(t *testing.T) {
@@ -303,12 +311,12 @@ func TestUnlink(t *testing.T) {
 	open.sees("Ada Example")
 	open.stays()
 	olu.signsIn(s, "Olu, operator")
-	olu.sees("1 Linked")
+	olu.sees("1 link, none needs anybody")
 	olu.stays()
 
 	amira.press("Unlink your record")
 	amira.sees("Unlink your PKB record?")
-	amira.check("unlink")
+	amira.checkPatient("unlink")
 	amira.press("Keep it linked")
 	amira.sees("Ada Example")
 	amira.press("Unlink your record")
@@ -319,7 +327,7 @@ func TestUnlink(t *testing.T) {
 	open.stayed()
 	olu.sees("0 links")
 	olu.stayed()
-	olu.open(s.url + "/operator/links/amira")
+	olu.open(s.url + "/operator/links/~amira")
 	olu.sees("Unlinked")
 	olu.check("operator-link-unlinked")
 
@@ -339,7 +347,7 @@ func TestPKBIsDown(t *testing.T) {
 	s.pkb.Next(pkbtest.Self, pkbtest.Respond(500, "text/html", "down")) // which is not retried
 	amira.open(s.url)
 	amira.sees(advice.For(&pkb.APIError{Status: http.StatusInternalServerError}).Patient)
-	amira.check("account-pkb-down")
+	amira.checkPatient("account-pkb-down")
 	s.pkb.ClearFaults()
 	amira.open(s.url)
 	amira.sees("Ada Example")

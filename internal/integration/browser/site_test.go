@@ -34,6 +34,12 @@ type site struct {
 	ada, bo *pkbtest.Patient
 	// asked counts requests for the callback, by replica.
 	asked [2]atomic.Int32
+	// ahead counts what a browser fetched ahead of the patient; callback is the last one
+	// that was visited.
+	ahead    atomic.Int32
+	callback atomic.Value
+	// pages are pages of the same site that the app does not have, by path.
+	pages sync.Map
 	// pinned sends everything to one replica, if not negative.
 	pinned atomic.Int32
 }
@@ -80,8 +86,18 @@ func newSite(t *testing.T, db string, flags ...string) *site {
 		if p := s.pinned.Load(); p >= 0 {
 			i = p
 		}
-		if r.URL.Path == "/pkb/callback" {
+		if page, ok := s.pages.Load(r.URL.Path); ok {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, page.(string))
+			return
+		}
+		fetchedAhead := strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+		if strings.HasPrefix(r.URL.Path, "/pkb/") && fetchedAhead {
+			s.ahead.Add(1)
+		}
+		if r.URL.Path == "/pkb/callback" && !fetchedAhead {
 			s.asked[i].Add(1)
+			s.callback.Store(r.URL.RequestURI())
 		}
 		replicas[i].ServeHTTP(w, r)
 	}))

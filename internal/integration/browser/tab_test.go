@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/betawerk/pkb-go/internal/integration/npm"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 )
 
@@ -206,7 +205,7 @@ const place = `(text => {
 	const found = [...document.querySelectorAll("a, button")].find(e => e.innerText.trim() === text);
 	if (!found) return null;
 	found.scrollIntoView({block: "center", behavior: "instant"});
-	const box = found.getBoundingClientRect();
+	const box = found.getClientRects()[0]; // of the first line
 	const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
 	return found.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
 })`
@@ -319,90 +318,49 @@ func quote(text string) string {
 	return string(quoted)
 }
 
-// artefacts is where pictures are kept.
-func artefacts(t *testing.T) string {
-	dir := os.Getenv("PKB_ARTEFACTS")
-	if dir == "" {
-		return t.TempDir()
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func (b *tab) picture(name string) {
+// pressTwice is the double click of somebody in a hurry.
+func (b *tab) pressTwice(text string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		b.t.Errorf("no picture: %v", err)
-		return
+	b.until("there is "+strconv.Quote(text)+" to press", place+"("+quote(text)+")")
+	at, err := eval[[]float64](b, place+"("+quote(text)+")")
+	if err != nil || len(at) != 2 {
+		b.t.Fatalf("%q has gone (%v)", text, err)
 	}
-	if err := os.WriteFile(filepath.Join(artefacts(b.t), name+".png"), png, 0o644); err != nil {
-		b.t.Error(err)
-	}
+	b.leaves(chromedp.MouseClickXY(at[0], at[1]), chromedp.MouseClickXY(at[0], at[1], chromedp.ClickCount(2)))
 }
 
-// axe is the text of axe-core.
-func axe(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(npm.Install(t, "."), "axe-core", "axe.min.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// violation is what axe-core finds.
-type violation struct {
-	ID, Help string
-	Nodes    []struct{ HTML, FailureSummary string }
-}
-
-// check keeps a picture of the page and lets axe-core look at it.
-func (b *tab) check(name string) {
+// pressStarting presses the link that begins with a text, such as one with a count.
+func (b *tab) pressStarting(text string) {
 	b.t.Helper()
-	b.picture(name)
-	for _, v := range b.violations() {
-		for _, n := range v.Nodes {
-			b.t.Errorf("%s: %s (%s):\n%s\n%s", name, v.Help, v.ID, n.HTML, n.FailureSummary)
+	whole, err := eval[string](b, "[...document.querySelectorAll('a')].find(e => e.innerText.startsWith("+quote(text+" ")+")).innerText.trim()")
+	if err != nil {
+		b.t.Fatalf("no link begins with %q: %v", text, err)
+	}
+	b.press(whole)
+}
+
+// withoutScript switches the scripts of pages off.
+func (b *tab) withoutScript() {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// waits waits for something that is not on the page.
+func (b *tab) waits(what string, done func() bool) {
+	b.t.Helper()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-time.After(25 * time.Millisecond):
+		case <-deadline:
+			b.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
-	// Zoomed in, or on a phone, nobody has to scroll to the side (WCAG 1.4.10).
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(320, 640)); err != nil {
-		b.t.Fatal(err)
-	}
-	if over, err := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); err != nil || over > 0 {
-		b.t.Errorf("%s: 320 pixels wide, the page sticks out by %d (%v)", name, over, err)
-	}
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height)); err != nil {
-		b.t.Fatal(err)
-	}
 }
 
-func (b *tab) violations() []violation {
-	b.t.Helper()
-	// Evaluated from outside, so the page's own policy against scripts can stay.
-	if _, err := eval[chromedp.Void](b, axe(b.t)+"; undefined"); err != nil {
-		b.t.Fatalf("axe-core does not load: %v", err)
-	}
-	text, err := eval[string](b, "axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify({rules: r.passes.length, violations: r.violations}))", chromedp.EvalAwaitPromise)
-	if err != nil {
-		b.t.Fatalf("axe-core does not run: %v", err)
-	}
-	var found struct {
-		Rules      int
-		Violations []violation
-	}
-	if err := json.Unmarshal([]byte(text), &found); err != nil {
-		b.t.Fatal(err)
-	}
-	if found.Rules == 0 {
-		b.t.Errorf("axe-core checked nothing: %s", text)
-	}
-	return found.Violations
+// isAuthorization reports whether a cookie is that of an open authorization.
+func isAuthorization(cookie string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(cookie, "__Host-"), "pkb-")
 }
