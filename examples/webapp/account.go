@@ -79,7 +79,10 @@ func (p *accountPage) fails(err error) {
 	case errors.Is(err, pkb.ErrUnchecked), p.Link.State == tokenstore.StatePending:
 		p.words = wordsChecking
 	default:
-		p.Trouble = advice.For(err).Patient
+		told := advice.For(err)
+		if p.Trouble = told.Patient; told.Turn == advice.TurnWait {
+			p.Trouble = wordsDown
+		}
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/betawerk/pkb-go/pkb"
-	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -139,7 +137,7 @@ func TestAnotherPatientsRecord(t *testing.T) {
 	mustShow(t, refused, "Your record is still linked", `href="/switch"`)
 	mustShow(t, amira.get(one.url+"account"), "Ada Canary")
 	// Only who asks for it, and has read what it means, moves to another record.
-	mustShow(t, amira.get(one.url+"switch"), `method="post" action="/pkb/switch"`, "We stop showing the record that is linked now")
+	mustShow(t, amira.get(one.url+"switch"), `method="post" action="/pkb/switch"`, "and no longer the one that is linked now")
 	if a := amira.get(one.url + "pkb/switch"); strings.Contains(a.header.Get("Location"), "apiAuthorize") {
 		t.Error("a switch starts without the form")
 	}
@@ -179,7 +177,7 @@ func TestPKBIsDown(t *testing.T) {
 	amira.link(r, one, one)
 	r.pkb.Next(pkbtest.Self, pkbtest.Respond(http.StatusInternalServerError, "text/plain", "down")) // which is not retried
 	down := amira.get(one.url + "account")
-	mustShow(t, down, "Linked", advice.For(&pkb.APIError{Status: http.StatusInternalServerError}).Patient)
+	mustShow(t, down, "Linked", wordsDown, "You are still linked")
 	mustNotShow(t, down, "Canary")
 	if good := amira.get(one.url + "account"); good.header.Get("ETag") == down.header.Get("ETag") {
 		t.Error("a page without the record has the version of one with it: it would never ask again")

@@ -19,6 +19,8 @@ type linksPage struct {
 	Total, Needing int
 	// Chips choose links by state, and Causes those that have ended by cause.
 	Chips, Causes []chip
+	// ByCause: the causes are open at first.
+	ByCause bool
 	// Query is what was searched for; Found is false if there is more than is shown.
 	Query string
 	Found bool
@@ -65,6 +67,7 @@ func (a *app) links(w http.ResponseWriter, r *http.Request) {
 	if n, err := strconv.Atoi(r.FormValue("page")); err == nil {
 		p.Page = max(n, 1)
 	}
+	p.ByCause = query == "" && p.Page == 1
 	kinds := p.choose(t, show, query == "")
 	var links []pkb.Link
 	if query != "" {

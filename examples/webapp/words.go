@@ -61,6 +61,9 @@ var (
 	}
 )
 
+// wordsDown are about a record that cannot be read now, and may be in a while.
+const wordsDown = "We cannot get your record from PKB just now. Come back and try again in a few minutes."
+
 // wordsOf are about links that have ended.
 var wordsOf = map[observe.Cause]words{
 	observe.CauseSessionExpired:     wordsOver,
@@ -83,8 +86,8 @@ var wordsOf = map[observe.Cause]words{
 		}, "Start again",
 	},
 	observe.CauseShared: {
-		"Somebody else has linked this record", "red", []string{
-			"Your record is linked with another account of Example Health. So we do not show it here.",
+		"This record is linked with another account", "red", []string{
+			"Another account of Example Health has linked this record. So we do not show it here.",
 			"If that is your account too, sign in with it. If not, tell our support team at once.",
 		}, "",
 	},

@@ -28,13 +28,15 @@ function patch(old, next) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
     return;
   }
+  // Whether details are open is for whoever reads them to say.
+  const theirs = (name) => name === "open" && old.nodeName === "DETAILS";
   for (const { name } of [...old.attributes]) {
-    if (!next.hasAttribute(name)) {
+    if (!next.hasAttribute(name) && !theirs(name)) {
       old.removeAttribute(name);
     }
   }
   for (const { name, value } of next.attributes) {
-    if (old.getAttribute(name) !== value) {
+    if (old.getAttribute(name) !== value && !theirs(name)) {
       old.setAttribute(name, value);
     }
   }

@@ -4,7 +4,6 @@
 package browser
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +12,6 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/betawerk/pkb-go/internal/integration/services"
-	"github.com/betawerk/pkb-go/pkb"
-	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
 
@@ -346,7 +343,7 @@ func TestPKBIsDown(t *testing.T) {
 	amira.links(s.ada)
 	s.pkb.Next(pkbtest.Self, pkbtest.Respond(500, "text/html", "down")) // which is not retried
 	amira.open(s.url)
-	amira.sees(advice.For(&pkb.APIError{Status: http.StatusInternalServerError}).Patient)
+	amira.sees("We cannot get your record from PKB just now")
 	amira.checkPatient("account-pkb-down")
 	s.pkb.ClearFaults()
 	amira.open(s.url)

@@ -38,7 +38,7 @@ func TestAccountOfEveryCause(t *testing.T) {
 		"outcome unknown":          "Your link has stopped working",
 		"final token expired":      "Your link has run out",
 		"wrong patient":            "This is not your record",
-		"shared":                   "Somebody else has linked this record",
+		"shared":                   "This record is linked with another account",
 		"refused unclear":          "Your link has stopped working",
 		"response unreadable":      "Your link has stopped working",
 		"linked":                   "Linked",
