@@ -30,7 +30,7 @@ func makeUp(ctx context.Context, p *past, d *data, count int) error {
 		if len(of[f]) == originals {
 			continue
 		}
-		l := &life{user: madeUpUser(n), fate: f, linked: pastStep * time.Duration(8+5*len(of[f])+n%7), met: pastLength - pastStep*time.Duration(1+3*len(of[f])+n%3)}
+		l := &life{user: madeUpUser(n), fate: f, linked: pastStep * time.Duration(12+5*len(of[f])+n%7), met: pastLength - pastStep*time.Duration(1+3*len(of[f])+n%3)}
 		if f.early {
 			l.linked = pastStep * time.Duration(len(of[f]))
 		}

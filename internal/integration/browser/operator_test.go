@@ -56,7 +56,7 @@ func TestAccountOfEveryCause(t *testing.T) {
 		b.press(button)
 		b.sees(says)
 		b.seesNot(strings.ReplaceAll(name, " ", "_") + "_")
-		b.checkPatient("account-" + strings.ReplaceAll(name, " ", "-"))
+		b.checkPatient("account-of-" + strings.ReplaceAll(name, " ", "-"))
 	}
 }
 
