@@ -26,7 +26,8 @@ var doctorCommand = &command{
 	about: `doctor checks, one after the other, what can keep links from working, and prints for
 each problem how to fix it:
 
-  database   it can be reached, and the table of links is there
+  database   it can be reached, the table of links is there, and no setting of -db and no
+             pooler hides or mixes up what is written
   clock      the database's clock and PKB's agree with the system clock
   store      the database keeps the promises that links depend on; only with -write,
              which makes a table of its own, writes to it, and drops it
@@ -176,6 +177,10 @@ func (d *doctor) lookAtDatabase(ctx context.Context) {
 		return
 	}
 	d.db = db
+	if err := db.Check(ctx); err != nil {
+		d.add("database", statusFail, fixOf(err), "%s", err.Error())
+		return
+	}
 	d.ok("database", "%s, %d records in %s", dialectNames[db.dialect], n, d.tableName())
 }
 
@@ -199,6 +204,7 @@ func fixOf(err error) string {
 		sqlstore.ErrRefused:     "check user and password, and grant SELECT, INSERT, UPDATE and DELETE on the table",
 		sqlstore.ErrReadOnly:    "connect to the primary",
 		sqlstore.ErrFull:        "free some space",
+		sqlstore.ErrSettings:    "change that, for your program too",
 		sqlstore.ErrUnavailable: "start the database, and check address and network",
 	} {
 		if errors.Is(err, kind) {

@@ -36,12 +36,15 @@ var (
 	ErrNoTable = errors.New("the table is absent or has other columns; call Migrate or run Schema")
 	// ErrRefused: the database refuses this user or this statement.
 	ErrRefused = errors.New("the database refused the statement; the user needs SELECT, INSERT, UPDATE and DELETE on the table")
+	// ErrSettings: a setting of the connections, or a pooler, hides or mixes up what
+	// they write. The text names it; see Store.Check. Nothing was written.
+	ErrSettings = errors.New("the connections are not set up for this store")
 )
 
 // Error is a failure of the database. Its text has the database's own code and no
 // value of a row, which the driver's text may repeat.
 type Error struct {
-	// Op is the operation: load, save, delete, list, count or migrate.
+	// Op is the operation: load, save, delete, list, count, migrate or check.
 	Op string
 	// Code is the database's own: a SQLSTATE, MySQL's or SQLite's number, or
 	// empty.
@@ -84,22 +87,48 @@ func (e *Error) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()
 // explain turns a driver's error into one of this package's.
 func (s *Store) explain(op string, err error) error {
 	e := &Error{Op: op, cause: err, Code: code(err)}
-	var network net.Error
 	switch {
 	case strings.HasSuffix(err.Error(), "database is closed"): // database/sql has no value for it
 		return tokenstore.ErrClosed
-	case errors.Is(err, sql.ErrConnDone), errors.Is(err, driver.ErrBadConn), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		e.kind = ErrUnavailable
-	case errors.As(err, &network):
-		e.kind, e.text = ErrUnavailable, network.Error()
-	default:
+	case kindOf(s.dialect, e.Code) != nil: // first: drivers wrap the server's error in one of the connection
 		e.kind = kindOf(s.dialect, e.Code)
+	case gone(err):
+		e.kind, e.text = ErrUnavailable, dialled(err)
 	}
-	if errors.Is(e.kind, errDuplicate) {
+	switch {
+	case errors.Is(e.kind, errDuplicate):
 		return tokenstore.ErrConflict
+	case errors.Is(e.kind, ErrSettings):
+		e.text = poolerText
 	}
 	return e
+}
+
+// gone reports whether an error means that the connection, or its time, has ended.
+func gone(err error) bool {
+	var network net.Error
+	for _, is := range []error{
+		sql.ErrConnDone, driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded, context.Canceled,
+	} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	// go-sql-driver's value for a connection that broke in the middle cannot be
+	// imported here.
+	return errors.As(err, &network) || strings.HasSuffix(err.Error(), "invalid connection")
+}
+
+// dialled returns the text of an error of package net, which has an address and
+// nothing of a statement; "" if there is none.
+func dialled(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return e.Error()
+	}
+	return ""
 }
 
 // errDuplicate: the row to insert exists.
@@ -113,6 +142,9 @@ var kinds = map[Dialect]map[string]error{
 		"25006": ErrReadOnly,
 		"53100": ErrFull, "53200": ErrFull,
 		"53300": ErrUnavailable, "57P01": ErrUnavailable, "57P02": ErrUnavailable, "57P03": ErrUnavailable, "57014": ErrUnavailable,
+		"57P05": ErrUnavailable, "58000": ErrUnavailable, "58030": ErrUnavailable,
+		"08P01": ErrUnavailable, // PgBouncer's for whatever it cannot do; Check knows it better
+		"42P05": ErrSettings, "26000": ErrSettings,
 		"08000": ErrUnavailable, "08003": ErrUnavailable, "08006": ErrUnavailable, "08001": ErrUnavailable, "40003": ErrUnavailable,
 		"42P01": ErrNoTable, "42703": ErrNoTable, "3F000": ErrNoTable, "42804": ErrNoTable,
 		"42501": ErrRefused, "28000": ErrRefused, "28P01": ErrRefused, "3D000": ErrRefused,
@@ -143,8 +175,12 @@ func kindOf(d Dialect, code string) error { return kinds[d][code] }
 // code finds the database's own code in a driver's error. Drivers cannot be imported
 // here, and have no interface in common but SQLState; so their fields are read by
 // name: Code (lib/pq, mattn/go-sqlite3) and Number (go-sql-driver/mysql), and the
-// method Code (modernc.org/sqlite).
+// method Code (modernc.org/sqlite, ncruces/go-sqlite3, which has a type of its own
+// for the number).
 func code(err error) string {
+	if err == nil {
+		return ""
+	}
 	type state interface {
 		error
 		SQLState() string
@@ -161,6 +197,9 @@ func code(err error) string {
 	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		v := reflect.ValueOf(err)
+		if m := v.MethodByName("Code"); m.IsValid() && m.Type().NumIn() == 0 && m.Type().NumOut() == 1 && m.Type().Out(0).Kind() == reflect.Uint8 {
+			return fmt.Sprint(m.Call(nil)[0].Uint())
+		}
 		if v.Kind() == reflect.Pointer {
 			v = v.Elem()
 		}

@@ -48,7 +48,7 @@ func (s *Store) Schema() string {
 
 // Migrate creates the table and its indexes if they do not exist. Any number of
 // replicas may call it at the same time, each time they start. The user of the
-// *sql.DB needs the right to create tables.
+// *sql.DB needs the right to create tables. It ends with Check.
 func (s *Store) Migrate(ctx context.Context) error {
 	for statement := range strings.SplitSeq(withoutComments(s.Schema()), ";") {
 		if strings.TrimSpace(statement) == "" {
@@ -58,7 +58,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.Check(ctx)
 }
 
 // define runs one statement of a schema. Two processes that create the same table at

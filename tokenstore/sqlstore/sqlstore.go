@@ -22,20 +22,26 @@
 // synchronous_commit), a failover may bring back an older row: the library detects
 // that from PKB's response, and the patient must approve again. Versions are not
 // used again even then: each Save steps by a random amount. Galera needs
-// wsrep_sync_wait=1 for reads. SQLite needs a local file, WAL, a busy time-out, and
+// wsrep_sync_wait=7 in the DSN. SQLite needs a local file, WAL, a busy time-out, and
 // synchronous=FULL if acknowledged writes are to survive a loss of power.
 //
 // Overwritten and deleted data leaves the table at once. Free pages, logs and
 // backups of the database may keep it for as long as they do; it is sealed there as
 // it was in the table.
 //
-// The tests run against PostgreSQL through pgx's database/sql driver, MariaDB
-// through go-sql-driver/mysql and SQLite through modernc.org/sqlite. CockroachDB and
-// Aurora have not been tested. CockroachDB speaks PostgreSQL's dialect, and reports
-// contention as SQLSTATE 40001, which is retried here, and an unknown outcome as
-// 40003, which is returned. Aurora's writer endpoint is a primary, and its failover
-// looks like a lost connection and then like a read-only server, both of which are
-// errors of their own below.
+// # Drivers and poolers
+//
+// Each driver and setting that was tried, directly and through a pooler, is a row of
+// drivers.md, in this directory. A pooler that hands out another connection for each
+// transaction, as PgBouncer can, needs a driver that does not prepare statements:
+// pgx with default_query_exec_mode=exec, or lib/pq with binary_parameters=yes. Migrate
+// and Check find out, and return ErrSettings.
+//
+// CockroachDB and Aurora have not been tested. CockroachDB speaks PostgreSQL's
+// dialect, and reports contention as SQLSTATE 40001, which is retried here, and an
+// unknown outcome as 40003, which is returned. Aurora's writer endpoint is a primary,
+// and its failover looks like a lost connection and then like a read-only server,
+// both of which are errors of their own below.
 package sqlstore
 
 import (
@@ -50,6 +56,7 @@ import (
 	mathrand "math/rand/v2"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -81,8 +88,10 @@ type Store struct {
 
 	load, insert, update, delete, exists, list, find, count string
 
-	mu       sync.Mutex
-	prepared map[string]*sql.Stmt
+	mu   sync.Mutex
+	kept map[string]*sql.Stmt // prepared statements
+	// forgets: the server, or a proxy, has forgotten a prepared statement.
+	forgets atomic.Bool
 }
 
 var (
@@ -263,40 +272,84 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 
 func (s *Store) exec(ctx context.Context, statement string, args ...any) (int64, error) {
 	var res sql.Result
-	var err error
-	if p := s.prepare(ctx, statement); p != nil {
-		res, err = p.ExecContext(ctx, args...)
-	} else {
-		res, err = s.db.ExecContext(ctx, statement, args...)
-	}
+	err := s.send(ctx, statement, func(p prepared) (err error) {
+		res, err = p.exec(ctx, args...)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
 }
 
-func (s *Store) queryRow(ctx context.Context, statement string, args ...any) *sql.Row {
-	if p := s.prepare(ctx, statement); p != nil {
-		return p.QueryRowContext(ctx, args...)
-	}
-	return s.db.QueryRowContext(ctx, statement, args...)
+func (s *Store) queryRow(ctx context.Context, statement string, args ...any) (row *sql.Row) {
+	_ = s.send(ctx, statement, func(p prepared) error {
+		row = p.queryRow(ctx, args...)
+		return row.Err()
+	}) // the row has the error
+	return row
 }
 
-func (s *Store) query(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
-	if p := s.prepare(ctx, statement); p != nil {
-		return p.QueryContext(ctx, args...)
+func (s *Store) query(ctx context.Context, statement string, args ...any) (rows *sql.Rows, err error) {
+	err = s.send(ctx, statement, func(p prepared) (err error) {
+		rows, err = p.query(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // the caller does
+		return err
+	})
+	return rows, err
+}
+
+// prepared is a statement, and how to send it.
+type prepared struct {
+	db   *sql.DB
+	text string
+	stmt *sql.Stmt // nil: as text
+}
+
+func (p prepared) exec(ctx context.Context, args ...any) (sql.Result, error) {
+	if p.stmt != nil {
+		return p.stmt.ExecContext(ctx, args...)
 	}
-	return s.db.QueryContext(ctx, statement, args...)
+	return p.db.ExecContext(ctx, p.text, args...)
+}
+
+func (p prepared) queryRow(ctx context.Context, args ...any) *sql.Row {
+	if p.stmt != nil {
+		return p.stmt.QueryRowContext(ctx, args...)
+	}
+	return p.db.QueryRowContext(ctx, p.text, args...)
+}
+
+func (p prepared) query(ctx context.Context, args ...any) (*sql.Rows, error) {
+	if p.stmt != nil {
+		return p.stmt.QueryContext(ctx, args...)
+	}
+	return p.db.QueryContext(ctx, p.text, args...)
+}
+
+// forgotten is MySQL's code for a statement that was prepared, and is not any more:
+// proxies hand over connections of the server. Nothing was done.
+const forgotten = "1243"
+
+// send sends a statement, prepared if possible. Once one has been forgotten, no more
+// are kept.
+func (s *Store) send(ctx context.Context, statement string, with func(prepared) error) error {
+	p := prepared{s.db, statement, s.prepare(ctx, statement)}
+	err := with(p)
+	if p.stmt != nil && s.dialect == MySQL && code(err) == forgotten {
+		s.forgets.Store(true)
+		err = with(prepared{db: s.db, text: statement})
+	}
+	return err
 }
 
 // prepare returns a statement that stays prepared, or nil where that is not wanted
 // or not possible.
 func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
-	if !dialects[s.dialect].prepare {
+	if !dialects[s.dialect].prepare || s.forgets.Load() {
 		return nil
 	}
 	s.mu.Lock()
-	p := s.prepared[statement]
+	p := s.kept[statement]
 	s.mu.Unlock()
 	if p != nil {
 		return p
@@ -307,14 +360,14 @@ func (s *Store) prepare(ctx context.Context, statement string) *sql.Stmt {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first := s.prepared[statement]; first != nil {
+	if first := s.kept[statement]; first != nil {
 		_ = p.Close() // another goroutine was faster
 		return first
 	}
-	if s.prepared == nil {
-		s.prepared = map[string]*sql.Stmt{}
+	if s.kept == nil {
+		s.kept = map[string]*sql.Stmt{}
 	}
-	s.prepared[statement] = p
+	s.kept[statement] = p
 	return p
 }
 
@@ -337,6 +390,9 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		}
+		if e, ok := errors.AsType[*Error](err); ok {
+			return e // of a check
 		}
 		e := s.explain(op, err)
 		if errors.Is(e, tokenstore.ErrConflict) || errors.Is(e, tokenstore.ErrClosed) {

@@ -89,8 +89,15 @@ func (c conn) QueryContext(ctx context.Context, _ string, _ []driver.NamedValue)
 	if err := c.next(ctx); err != nil {
 		return nil, err
 	}
-	return nil, io.ErrUnexpectedEOF
+	return noRows{}, nil
 }
+
+// noRows is an empty result.
+type noRows struct{}
+
+func (noRows) Columns() []string         { return []string{"column"} }
+func (noRows) Close() error              { return nil }
+func (noRows) Next([]driver.Value) error { return io.EOF }
 
 // The errors of common drivers, as they look from outside.
 type (
@@ -98,7 +105,15 @@ type (
 	mysqlError  struct{ Number uint16 }
 	modernError struct{ code int }
 	mattnError  struct{ Code int }
+	// ncrucesError looks like a net.Error, and is none.
+	ncrucesError struct{ code ncrucesCode }
+	ncrucesCode  uint8
 )
+
+func (e *ncrucesError) Error() string     { return "secret-canary" }
+func (e *ncrucesError) Code() ncrucesCode { return e.code }
+func (e *ncrucesError) Timeout() bool     { return false }
+func (e *ncrucesError) Temporary() bool   { return true }
 
 func (e *pgError) Error() string     { return "secret-canary" }
 func (e *pgError) SQLState() string  { return e.code }
@@ -137,6 +152,15 @@ func TestFailuresHaveNames(t *testing.T) {
 		"MySQL no table":             {sqlstore.MySQL, &mysqlError{1146}, sqlstore.ErrNoTable},
 		"SQLite read-only":           {sqlstore.SQLite, &modernError{8 | 3<<8}, sqlstore.ErrReadOnly},
 		"SQLite full":                {sqlstore.SQLite, mattnError{13}, sqlstore.ErrFull},
+		"SQLite, ncruces, read-only": {sqlstore.SQLite, &ncrucesError{8}, sqlstore.ErrReadOnly},
+		"SQLite, ncruces, full":      {sqlstore.SQLite, &ncrucesError{13}, sqlstore.ErrFull},
+		"SQLite, ncruces, no table":  {sqlstore.SQLite, &ncrucesError{1}, sqlstore.ErrNoTable},
+		"MySQL killed connection":    {sqlstore.MySQL, errors.New("invalid connection"), sqlstore.ErrUnavailable},
+		"MySQL closed connection":    {sqlstore.MySQL, fmt.Errorf("secret-canary: %w", net.ErrClosed), sqlstore.ErrUnavailable},
+		"pooler, name in use":        {sqlstore.Postgres, &pgError{"42P05"}, sqlstore.ErrSettings},
+		"pooler, name unknown":       {sqlstore.Postgres, &pgError{"26000"}, sqlstore.ErrSettings},
+		"pooler, no server":          {sqlstore.Postgres, &pgError{"08P01"}, sqlstore.ErrUnavailable},
+		"no such host":               {sqlstore.Postgres, &net.DNSError{Err: "no such host", Name: "db.example"}, sqlstore.ErrUnavailable},
 		"connection refused":         {sqlstore.MySQL, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, sqlstore.ErrUnavailable},
 		"connection lost":            {sqlstore.Postgres, io.ErrUnexpectedEOF, sqlstore.ErrUnavailable},
 	} {
@@ -164,6 +188,7 @@ func TestOnlyWhatWasUndoneIsRepeated(t *testing.T) {
 		"PostgreSQL deadlock":              {sqlstore.Postgres, &pgError{"40P01"}, 3},
 		"MySQL deadlock":                   {sqlstore.MySQL, &mysqlError{1213}, 3},
 		"SQLite busy":                      {sqlstore.SQLite, &modernError{5}, 3},
+		"SQLite busy, ncruces":             {sqlstore.SQLite, &ncrucesError{5}, 3},
 		"PostgreSQL shutting down":         {sqlstore.Postgres, &pgError{"57P01"}, 1},
 		"connection lost":                  {sqlstore.Postgres, io.ErrUnexpectedEOF, 1},
 	} {

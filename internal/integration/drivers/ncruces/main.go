@@ -1,0 +1,56 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+// Command ncruces tries github.com/ncruces/go-sqlite3, which registers itself by the
+// name of mattn's driver, so that no program can have both. It prints the rows as
+// JSON.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"log"
+	"os"
+	"path/filepath"
+
+	_ "github.com/ncruces/go-sqlite3/driver" // the driver "sqlite3"
+
+	"github.com/betawerk/pkb-go/internal/integration/drivers/trial"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+func main() {
+	log.SetFlags(0)
+	rows, err := try(context.Background())
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(rows)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func try(ctx context.Context) (rows []trial.Row, err error) {
+	dir, err := os.MkdirTemp("", "pkb-drivers-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for _, way := range []struct{ setting, dsn string }{
+		{"a file, WAL, busy_timeout", "file:" + filepath.Join(dir, "links.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
+		{":memory:", ":memory:"},
+	} {
+		db, err := sql.Open("sqlite3", way.dsn)
+		if err != nil {
+			return nil, err
+		}
+		row := trial.Row{Driver: "ncruces/go-sqlite3", Setting: way.setting, Engine: "SQLite"}
+		if err := errors.Join(row.Try(ctx, db, sqlstore.SQLite), db.Close()); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}

@@ -1,0 +1,180 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "github.com/lib/pq"              // the driver "postgres"
+	_ "github.com/mattn/go-sqlite3"    // the driver "sqlite3"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+
+	"github.com/betawerk/pkb-go/internal/integration/drivers/trial"
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
+)
+
+// way is a driver and how it sends: name is for sql.Open, and param is added to the
+// DSN.
+type way struct{ driver, setting, name, param string }
+
+var postgresWays = []way{
+	{"pgx", "as it comes", "pgx", ""},
+	{"pgx", "default_query_exec_mode=cache_describe", "pgx", "default_query_exec_mode=cache_describe"},
+	{"pgx", "default_query_exec_mode=describe_exec", "pgx", "default_query_exec_mode=describe_exec"},
+	{"pgx", "default_query_exec_mode=exec", "pgx", "default_query_exec_mode=exec"},
+	{"pgx", "default_query_exec_mode=simple_protocol", "pgx", "default_query_exec_mode=simple_protocol"},
+	{"lib/pq", "as it comes", "postgres", ""},
+	{"lib/pq", "binary_parameters=yes", "postgres", "binary_parameters=yes"},
+}
+
+var mariaWays = []way{
+	{"go-sql-driver/mysql", "as it comes", "mysql", ""},
+	{"go-sql-driver/mysql", "interpolateParams=true", "mysql", "interpolateParams=true"},
+	{"go-sql-driver/mysql", "clientFoundRows=true", "mysql", "clientFoundRows=true"},
+	{"go-sql-driver/mysql", "sql_mode='ANSI'", "mysql", "sql_mode=" + url.QueryEscape("'ANSI'")},
+	{"go-sql-driver/mysql", "tx_isolation='SERIALIZABLE'", "mysql", "tx_isolation=" + url.QueryEscape("'SERIALIZABLE'")},
+	{"go-sql-driver/mysql", "sql_safe_updates=1", "mysql", "sql_safe_updates=1"},
+	{"go-sql-driver/mysql", "autocommit=0", "mysql", "autocommit=0"},
+	{"go-sql-driver/mysql", "tx_read_only=1", "mysql", "tx_read_only=1"},
+}
+
+var sqliteWays = []way{
+	{"modernc.org/sqlite", "a file, WAL, busy_timeout", "sqlite", "file:%s?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
+	{"modernc.org/sqlite", ":memory:", "sqlite", ":memory:"},
+	{"mattn/go-sqlite3", "a file, WAL, busy_timeout", "sqlite3", "file:%s?_journal_mode=WAL&_busy_timeout=10000"},
+	{"mattn/go-sqlite3", ":memory:", "sqlite3", ":memory:"},
+}
+
+// poolers are PgBouncer's ways to pool; "" is none.
+var poolers = []string{"", "session", "transaction", "statement"}
+
+func tryAll(ctx context.Context) (all []trial.Row, err error) {
+	for _, try := range []func(context.Context) ([]trial.Row, error){tryPostgres, tryMaria, trySQLite, tryNcruces} {
+		rows, err := try(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+func tryPostgres(ctx context.Context) (rows []trial.Row, err error) {
+	for _, pooler := range poolers {
+		some, err := tryPooler(ctx, pooler)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+// tryPooler tries each way to send through one kind of pool, each time with a database
+// and a pooler of its own.
+func tryPooler(ctx context.Context, pooler string) (rows []trial.Row, err error) {
+	for _, w := range postgresWays {
+		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "PostgreSQL"}
+		if pooler != "" {
+			row.Engine += ", PgBouncer pooling by " + pooler
+		}
+		if err := tryBehind(ctx, pooler, w, &row); err != nil {
+			return nil, fmt.Errorf("%s, %s, %s: %w", row.Driver, row.Setting, row.Engine, err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func tryBehind(ctx context.Context, pooler string, w way, row *trial.Row) (err error) {
+	dsn, drop, err := services.ScratchPostgres(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, drop()) }()
+	if pooler != "" {
+		bouncer, err := services.StartPgBouncer(ctx, dsn, pooler)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, bouncer.Close()) }()
+		dsn = bouncer.DSN()
+	}
+	return open(ctx, w.name, with(dsn, w.param), sqlstore.Postgres, row)
+}
+
+func tryMaria(ctx context.Context) (rows []trial.Row, err error) {
+	for _, w := range mariaWays {
+		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "MariaDB"}
+		dsn, drop, err := services.ScratchMariaDB(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(open(ctx, w.name, with(dsn, w.param), sqlstore.MySQL, &row), drop()); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", row.Driver, row.Setting, err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func trySQLite(ctx context.Context) (rows []trial.Row, err error) {
+	dir, err := os.MkdirTemp("", "pkb-drivers-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for i, w := range sqliteWays {
+		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "SQLite"}
+		dsn := strings.ReplaceAll(w.param, "%s", filepath.Join(dir, fmt.Sprint(i, ".db")))
+		if err := open(ctx, w.name, dsn, sqlstore.SQLite, &row); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", row.Driver, row.Setting, err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// tryNcruces runs the program that has that driver.
+func tryNcruces(ctx context.Context) (rows []trial.Row, err error) {
+	c := exec.CommandContext(ctx, "go", "run", "github.com/betawerk/pkb-go/internal/integration/drivers/ncruces")
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ncruces/go-sqlite3: %w", err)
+	}
+	return rows, json.Unmarshal(out, &rows)
+}
+
+// open opens a database as a host does, and tries it.
+func open(ctx context.Context, driver, dsn string, dialect sqlstore.Dialect, row *trial.Row) error {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(32) // a host's pool is bounded
+	return errors.Join(row.Try(ctx, db, dialect), db.Close())
+}
+
+// with adds a parameter to a DSN.
+func with(dsn, param string) string {
+	switch {
+	case param == "":
+		return dsn
+	case strings.Contains(dsn, "?"):
+		return dsn + "&" + param
+	}
+	return dsn + "?" + param
+}
