@@ -202,6 +202,10 @@ var met = map[string]func(*testing.T) error{
 	"`ErrTryLater` as `*TryLaterError`: a response cannot be read": func(t *testing.T) error {
 		return refreshMeets(t, unreadable())
 	},
+	"`ErrStore`: the store is not available": func(t *testing.T) error {
+		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store, c.Keys = awayStore{}, keyring(t, "k") }))
+		return second(r.Token(t.Context(), user))
+	},
 	"`ErrStore`: new tokens are not saved yet": func(t *testing.T) error {
 		store := newFailing(1 << 20)
 		r := newRig(t, withConfig(func(c *pkb.Config) { c.Store = store }))
@@ -785,24 +789,38 @@ func TestEveryErrorHasAdvice(t *testing.T) {
 // below says what to do about the errors of the packages below pkb, whose causes
 // are in their comments.
 var below = map[string]string{
-	"tokenstore.ErrClosed":    "Close the store after the client.",
-	"tokenstore.ErrConflict":  "Nothing: the library does load again and decide again.",
-	"tokenstore.ErrExtra":     "Empty the target and begin again.",
-	"tokenstore.ErrInvalid":   "Check the store: what the library saves is within the limits that every store must accept.",
-	"tokenstore.ErrNewer":     "Stop whoever uses the target, empty it and begin again; or leave it in use.",
-	"tokenstore.ErrNotFound":  "Nothing: calls of pkb say `ErrNotLinked`.",
-	"sqlstore.ErrBusy":        "Look for long transactions on the table. It is tried again.",
-	"sqlstore.ErrFull":        "Make room.",
-	"sqlstore.ErrNoTable":     "Call Migrate, or run Schema.",
-	"sqlstore.ErrReadOnly":    "Point the `*sql.DB` at the primary.",
-	"sqlstore.ErrRefused":     "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
-	"sqlstore.ErrUnavailable": "Check the database. What was sent and may be done is found out by the library.",
-	"fhir.ErrDateTime":        "See what PKB sends in its place; if it is not FHIR, report it to PKB.",
-	"fhir.ErrMalformed":       "See whether a proxy answers in PKB's place; if not, report it to PKB.",
-	"fhir.ErrPurview":         "Report it to PKB: each patient has one record.",
-	"fhir.ErrReference":       "Report it to PKB; from `ParseReference`, correct what it was given.",
-	"fhir.ErrTooLarge":        "Read what is needed from `Resource.Raw`; report the resource to PKB.",
-	"fhir.ErrResourceType":    "See whether the address is the right one; if so, report it to PKB.",
+	"tokenstore.ErrClosed":      "Close the store after the client.",
+	"tokenstore.ErrConflict":    "Nothing: the library does load again and decide again.",
+	"tokenstore.ErrExtra":       "Empty the target and begin again.",
+	"tokenstore.ErrInvalid":     "Check the store: what the library saves is within the limits that every store must accept.",
+	"tokenstore.ErrNewer":       "Stop whoever uses the target, empty it and begin again; or leave it in use.",
+	"tokenstore.ErrNotFound":    "Nothing: calls of pkb say `ErrNotLinked`.",
+	"tokenstore.ErrUnavailable": "Nothing, unless it lasts.",
+	"sqlstore.ErrBusy":          "Look for long transactions on the table. It is tried again.",
+	"sqlstore.ErrFull":          "Make room.",
+	"sqlstore.ErrNoTable":       "Call Migrate, or run Schema.",
+	"sqlstore.ErrReadOnly":      "Point the `*sql.DB` at the primary.",
+	"sqlstore.ErrRefused":       "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
+	"sqlstore.ErrSettings":      "Change the setting that the text names. `pkbctl doctor` finds it out, too.",
+	"sqlstore.ErrUnavailable":   "Check the database. What was sent and may be done is found out by the library.",
+	"fhir.ErrDateTime":          "See what PKB sends in its place; if it is not FHIR, report it to PKB.",
+	"fhir.ErrMalformed":         "See whether a proxy answers in PKB's place; if not, report it to PKB.",
+	"fhir.ErrPurview":           "Report it to PKB: each patient has one record.",
+	"fhir.ErrReference":         "Report it to PKB; from `ParseReference`, correct what it was given.",
+	"fhir.ErrTooLarge":          "Read what is needed from `Resource.Raw`; report the resource to PKB.",
+	"fhir.ErrResourceType":      "See whether the address is the right one; if so, report it to PKB.",
+}
+
+// awayStore is a store that cannot be reached.
+type awayStore struct{ tokenstore.Store }
+
+func (awayStore) Load(context.Context, string) (tokenstore.Record, error) {
+	return tokenstore.Record{}, sqlstore.ErrUnavailable
+}
+
+// waits are the errors of a store that end by themselves.
+var waits = map[string]error{
+	"tokenstore.ErrUnavailable": tokenstore.ErrUnavailable, "sqlstore.ErrUnavailable": sqlstore.ErrUnavailable, "sqlstore.ErrBusy": sqlstore.ErrBusy,
 }
 
 var update = flag.Bool("update", false, "write errors.md anew")
@@ -846,6 +864,10 @@ error wrapped in others too. Of several rows that fit, the first counts.
 			todo := below[pkg+"."+name]
 			if todo == "" {
 				t.Errorf("errors.md does not say what to do about %s.%s: add it to below", pkg, name)
+			}
+			row := row
+			if err := waits[pkg+"."+name]; err != nil {
+				row = rowOf(fmt.Errorf("%w: %w", of, err))
 			}
 			fmt.Fprintf(&b, "| `%s.%s` | `%s` | %d | %s | %s | %s | %s | %s |\n", pkg, name, row.Code, row.Status,
 				cell(strings.ToUpper(says[:1])+says[1:]), row.Turn, cell(row.Patient), cell(todo), met)

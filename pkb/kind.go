@@ -18,6 +18,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/record"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 func is(targets ...error) func(error) bool {
@@ -169,6 +170,7 @@ var kinds = []struct {
 	})},
 	{"other_status", isA(func(*APIError) bool { return true })},
 	{"store_unsaved", isStore(opUnsaved)},
+	{"store_unavailable", func(err error) bool { return errors.Is(err, ErrStore) && errors.Is(err, tokenstore.ErrUnavailable) }},
 	{"store", is(ErrStore)},
 	{"key_unavailable", isA(func(e *keysError) bool { return errors.As(e, new(*seal.KeyError)) })},
 	{"keys", is(ErrKeys)},

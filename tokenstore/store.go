@@ -34,6 +34,10 @@ var (
 	ErrConflict = errors.New("tokenstore: the record was changed by someone else")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("tokenstore: the store is closed")
+	// ErrUnavailable: the store cannot be reached just now, or is too busy, and waiting
+	// is enough, as during a failover. What was asked may have been done or not. A
+	// store that does not return it is taken to need somebody.
+	ErrUnavailable = errors.New("tokenstore: the store is not available")
 	// ErrInvalid: a record cannot be stored: no AppUserID, one that is too long or
 	// not UTF-8, a Pair or Candidate that is too long or not ASCII, or too many bytes
 	// in Sealed or Details.

@@ -27,10 +27,12 @@ var (
 	ErrFull = errors.New("the database has no room left")
 	// ErrUnavailable: the database could not be reached, went away, or did not answer
 	// in time. What was sent may have been done or not.
-	ErrUnavailable = errors.New("the database is not available")
+	// It is tokenstore.ErrUnavailable, too.
+	ErrUnavailable error = temporary("the database is not available")
 	// ErrBusy: the database undid the statement, again and again: deadlocks,
-	// serialization failures, a locked file. Nothing was written.
-	ErrBusy = errors.New("the database is too busy")
+	// serialization failures, a locked file. Nothing was written. It is
+	// tokenstore.ErrUnavailable, too.
+	ErrBusy error = temporary("the database is too busy")
 	// ErrNoTable: there is no table, or it is not this package's. Call Migrate, or
 	// run Schema.
 	ErrNoTable = errors.New("the table is absent or has other columns; call Migrate or run Schema")
@@ -40,6 +42,12 @@ var (
 	// they write. The text names it; see Store.Check. Nothing was written.
 	ErrSettings = errors.New("the connections are not set up for this store")
 )
+
+// temporary is an error that ends by itself.
+type temporary string
+
+func (e temporary) Error() string      { return string(e) }
+func (temporary) Is(target error) bool { return target == tokenstore.ErrUnavailable }
 
 // Error is a failure of the database. Its text has the database's own code and no
 // value of a row, which the driver's text may repeat.
