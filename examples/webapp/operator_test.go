@@ -267,7 +267,7 @@ func TestOnlyOurLinks(t *testing.T) {
 // The operator's pages are as quick with 100,000 links: a page asks for a page.
 func TestManyLinks(t *testing.T) {
 	links := 100_000
-	if testing.Short() {
+	if testing.Short() || raced {
 		links = 2_000
 	}
 	begun := time.Now()
@@ -294,7 +294,7 @@ func TestManyLinks(t *testing.T) {
 			}
 		}
 		t.Logf("%-55s first byte %6.1f ms, quickest of 3 %6.1f ms, %5.1f KiB", path, float64(first.Microseconds())/1000, float64(quickest.Microseconds())/1000, float64(size)/1024)
-		if quickest > time.Second {
+		if quickest > 3*time.Second { // what a busy machine makes of a few hundred milliseconds
 			t.Errorf("/%s takes %v", path, quickest)
 		}
 	}
