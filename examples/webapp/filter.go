@@ -28,7 +28,7 @@ var filters = []filter{
 	{"soon", "Ends soon", "PKB ends these sessions within a week. The patient can approve again before that.", func(k kind) bool { return k.ends == endsSoon }},
 	{"uncertain", "Uncertain", "A refresh is under way, or its response was lost. The access token is used until it expires.", func(k kind) bool { return k.state == tokenstore.StateUncertain }},
 	{"checking", "Being checked", "The patient has approved, and PKB has not said yet whose record it is. The next call asks again.", func(k kind) bool { return k.state == tokenstore.StatePending }},
-	{"linked", "Linked", "These work. The first call after a refresh is due begins it.", func(k kind) bool { return k.state == tokenstore.StateLinked }},
+	{"linked", "Linked", "These work, and do not end soon. The first call after a refresh is due begins it.", func(k kind) bool { return k.state == tokenstore.StateLinked && k.ends != endsSoon }},
 }
 
 // causes are the causes in few words, for operators.
