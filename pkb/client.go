@@ -115,7 +115,7 @@ func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
 		Hanging:       c.token.Abandoned,
 		VerifyTimeout: 2*c.cfg.RequestTimeout + time.Second,
 		SessionLife:   c.cfg.SessionLife,
-		EndsNotice:    c.cfg.EndsNotice,
+		Warnings:      [2]time.Duration{c.cfg.EndsNotice, c.cfg.EndsNotice},
 		Forgive:       c.cfg.RefreshReuseWindow,
 	})
 }

@@ -29,7 +29,7 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required except Ring, Verify,
-// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, EndsNotice, Forgive and
+// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, Warnings, Forgive and
 // the time-outs that have a default.
 type Config struct {
 	Store tokenstore.Store
@@ -66,8 +66,8 @@ type Config struct {
 	AssumedLife time.Duration
 	// SessionLife is how long a session lasts, 0 if that is not known.
 	SessionLife time.Duration
-	// EndsNotice is how long before its end a session is reported.
-	EndsNotice time.Duration
+	// Warnings are how long before its end a session is reported, the longer first.
+	Warnings [2]time.Duration
 	// Forgive is how long after a refresh whose response was lost the server accepts
 	// the same refresh token again; 0 means never.
 	Forgive time.Duration

@@ -87,6 +87,10 @@ func (t *trip) transition(next core.Record) *written {
 			say(Abandoned, "")
 		}
 	}
+	if next.Warned != was.Warned {
+		say(EndsSoon, "")
+		w.events[len(w.events)-1].EndsAt = t.k.endOf(t.vault.answers[next.Active.ID], next.Active.Final)
+	}
 	if next.Phase == core.Relink && was.Phase != core.Relink {
 		say(RelinkRequired, next.Cause)
 	}
@@ -118,17 +122,6 @@ func (t *trip) succession(was core.Record, w *written, say func(Kind, Cause)) {
 		say(Recovered, "")
 	}
 	say(Refreshed, "")
-	a := t.vault.answers[e.Next.ID]
-	ends := a.LinkedAt.Add(k.SessionLife)
-	if e.Next.Final {
-		ends = k.read(a).expiresAt
-	}
-	soon := e.Next.Final || k.SessionLife > 0 && most(k.now(), ends) < k.EndsNotice
-	if soon && t.row.details.Told != e.Pair.Session {
-		t.row.details.Told = e.Pair.Session
-		say(EndsSoon, "")
-		w.events[len(w.events)-1].EndsAt = ends
-	}
 	// A response without a scope has not changed it (RFC 6749 section 5.1).
 	if is := t.out.Grant.Scope; is != "" && k.Scope != "" && !strings.EqualFold(is, k.Scope) {
 		say(ScopeChanged, "")

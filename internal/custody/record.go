@@ -61,8 +61,16 @@ type details struct {
 	Waiting int        `json:"candidate_unclear,omitempty"`
 	Unread  bool       `json:"unread,omitempty"`
 	Held    bool       `json:"candidate_unread,omitempty"`
-	Told    string     `json:"ends_told,omitempty"` // the session whose end was reported
 	Past    []Happened `json:"past,omitempty"`
+	// Warned is the session whose end was announced, and Level, how near it was.
+	Warned string       `json:"warned,omitempty"`
+	Level  core.Warning `json:"warned_level,omitempty"`
+	// Noticed is the highest number of a notice, and Teller, who is delivering the
+	// one called Telling.
+	Notices []notice `json:"notices,omitempty"`
+	Noticed uint64   `json:"noticed,omitempty"`
+	Teller  string   `json:"teller,omitempty"`
+	Telling uint64   `json:"telling,omitempty"`
 
 	rest unknown
 }
@@ -169,6 +177,10 @@ func (k *Keeper) open(ctx context.Context, r tokenstore.Record) (row, error) {
 		Unlinks: d.Unlinks, Generation: r.Generation,
 	}
 	o.Lease.Pair, _ = core.ParsePairID(d.Lease)
+	o.Warned, o.Telling, o.Noticed = core.Warned{Session: d.Warned, Level: d.Level}, core.Telling{Owner: d.Teller, Notice: d.Telling}, d.Noticed
+	for _, n := range d.Notices {
+		o.Notices = append(o.Notices, n.owed())
+	}
 	for _, m := range d.Marks {
 		o.Marks = append(o.Marks, core.Mark{Session: m.Session, By: m.By, State: m.State})
 	}
@@ -280,7 +292,7 @@ func (k *Keeper) close(ctx context.Context, user string, base row, next core.Rec
 	if err := k.seal(ctx, &o, base, anew); err != nil {
 		return row{}, err
 	}
-	return o, o.remember()
+	return o, o.remember(k.now())
 }
 
 func (o *row) take(p core.Pair, v vault) (*answer, []byte) {
@@ -362,8 +374,10 @@ func (k *Keeper) seal(ctx context.Context, o *row, base row, anew bool) error {
 	return nil
 }
 
-func (o *row) remember() error {
+func (o *row) remember(now time.Time) error {
 	d := &o.details
+	d.Warned, d.Level = o.Warned.Session, o.Warned.Level
+	d.Noticed, d.Teller, d.Telling, d.Notices = o.Noticed, o.Telling.Owner, o.Telling.Notice, o.notices(now)
 	d.Format, d.Unlinks, d.Unclear, d.Lease = format, o.Unlinks, o.Active.Unclear, o.Lease.Pair.String()
 	d.Tried, d.Waiting, d.Unread, d.Held = o.Candidate.Tried, o.Candidate.Unclear, o.Active.Unread, o.Candidate.Unread
 	d.Marks = nil

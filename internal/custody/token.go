@@ -444,4 +444,30 @@ func (k *Keeper) forget(user string) {
 // Forget drops the user's token from memory: the next one comes from the store.
 func (k *Keeper) Forget(user string) { k.forget(user) }
 
+// endOf is when a session ends, or zero if that is not known.
+func (k *Keeper) endOf(a *answer, final bool) time.Time {
+	switch {
+	case a == nil:
+	case final: // PKB leaves the refresh token out of a session's last response
+		return k.read(a).expiresAt
+	case k.SessionLife > 0:
+		return a.LinkedAt.Add(k.SessionLife)
+	}
+	return time.Time{}
+}
+
+// nears returns how near the end of a session is.
+func (k *Keeper) nears(end, now time.Time) core.Warning {
+	if end.IsZero() {
+		return 0
+	}
+	switch left := most(now, end); {
+	case left < k.Warnings[1]:
+		return core.Late
+	case left < k.Warnings[0]:
+		return core.Early
+	}
+	return 0
+}
+
 func reveal(token string) func() string { return func() string { return token } }

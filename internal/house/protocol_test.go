@@ -75,7 +75,7 @@ func moves() map[move]map[core.EventKind]bool {
 	policy := core.Policy{Finds: true, UnclearLimit: 1}
 	found := map[move]map[core.EventKind]bool{}
 	for _, r := range records {
-		for kind := core.Reserve; kind <= core.Forget; kind++ {
+		for kind := core.Reserve; kind <= core.Postpone; kind++ {
 			for _, session := range []string{"a", "c", "open", "new"} {
 				for _, shared := range []bool{false, true} {
 					e := core.Event{
@@ -114,6 +114,10 @@ Generated from ` + "`core.Table`" + ` by ` + "`go test ./internal/house -run Tes
 Every write of every process goes through this table. An event names what it is about (a pair of tokens, a session, the owner of a lease) and never the row it was seen in, so
 a writer that lost a race reloads the record and applies the same event again. Of the rows of an event, the first whose condition holds applies; if there is none, the event is
 superseded: the record has moved on, and there is nothing to do.
+
+A write that makes or ends a link, announces the end of its session, or gives up an authorization that waited adds a notice of that to the same record, whatever its row. A
+notice stays, through an unlink too, until the host has accepted it. Of too many, the oldest goes that is no end of a link, since what follows it shows what is so now; if all are
+ends, the two oldest become one, which counts both.
 
 ## How a link moves
 

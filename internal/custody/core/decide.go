@@ -17,14 +17,21 @@ func (f Flight) decide(p Policy, in Input) (Flight, Effect) {
 		return f.put(p, in, e)
 	}
 	switch r := &f.Rec; {
+	case f.Goal == Tend:
+		return f.tend(p, in)
 	case r.Phase == Unlinked, r.Active.ID.IsZero() && r.Candidate.ID.IsZero():
 		return f.done(NoLink, PairID{})
-	case f.Newest.Session == r.Active.ID.Session && f.Newest.Seq > r.Active.ID.Seq:
+	case f.behind():
 		return f.done(LaterBehind, PairID{}) // its successor was seen: presenting it ends the session
 	case f.checks(in.Facts):
 		return f.check(p, in)
 	}
 	return f.serve(p, in)
+}
+
+// behind reports whether the successor of the active pair was seen.
+func (f *Flight) behind() bool {
+	return f.Newest.Session == f.Rec.Active.ID.Session && f.Newest.Seq > f.Rec.Active.ID.Seq
 }
 
 // repair returns the event that a record needs before anything else.
@@ -62,7 +69,7 @@ func (f *Flight) checks(now Facts) bool {
 	case f.candidateWaits(now):
 		return true
 	}
-	return f.Goal == Look && works && r.Public == "" && f.Asked != r.Active.ID.Session && !now.ActiveOver
+	return (f.Goal == Look || f.Goal == Tend) && works && r.Public == "" && f.Asked != r.Active.ID.Session && !now.ActiveOver
 }
 
 // candidateWaits reports whether there is a candidate to check that this flight did
@@ -191,7 +198,11 @@ func (f Flight) watch(p Policy, now Facts) (Flight, Effect) {
 }
 
 func (f Flight) entered(p Policy, in Input) (Flight, Effect) {
-	if !in.Open {
+	switch {
+	case !in.Open && f.Goal == Tend:
+		f.After = LaterHeld
+		return f.tell(p, in)
+	case !in.Open:
 		return f.later(LaterHeld, in.Wait)
 	}
 	f.Owner = in.Nonce
@@ -200,7 +211,7 @@ func (f Flight) entered(p Policy, in Input) (Flight, Effect) {
 
 // answered turns the outcome of a presentation into its event.
 func (f Flight) answered(p Policy, in Input) (Flight, Effect) {
-	e := Event{Owner: f.Owner, Pair: f.Pair, Next: in.Next, Cause: in.Cause, Witnessed: in.Witnessed, Few: in.Few()}
+	e := Event{Owner: f.Owner, Pair: f.Pair, Next: in.Next, Cause: in.Cause, Witnessed: in.Witnessed, Few: in.Few(), Warning: in.Facts.Ends}
 	switch in.Meaning(in.Outcome) {
 	case OK:
 		e.Kind = Successor

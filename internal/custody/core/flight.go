@@ -14,6 +14,7 @@ const (
 	Look                    // check what is not checked yet; never refresh the active pair
 	Approve                 // complete an authorization
 	Put                     // record the one event in Flight.Ev
+	Tend                    // do what is due though nobody calls
 )
 
 // InputKind is the effect that an Input is the result of, and how it went.
@@ -32,6 +33,7 @@ const (
 	Verified
 	Found
 	Waited
+	Notified // Input.Heard: the host has accepted the notice
 )
 
 // Ruling is the result of checking a session.
@@ -72,6 +74,17 @@ type Facts struct {
 	// Forgiven means that the server still takes the refresh token that this flight
 	// has presented.
 	Forgiven bool
+	// Idle means that the active pair is older than the host wants, and Ended, that
+	// its session should have ended since it was received.
+	Idle, Ended bool
+	// Ends is how near the end of the active session is.
+	Ends Warning
+	// Undecided means that the candidate has waited for too long; Old, that the
+	// record has been without tokens for long enough; OldKey, that another key
+	// sealed it.
+	Undecided, Old, OldKey bool
+	// Owing means that something is due by what the record has.
+	Owing bool
 	// Parsed is the successor, now readable, in the kept response to ParsedFrom.
 	Parsed     Pair
 	ParsedFrom PairID
@@ -96,6 +109,7 @@ type Input struct {
 	Shared  bool // another user is linked with the patient
 	Claimed bool // another user is about to be
 	Yield   bool // and has precedence
+	Heard   bool
 	// Nonce is fresh, for the next acquisition or visit.
 	Nonce string
 }
@@ -112,6 +126,7 @@ const (
 	Exchange            // present the code of the flight's session
 	Verify              // find out whose Effect.Pair is
 	Find                // look for other users of Effect.Patient
+	Notify              // deliver Effect.Notice to the host
 	Wait                // a moment; longer if Effect.Long
 	Done                // Effect.Result
 )
@@ -122,6 +137,7 @@ type Effect struct {
 	Rec     Record
 	Pair    PairID
 	Patient string
+	Notice  Notice
 	Long    bool
 	Result  Result
 	// Tell releases the callers now, though the flight goes on: with StoreTrouble,
@@ -169,6 +185,7 @@ const (
 	Recorded           // Put: the event is in the record
 	Unneeded           // Put: it was in the record
 	Overruled          // Put: the record has moved on
+	Swept              // Tend: what could be done was done
 )
 
 type at uint8
@@ -182,6 +199,7 @@ const (
 	atExchange
 	atVerify
 	atFind
+	atNotify
 	atDone
 )
 
@@ -225,6 +243,9 @@ type Flight struct {
 	Lapses  uint8
 	Replays uint8
 	After   Result // returned in place of Token, if the record has none that serves
+	Teller  string // of claims on notices
+	Unheard bool   // the host did not accept a notice
+	Left    bool   // the rest was postponed
 	Watched time.Duration
 	Out     Result
 }
@@ -240,6 +261,8 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 		switch f.Goal {
 		case Approve:
 			f.Owner = in.Nonce
+		case Tend:
+			f.Teller = in.Nonce
 		case Put:
 			return f.load(atReload)
 		}
@@ -272,6 +295,8 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 		return f.verified(p, in)
 	case Found:
 		return f.found(p, in)
+	case Notified:
+		return f.notified(p, in)
 	}
 	return f.load(f.Back) // Waited
 }
@@ -338,7 +363,9 @@ func (f Flight) put(p Policy, in Input, e Event) (Flight, Effect) {
 	if e.Kind == NotSpent || e.Kind == Refused {
 		// The intent is undone: a row without it has lost nothing, even if the
 		// response to this save gets lost.
-		f.Kept, _ = p.Apply(f.Kept, e)
+		kept := p
+		kept.Notices = 0 // nothing is owed before it is in the record
+		f.Kept, _ = kept.Apply(f.Kept, e)
 	}
 	return f.write(p, in)
 }
@@ -425,7 +452,7 @@ func (f Flight) anew(p Policy, in Input) (Flight, Effect) {
 // acknowledged it: because it holds what nobody else has, or because a request
 // relies on it. A row that can be read back may be missing on every standby.
 func (e *Event) acknowledges() bool {
-	return e.Kind == Successor || e.Kind == Settle || e.Kind == Acquire || e.Kind == Reserve
+	return e.Kind == Successor || e.Kind == Settle || e.Kind == Acquire || e.Kind == Reserve || e.Kind == Import
 }
 
 // again writes the record unchanged, until that is acknowledged. Callers may use
@@ -459,6 +486,8 @@ func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 	case Acquire:
 		f.At, f.Sends = atPost, 1
 		return f, Effect{Kind: Post, Pair: f.Pair}
+	case ClaimNotice:
+		return f.notify(p, in)
 	case Claim:
 		return f.claimed(p, in, e)
 	case Admit, Refuse:

@@ -56,6 +56,7 @@ const (
 	ResponseUnreadable Cause = "response_unreadable" // the successor may be in a response that cannot be read
 	FinalTokenExpired  Cause = "final_token_expired" // the last access token of the session has expired
 	Shared             Cause = "shared"              // another user is linked with the same patient
+	NeverChecked       Cause = "abandoned"           // of an authorization: it could not be checked for too long
 	WrongPatient       Cause = "wrong_patient"       // the active session turned out to be another person's
 )
 
@@ -161,6 +162,13 @@ type Record struct {
 	Unlinks uint64
 	// Generation counts the pairs that were active. It is for operators.
 	Generation uint64
+	// Notices are owed to the host, the oldest first. Noticed is the highest number
+	// that one of them had, and Telling, who is delivering the first.
+	Notices []Notice
+	Noticed uint64
+	Telling Telling
+	// Warned is the latest warning of a session's end.
+	Warned Warned
 }
 
 // Holds reports whether a session is the link's, or waits to become it.

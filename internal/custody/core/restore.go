@@ -19,7 +19,8 @@ func (r *Record) Behind(known Record) bool {
 func (r *Record) Equal(o *Record) bool {
 	return r.Version == o.Version && r.Phase == o.Phase && r.Cause == o.Cause && r.Active == o.Active && r.Candidate == o.Candidate &&
 		r.Terms == o.Terms && r.Public == o.Public && r.Claim == o.Claim && r.Lease == o.Lease && slices.Equal(r.Marks, o.Marks) &&
-		r.Unlinks == o.Unlinks && r.Generation == o.Generation
+		r.Unlinks == o.Unlinks && r.Generation == o.Generation &&
+		slices.Equal(r.Notices, o.Notices) && r.Noticed == o.Noticed && r.Telling == o.Telling && r.Warned == o.Warned
 }
 
 // Merged adds to a record what known proves: fact by fact, never as a whole row,
@@ -34,6 +35,7 @@ func (r *Record) Merged(known Record) Record {
 	if known.Unlinks > m.Unlinks {
 		m.Unlinks = known.Unlinks
 	}
+	m.owe(known)
 	m.readmit(known)
 	m.resettle(known)
 	for _, slot := range []*Pair{&m.Active, &m.Candidate} {
@@ -42,6 +44,20 @@ func (r *Record) Merged(known Record) Record {
 	m.decide(known)
 	m.dropVoid()
 	return m
+}
+
+// owe restores the notices that the row has lost. Their numbers only grow.
+func (r *Record) owe(known Record) {
+	if known.Noticed <= r.Noticed {
+		return
+	}
+	notices := slices.Clone(r.Notices)
+	for _, n := range known.Notices {
+		if n.N > r.Noticed {
+			notices = append(notices, n)
+		}
+	}
+	r.Notices, r.Noticed = notices, known.Noticed
 }
 
 // kept returns what a saved record proves for ever: all but the intent under another

@@ -106,7 +106,18 @@ func hasPairs(_ Policy, r *Record, _ *Event) bool {
 	return !r.Active.ID.IsZero() || !r.Candidate.ID.IsZero()
 }
 
-func forgettable(p Policy, r *Record, e *Event) bool { return e.Old && !hasPairs(p, r, e) }
+func forgettable(p Policy, r *Record, e *Event) bool {
+	return e.Old && !hasPairs(p, r, e) && len(r.Notices) == 0
+}
+
+// importable: an import takes the place of nothing that works or waits, and no pair
+// is imported twice.
+func importable(p Policy, r *Record, e *Event) bool {
+	inUse := r.Phase == Linked || !r.Candidate.ID.IsZero()
+	return !inUse && markUnknown(p, r, e) && !unlinkedSince(p, r, e)
+}
+
+func isRow(_ Policy, r *Record, _ *Event) bool { return r.Phase != None }
 
 // What the rows write.
 
@@ -217,9 +228,20 @@ func endUnreadable(r *Record, e *Event) { r.lost(e.Pair, ResponseUnreadable) }
 
 func lose(r *Record, e *Event) { r.lost(e.Pair, e.Cause) }
 
-// unlink keeps only what prevents the link from coming back.
+func takeIn(r *Record, e *Event) {
+	if r.Phase == None || r.Phase == Unlinked {
+		r.Phase = Pending
+	}
+	settle(r, e)
+}
+
+// unlink keeps only what prevents the link from coming back, and what the host is
+// still to be told.
 func unlink(r *Record, _ *Event) {
-	n := Record{Version: r.Version, Phase: Unlinked, Unlinks: r.Unlinks + 1, Generation: r.Generation, Marks: slices.Clone(r.Marks)}
+	n := Record{
+		Version: r.Version, Phase: Unlinked, Unlinks: r.Unlinks + 1, Generation: r.Generation, Marks: slices.Clone(r.Marks),
+		Notices: r.Notices, Noticed: r.Noticed, Telling: r.Telling,
+	}
 	for i := range n.Marks {
 		n.Marks[i].State, n.Marks[i].By = Void, ""
 	}

@@ -37,15 +37,17 @@ func (s Stopwatch[K]) seenFor(of K) time.Duration {
 // Sight is what a process has seen of one user's record, across its flights. It
 // replaces every instant that another clock could have written.
 type Sight struct {
-	Lease   Stopwatch[Lease] // since when the lease has no beat
-	Tried   Stopwatch[Count] // since when this many outcomes are unknown
-	Unclear Stopwatch[Count] // since when this many refusals are unclear
-	Refused Stopwatch[Count] // since this process's own last such refusal, and how many in a row
+	Lease   Stopwatch[Lease]   // since when the lease has no beat
+	Tried   Stopwatch[Count]   // since when this many outcomes are unknown
+	Unclear Stopwatch[Count]   // since when this many refusals are unclear
+	Refused Stopwatch[Count]   // since this process's own last such refusal, and how many in a row
+	Telling Stopwatch[Telling] // since when a notice is claimed
+	Claim   Stopwatch[string]  // since when a patient is claimed
 }
 
 // Quiet reports whether nothing was seen that a later flight would need.
 func (s Sight) Quiet() bool {
-	return s.Lease.Of.Owner == "" && s.Tried.Of.N == 0 && s.Unclear.Of.N == 0 && s.Refused.Of.N == 0
+	return s.Lease.Of.Owner == "" && s.Telling.Of.Owner == "" && s.Claim.Of == "" && s.Tried.Of.N == 0 && s.Unclear.Of.N == 0 && s.Refused.Of.N == 0
 }
 
 func (s Sight) look(p Policy, r *Record, since time.Duration) Sight {
@@ -56,6 +58,8 @@ func (s Sight) look(p Policy, r *Record, since time.Duration) Sight {
 	s.Lease = s.Lease.look(r.Lease, since, p.patience(r.Lease))
 	s.Tried = s.Tried.look(Count{pair.ID, pair.Tried}, since, p.replayWait(pair.Tried))
 	s.Unclear = s.Unclear.look(Count{pair.ID, pair.Unclear}, since, max(p.unclearWait(pair.Unclear), p.RetryUnclear))
+	s.Telling = s.Telling.look(r.Telling, since, p.patience(Lease{}))
+	s.Claim = s.Claim.look(r.Claim, since, p.patience(Lease{}))
 	s.Refused.For = min(s.Refused.For+since, max(p.unclearWait(s.Refused.Of.N), p.RetryUnclear))
 	return s
 }

@@ -11,34 +11,41 @@ type EventKind uint8
 // The events from NotSpent to Reject record the outcome of a presentation, and need
 // the lease under which it was made.
 const (
-	Reserve    EventKind = iota + 1 // a visit is about to spend the code of a session
-	Release                         // the visit did not spend it
-	Forfeit                         // the visit spent it, and there is no pair
-	Settle                          // the first pair of the session
-	Claim                           // whose the session is about to be; "" withdraws
-	Admit                           // the session is this patient's
-	Refuse                          // the session must not be used
-	Acquire                         // take the right to present a pair's refresh token
-	Beat                            // the lease's holder is alive
-	Successor                       // the pair that a pair was exchanged for
-	NotSpent                        // not sent, or refused for the application
-	Refused                         // refused with an unrecognized error
-	Ambiguous                       // no response that proves anything
-	Unreadable                      // a complete response that cannot be read
-	Reject                          // refused, and the session has ended
-	Unusable                        // nothing is left but a response that cannot be read
-	Lose                            // an API call learned that the session has ended
-	Abandon                         // the candidate can no longer be checked
-	Unlink                          // the host ends the link
-	Restore                         // the store has gone back: what this process knows is merged
-	Discard                         // an operator gives up a response that cannot be read
-	Reseal                          // only the key changes
-	Forget                          // the record holds nothing that anybody could need
+	Reserve     EventKind = iota + 1 // a visit is about to spend the code of a session
+	Release                          // the visit did not spend it
+	Forfeit                          // the visit spent it, and there is no pair
+	Settle                           // the first pair of the session
+	Claim                            // whose the session is about to be; "" withdraws
+	Admit                            // the session is this patient's
+	Refuse                           // the session must not be used
+	Acquire                          // take the right to present a pair's refresh token
+	Beat                             // the lease's holder is alive
+	Successor                        // the pair that a pair was exchanged for
+	NotSpent                         // not sent, or refused for the application
+	Refused                          // refused with an unrecognized error
+	Ambiguous                        // no response that proves anything
+	Unreadable                       // a complete response that cannot be read
+	Reject                           // refused, and the session has ended
+	Unusable                         // nothing is left but a response that cannot be read
+	Lose                             // an API call learned that the session has ended
+	Abandon                          // the candidate can no longer be checked
+	Unlink                           // the host ends the link
+	Restore                          // the store has gone back: what this process knows is merged
+	Discard                          // an operator gives up a response that cannot be read
+	Reseal                           // only the key changes
+	Forget                           // the record holds nothing that anybody could need
+	Import                           // the pair of a session that other code obtained
+	ClaimNotice                      // a process is about to deliver the first notice
+	Delivered                        // the host has accepted it
+	Returned                         // the host has not
+	Warn                             // the session is about to end
+	Postpone                         // a sweep leaves the rest for later
 )
 
 var eventNames = [...]string{
 	"", "Reserve", "Release", "Forfeit", "Settle", "Claim", "Admit", "Refuse", "Acquire", "Beat", "Successor", "NotSpent", "Refused",
 	"Ambiguous", "Unreadable", "Reject", "Unusable", "Lose", "Abandon", "Unlink", "Restore", "Discard", "Reseal", "Forget",
+	"Import", "ClaimNotice", "Delivered", "Returned", "Warn", "Postpone",
 }
 
 func (k EventKind) String() string { return eventNames[k] }
@@ -64,7 +71,12 @@ type Event struct {
 	Witnessed, Few bool
 	// Old means that the record has been without tokens for long enough.
 	Old bool
-	TTL time.Duration
+	// Notice is the number of one, and Instead, whose claim on it has stood still.
+	Notice  uint64
+	Instead string
+	// Warning is how near the end of the active session is.
+	Warning Warning
+	TTL     time.Duration
 	// Known is what this process has seen acknowledged.
 	Known *Record
 }
@@ -105,6 +117,8 @@ type Policy struct {
 	// WatchFor bounds how long a flight watches another's lease, and VisitFor, how
 	// long a visit watches another's exchange; 0 means no bound.
 	WatchFor, VisitFor time.Duration
+	// Notices bounds those that a record owes; 0 means that the host wants none.
+	Notices int
 }
 
 // Rule is a row of the table.
@@ -121,7 +135,9 @@ type Rule struct {
 func (r *Rule) Verdict() Verdict { return r.as }
 
 // Table is the protocol. Of the rows of an event, the first whose condition holds
-// applies; if there is none, the event is superseded.
+// applies; if there is none, the event is superseded. Whatever the row, a write that
+// makes or ends a link, or drops an authorization, adds the notice of that: see
+// notice.go.
 var Table = []Rule{
 	{Reserve, "unlinked since it began", "", unlinkedSince, nil, Superseded},
 	{Reserve, "mark unknown", "mark open by the visit; none, unlinked -> pending", markUnknown, openMark, Write},
@@ -168,7 +184,16 @@ var Table = []Rule{
 	{Restore, "row behind what is known", "facts merged", isBehind, restore, Write},
 	{Discard, "pair held, unread", "response given up", heldUnread, discard, Write},
 	{Reseal, "pairs held", "unchanged", hasPairs, nothing, Write},
-	{Forget, "no pairs, old", "row deleted", forgettable, nothing, Remove},
+	{Forget, "no pairs, no notices, old", "row deleted", forgettable, nothing, Remove},
+	{Import, "session held", "", sessionHeld, nil, Already},
+	{Import, "mark unknown; no link in use, no candidate, not unlinked since it began", "mark spent; the pair is the candidate; none, unlinked -> pending", importable, takeIn, Write},
+	{ClaimNotice, "claim mine", "", tellingMine, nil, Already},
+	{ClaimNotice, "first notice; free, or claimed by who stood still", "claim mine", tellable, claimNotice, Write},
+	{Delivered, "notice owed", "notice removed; its claim released", isOwed, delivered, Write},
+	{Returned, "claim mine", "claim released; tries + 1", tellingMine, returned, Write},
+	{Warn, "session active, linked, not warned", "warned", unwarned, warn, Write},
+	{Warn, "session active, linked", "", warnedBefore, nil, Already},
+	{Postpone, "row", "unchanged", isRow, nothing, Write},
 }
 
 // Apply returns the record after an event, and the verdict. The record is changed
@@ -177,7 +202,9 @@ func (p Policy) Apply(r Record, e Event) (Record, Verdict) {
 	if i := p.Row(r, e); i >= 0 {
 		rule := &Table[i]
 		if rule.as == Write {
+			was := r
 			rule.do(&r, &e)
+			p.notice(&was, &r, &e)
 		}
 		return r, rule.as
 	}

@@ -16,7 +16,7 @@ import (
 
 var policy = core.Policy{
 	Finds: true, TTL: time.Second, Patience: 2 * time.Second, ReplayAfter: time.Second, UnclearAfter: time.Second,
-	LongestWait: 4 * time.Second, RetryUnclear: 4 * time.Second, UnclearLimit: 2,
+	LongestWait: 4 * time.Second, RetryUnclear: 4 * time.Second, UnclearLimit: 2, Notices: 3,
 }
 
 // kinds are all events.
@@ -53,6 +53,7 @@ func anyEvent(r *rand.Rand, kind core.EventKind) core.Event {
 		Kind: kind, Owner: pick(r, owners[1:]), Pair: anyPair(r).ID, Next: core.Pair{ID: next.ID, Final: next.Final}, Session: pick(r, sessions[1:]), Unlinks: uint64(r.IntN(2)),
 		Patient: pick(r, patients), Terms: core.Terms{Switch: r.IntN(2) == 0, Share: r.IntN(2) == 0}, Cause: pick(r, causes),
 		Shared: r.IntN(3) == 0, Witnessed: r.IntN(2) == 0, Few: r.IntN(2) == 0, Old: r.IntN(2) == 0, TTL: time.Second,
+		Notice: uint64(1 + r.IntN(3)), Instead: pick(r, owners), Warning: core.Warning(r.IntN(3)),
 	}
 }
 
@@ -81,6 +82,15 @@ func anyRecord(r *rand.Rand) core.Record {
 			rec.Marks = append(rec.Marks, m)
 		}
 	}
+	rec.Notices = make([]core.Notice, 0, 8)
+	for range r.IntN(4) {
+		rec.Noticed++
+		rec.Notices = append(rec.Notices, core.Notice{N: rec.Noticed, Kind: core.NoticeKind(1 + r.IntN(4)), Session: pick(r, sessions)})
+	}
+	if o := pick(r, owners); o != "" && rec.Noticed > 0 {
+		rec.Telling = core.Telling{Owner: o, Notice: 1}
+	}
+	rec.Warned = core.Warned{Session: pick(r, sessions), Level: core.Warning(r.IntN(3))}
 	return rec
 }
 
@@ -94,6 +104,7 @@ func TestApplyNeverChangesItsArgument(t *testing.T) {
 		known := anyRecord(r)
 		before, knew := rec, known
 		before.Marks, knew.Marks = slices.Clone(rec.Marks[:cap(rec.Marks)]), slices.Clone(known.Marks[:cap(known.Marks)])
+		before.Notices, knew.Notices = slices.Clone(rec.Notices[:cap(rec.Notices)]), slices.Clone(known.Notices[:cap(known.Notices)])
 		e := anyEvent(r, pick(r, kinds()))
 		if e.Kind == core.Restore {
 			e.Known = &known
@@ -103,6 +114,7 @@ func TestApplyNeverChangesItsArgument(t *testing.T) {
 		}
 		policy.Apply(rec, e)
 		rec.Marks, known.Marks = rec.Marks[:cap(rec.Marks)], known.Marks[:cap(known.Marks)]
+		rec.Notices, known.Notices = rec.Notices[:cap(rec.Notices)], known.Notices[:cap(known.Notices)]
 		if d := cmp.Diff(before, rec); d != "" {
 			t.Fatalf("%v changed the record that it was applied to:\n%s", e.Kind, d)
 		}

@@ -14,49 +14,59 @@ type Rule uint8
 
 // The invariants have the numbers of the design.
 const (
-	Again       Rule = iota + 1 // presented again without a lost outcome, or with something left to lose
-	AgainUnread                 // presented again while a response is kept that may hold the successor
-	Refused                     // a refused or ended authorization is in use
-	Unlinked                    // an authorization from before an unlink is back
-	WrongPerson                 // the public id is not the patient's
-	Unverified                  // an unverified pair took the place of a working one, or was handed out
-	LostAlive                   // the link has ended though the session lives
-	Stale                       // at rest the record has another token than the server
-	Stuck                       // no process can continue
-	TwoUsers                    // two users have one patient
-	OwnVisit                    // a visit waits for itself
-	CodeTwice                   // a code was presented twice
-	Unwitnessed                 // ended after unrecognized errors that no success witnesses
-	Limbo                       // a call never comes to an end
-	PastHolder                  // a process without the lease records the outcome of a presentation
-	SeenDone                    // presented though a live process has seen it superseded
-	NotRestored                 // a live process has the newer facts, and the link does not work again
-	FalseAlarm                  // a record counts as behind though the store lost nothing
-	ThrownAway                  // the pair of a code is dropped though nothing was decided against it
-	ToldWrong                   // a caller received something other than what the record holds
+	Again          Rule = iota + 1 // presented again without a lost outcome, or with something left to lose
+	AgainUnread                    // presented again while a response is kept that may hold the successor
+	Refused                        // a refused or ended authorization is in use
+	Unlinked                       // an authorization from before an unlink is back
+	WrongPerson                    // the public id is not the patient's
+	Unverified                     // an unverified pair took the place of a working one, or was handed out
+	LostAlive                      // the link has ended though the session lives
+	Stale                          // at rest the record has another token than the server
+	Stuck                          // no process can continue
+	TwoUsers                       // two users have one patient
+	OwnVisit                       // a visit waits for itself
+	CodeTwice                      // a code was presented twice
+	Unwitnessed                    // ended after unrecognized errors that no success witnesses
+	Limbo                          // a call never comes to an end
+	PastHolder                     // a process without the lease records the outcome of a presentation
+	SeenDone                       // presented though a live process has seen it superseded
+	NotRestored                    // a live process has the newer facts, and the link does not work again
+	FalseAlarm                     // a record counts as behind though the store lost nothing
+	ThrownAway                     // the pair of a code is dropped though nothing was decided against it
+	NoticeLost                     // a notice is gone, or stays, and the host never accepted it
+	ToldAtOnce                     // two processes deliver one notice at the same time
+	Unnoticed                      // a link was made or has ended, and the host will not hear of it
+	WarnedTwice                    // one warning of a session's end was given twice
+	ImportReplaces                 // an import took the place of a link, or of an authorization
+	ToldWrong                      // a caller received something other than what the record holds
 )
 
 var ruleNames = [...]string{
-	Again:       "I1 a token is presented again without a lost outcome, or with something left to lose",
-	AgainUnread: "I2 a token is presented again while a response is kept that may hold its successor",
-	Refused:     "I3 a refused or ended authorization is in use",
-	Unlinked:    "I4 an authorization from before an unlink is back",
-	WrongPerson: "I5 the public id is not the patient's",
-	Unverified:  "I6 an unverified pair took the place of a working one, or was handed out",
-	LostAlive:   "I7 the link has ended though the session lives",
-	Stale:       "I8 at rest the record has another token than the server",
-	Stuck:       "I9 no process can continue",
-	TwoUsers:    "I10 two users have one patient",
-	OwnVisit:    "I11 a visit waits for itself",
-	CodeTwice:   "I12 a code was presented twice",
-	Unwitnessed: "I13 a link was ended after unrecognized errors that no success witnesses",
-	Limbo:       "I14 a call never comes to an end",
-	PastHolder:  "I15 a process without the lease records the outcome of a presentation",
-	SeenDone:    "I16 a token is presented that a live process has seen superseded",
-	NotRestored: "I17 a live process holds the newer facts, and the link does not work again",
-	FalseAlarm:  "I18 a record counts as behind though the store has lost nothing",
-	ThrownAway:  "I20 the pair of a code is dropped though nothing was decided against it",
-	ToldWrong:   "I19 a caller received something other than what the record holds",
+	Again:          "I1 a token is presented again without a lost outcome, or with something left to lose",
+	AgainUnread:    "I2 a token is presented again while a response is kept that may hold its successor",
+	Refused:        "I3 a refused or ended authorization is in use",
+	Unlinked:       "I4 an authorization from before an unlink is back",
+	WrongPerson:    "I5 the public id is not the patient's",
+	Unverified:     "I6 an unverified pair took the place of a working one, or was handed out",
+	LostAlive:      "I7 the link has ended though the session lives",
+	Stale:          "I8 at rest the record has another token than the server",
+	Stuck:          "I9 no process can continue",
+	TwoUsers:       "I10 two users have one patient",
+	OwnVisit:       "I11 a visit waits for itself",
+	CodeTwice:      "I12 a code was presented twice",
+	Unwitnessed:    "I13 a link was ended after unrecognized errors that no success witnesses",
+	Limbo:          "I14 a call never comes to an end",
+	PastHolder:     "I15 a process without the lease records the outcome of a presentation",
+	SeenDone:       "I16 a token is presented that a live process has seen superseded",
+	NotRestored:    "I17 a live process holds the newer facts, and the link does not work again",
+	FalseAlarm:     "I18 a record counts as behind though the store has lost nothing",
+	ThrownAway:     "I20 the pair of a code is dropped though nothing was decided against it",
+	NoticeLost:     "I21 the host has never accepted a notice that is gone, or cannot be delivered",
+	ToldAtOnce:     "I22 two processes deliver one notice at the same time",
+	Unnoticed:      "I23 a link was made or has ended without a notice of it",
+	WarnedTwice:    "I24 one warning of a session's end was given twice",
+	ImportReplaces: "I25 an import took the place of a link, or of an authorization that waits",
+	ToldWrong:      "I19 a caller received something other than what the record holds",
 }
 
 func (r Rule) String() string { return ruleNames[r] }
@@ -339,7 +349,7 @@ func (c *setup) rest(w *world) (Rule, []move) {
 			return Stuck, nil
 		}
 	}
-	r := w.row[0]
+	r, w0 := w.row[0], *w
 	if r.Phase == core.None {
 		return 0, nil
 	}
@@ -366,6 +376,9 @@ func (c *setup) rest(w *world) (Rule, []move) {
 	})
 	if !ok {
 		return Limbo, []move{{verb: staysCandidate, arg: uint8(last)}}
+	}
+	if _, ok = c.calls(w0, program{goal: core.Tend}, 8, func(_ core.Result, w *world) bool { return len(w.row[0].Notices) == 0 }); !ok {
+		return NoticeLost, nil
 	}
 	return 0, nil
 }
@@ -409,7 +422,7 @@ func (c *setup) works(w *world, id core.PairID) bool {
 // satisfies enough.
 func (c *setup) calls(w world, g program, times int, enough func(core.Result, *world) bool) (world, bool) {
 	well := *c
-	well.skew, well.stale, well.pace = false, false, false
+	well.skew, well.stale, well.pace, well.idle, well.ends, well.undecided, well.old = false, false, false, false, false, false, false
 	well.evidence = core.Evidence{Witnessed: true}
 	well.programs[0] = g
 	var result core.Result

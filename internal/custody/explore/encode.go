@@ -50,10 +50,12 @@ func (e *encoder) world(c *setup, w *world) {
 	for _, s := range w.ses[1:] {
 		e.bytes(s.valid, flags(s.dead, s.coded))
 	}
-	e.bytes(flags(w.activeOver, w.candidateOver, w.back, w.g.fault, w.g.wentBack, w.lateSave != nil), uint8(w.g.refused), uint8(w.g.void),
+	e.bytes(flags(w.activeOver, w.candidateOver, w.back, w.g.fault, w.g.wentBack, w.lateSave != nil, w.oldKey), uint8(w.g.refused), uint8(w.g.void),
 		uint8(w.g.ended), uint8(w.g.ok), uint8(w.g.replaced))
 	e.id(w.late)
 	e.id(w.g.unread)
+	e.number(uint64(w.g.told))
+	e.number(uint64(w.g.warned))
 	if w.lateSave != nil {
 		e.bytes(uint8(w.lateSaveUser)) //nolint:gosec // 0 or 1
 		e.record(w.lateSave)
@@ -61,7 +63,7 @@ func (e *encoder) world(c *setup, w *world) {
 	}
 	b := &w.b
 	e.bytes(b.crash, b.lost, b.unknown, b.sleep, b.cut, b.unlink, b.reseal, b.unclear, b.unread, b.appWide, b.down, b.kill, b.reread, b.lose,
-		b.held, b.beat, b.back, b.lag, b.lateSave, b.noRead, b.misfit, b.discard, b.abandon, b.fickle, b.removed)
+		b.held, b.beat, b.back, b.lag, b.lateSave, b.noRead, b.misfit, b.discard, b.abandon, b.fickle, b.removed, b.deaf)
 	for i, p := range w.proc {
 		u := c.programs[i].user
 		e.versions[0] = w.row[u].Version
@@ -183,6 +185,24 @@ func (e *encoder) record(r *core.Record) {
 		e.owner(m.By)
 		e.bytes(uint8(m.State))
 	}
+	e.bytes(uint8(len(r.Notices)), uint8(r.Noticed)) //nolint:gosec // small by construction
+	for i := range r.Notices {
+		e.notice(&r.Notices[i])
+	}
+	e.telling(r.Telling)
+	e.name(r.Warned.Session)
+	e.bytes(uint8(r.Warned.Level))
+}
+
+func (e *encoder) notice(n *core.Notice) {
+	e.bytes(uint8(n.N), uint8(n.Kind), uint8(n.Warning), uint8(n.Tries), uint8(n.Also)) //nolint:gosec // small by construction
+	e.text(string(n.Cause))
+	e.name(n.Session)
+}
+
+func (e *encoder) telling(t core.Telling) {
+	e.owner(t.Owner)
+	e.bytes(uint8(t.Notice)) //nolint:gosec // small by construction
 }
 
 func (e *encoder) event(v *core.Event) {
@@ -200,6 +220,8 @@ func (e *encoder) event(v *core.Event) {
 	e.bytes(flags(v.Shared, v.Witnessed, v.Few, v.Old, v.Known != nil))
 	e.number(v.Unlinks)
 	e.number(uint64(v.TTL / tick)) //nolint:gosec // not negative
+	e.owner(v.Instead)
+	e.bytes(uint8(v.Notice), uint8(v.Warning)) //nolint:gosec // small by construction
 	if v.Known != nil {
 		e.record(v.Known)
 	}
@@ -216,13 +238,16 @@ func (e *encoder) sight(s *core.Sight) {
 	e.count(&s.Tried)
 	e.count(&s.Unclear)
 	e.count(&s.Refused)
+	e.telling(s.Telling.Of)
+	e.name(s.Claim.Of)
+	e.bytes(uint8(s.Telling.For/tick), uint8(s.Claim.For/tick)) //nolint:gosec // small by construction
 }
 
 // flight leaves out Out, which nothing reads, and caps how long somebody has watched
 // at the longest time that matters.
 func (e *encoder) flight(c *setup, f *core.Flight) {
 	watched := min(f.Watched, max(c.policy.WatchFor, c.policy.VisitFor))
-	e.bytes(uint8(f.Goal), flags(f.Rejected, f.Over, f.Absent, f.Failing, f.Told), uint8(f.At), uint8(f.Back), f.Sends, f.Lapses, f.Replays,
+	e.bytes(uint8(f.Goal), flags(f.Rejected, f.Over, f.Absent, f.Failing, f.Told, f.Unheard, f.Left), uint8(f.At), uint8(f.Back), f.Sends, f.Lapses, f.Replays,
 		uint8(f.After), uint8(watched/tick), uint8(f.Unlinks)) //nolint:gosec // small by construction
 	e.name(f.Session)
 	e.terms(f.Terms)
@@ -236,6 +261,7 @@ func (e *encoder) flight(c *setup, f *core.Flight) {
 	e.name(f.Asked)
 	e.name(f.Whose)
 	e.id(f.Bought)
+	e.owner(f.Teller)
 }
 
 // effect leaves out Long, Result, Tell, Look and After, which are judged when the
@@ -245,4 +271,5 @@ func (e *encoder) effect(v *core.Effect) {
 	e.record(&v.Rec)
 	e.id(v.Pair)
 	e.name(v.Patient)
+	e.notice(&v.Notice)
 }

@@ -44,6 +44,8 @@ func (c *setup) process(w *world, i int, yield func(*world, move)) {
 		c.find(w, i, say)
 	case core.Post, core.Exchange:
 		c.post(w, i, say)
+	case core.Notify:
+		c.notify(w, i, say)
 	}
 }
 
@@ -102,7 +104,7 @@ func (c *setup) befall(w *world, i int, say func(*world, move)) {
 		n.own(i).cut = true
 		say(&n, move{verb: cutOff})
 	}
-	if p.air == sent { // the server continues, whatever its client does
+	if p.air == sent && p.e.Kind != core.Notify { // the server continues, whatever its client does
 		n := *w
 		q := n.own(i)
 		q.air = processed
@@ -201,16 +203,20 @@ func (c *setup) load(w *world, i int, say func(*world, move)) {
 // stoodStill counts for the holder what an observer has counted: beats that were
 // missed.
 func (w *world) stoodStill(i int) {
-	seen := w.proc[i].sight.Lease
+	seen := w.proc[i].sight
 	if w.proc[i].flying {
-		seen = w.proc[i].f.Sight.Lease
-	}
-	if seen.For == 0 {
-		return
+		seen = w.proc[i].f.Sight
 	}
 	for j, h := range w.proc {
-		n := uint8(seen.For / tick) //nolint:gosec // a few
-		if h.flying && h.f.Owner == seen.Of.Owner && h.f.Owner != "" && (h.asleep || h.cut) && h.stood < n {
+		n := uint8(0)
+		switch {
+		case !h.flying || !h.asleep && !h.cut:
+		case h.f.Owner != "" && h.f.Owner == seen.Lease.Of.Owner:
+			n = uint8(seen.Lease.For / tick) //nolint:gosec // a few
+		case h.f.Teller != "" && h.f.Teller == seen.Telling.Of.Owner:
+			n = uint8(seen.Telling.For / tick) //nolint:gosec // a few
+		}
+		if h.stood < n {
 			w.own(j).stood = n
 		}
 	}
@@ -243,11 +249,14 @@ func (w *world) allLooked() {
 	w.back = false
 }
 
-// ticks reports whether time passes for a process that waits for a lease: a live
-// holder renews before a step has passed.
-func (c *setup) ticks(w *world, i int, l core.Lease) bool {
+// ticks reports whether time passes for a process that waits for a lease, or for a
+// claim on a notice: a live holder renews, or ends, before a step has passed.
+func (c *setup) ticks(w *world, i int, r *core.Record) bool {
 	for j, h := range w.proc {
-		if j != i && h.flying && !h.asleep && !h.cut && h.f.Owner != "" && h.f.Owner == l.Owner {
+		if j == i || !h.flying || h.asleep || h.cut {
+			continue
+		}
+		if h.f.Owner != "" && h.f.Owner == r.Lease.Owner || h.f.Teller != "" && h.f.Teller == r.Telling.Owner {
 			return false
 		}
 	}
@@ -261,7 +270,7 @@ func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 	if c.programs[i].user == 0 {
 		f.ActiveOver, f.CandidateOver = w.activeOver, w.candidateOver
 	}
-	if c.ticks(w, i, r.Lease) {
+	if c.ticks(w, i, r) {
 		f.Since, f.Here = tick, tick
 	}
 	if p.mine != "" && r.Lease.Owner == p.mine {
@@ -286,8 +295,59 @@ func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 	fork(w.b.reread > 0 && r.Active.Unread, func(f *core.Facts) {
 		f.ParsedFrom, f.Parsed = r.Active.ID, c.pair(r.Active.ID.Session, r.Active.ID.Seq+1)
 	})
+	if p.f.Goal == core.Tend {
+		for n := range choices {
+			choices[n].Owing, choices[n].Old, choices[n].OldKey = true, c.old && w.alone(i), w.oldKey
+		}
+		fork(c.undecided && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.Undecided = true })
+		fork(c.idle, func(f *core.Facts) { f.Idle = true })
+		fork(c.idle && f.ActiveOver, func(f *core.Facts) { f.Ended = true })
+	}
+	fork(c.ends, func(f *core.Facts) { f.Ends = core.Early })
+	fork(c.ends, func(f *core.Facts) { f.Ends = core.Late })
 	for _, f := range choices {
 		yield(f)
+	}
+}
+
+// alone reports whether no other flight is under way: none lasts for two days.
+func (w *world) alone(i int) bool {
+	for j, p := range w.proc {
+		if j != i && p.flying {
+			return false
+		}
+	}
+	return true
+}
+
+// notify delivers a notice to the host, unless others may have begun to.
+func (c *setup) notify(w *world, i int, say func(*world, move)) {
+	p := w.proc[i]
+	number := uint8(p.e.Notice.N) //nolint:gosec // a few
+	end := func(n *world, heard bool, m move) {
+		n.own(i).air = notSent
+		c.answer(n, i, core.Input{Kind: core.Notified, Heard: heard}, say, m)
+	}
+	n := *w
+	switch {
+	case p.air == notSent && p.stood > 0:
+		n.own(i).stood = 0
+		end(&n, false, move{verb: lapses})
+	case p.air == notSent:
+		c.checkTell(&n, i)
+		n.own(i).air = sent
+		say(&n, move{verb: tells, arg: number})
+	case p.air == sent:
+		n.g.told |= 1 << number
+		n.own(i).air = processed
+		say(&n, move{verb: accepts})
+		if w.b.deaf > 0 {
+			n := *w
+			n.b.deaf--
+			end(&n, false, move{verb: doesNotAccept})
+		}
+	default:
+		end(&n, true, move{verb: hears, arg: uint8(core.OK)})
 	}
 }
 
@@ -351,6 +411,9 @@ func (c *setup) save(w *world, i int, say func(*world, move)) {
 	}
 	n := *w
 	if p.e.Kind == core.Delete {
+		if u == 0 {
+			c.checkNotices(&n, &w.row[0], &core.Record{}, e)
+		}
 		n.remove(u)
 	} else {
 		n.write(c, u, p.e.Rec, e)

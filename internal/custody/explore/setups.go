@@ -27,6 +27,10 @@ type setup struct {
 	keeps    bool   // processes remember what they saved, from flight to flight
 	// forgiving means that the server accepts a refresh token once more.
 	forgiving bool
+	// What a sweep may find: idle, that nobody has used the link for long; ends,
+	// that its session is about to end; undecided, that the candidate has waited for
+	// too long; old, that a record without pairs has.
+	idle, ends, undecided, old bool
 
 	rows    []int                  // how often each row of the table was met
 	results func(int, core.Effect) // called when a flight ends
@@ -148,7 +152,7 @@ func other(begin func(*world), patient string) func(*world) {
 
 // setups returns every exploration, the small ones first.
 func setups() []*setup {
-	all := append(basics(), additions()...)
+	all := append(append(basics(), additions()...), tending()...)
 	for _, c := range all {
 		if c.policy == (core.Policy{}) {
 			c.policy = policy

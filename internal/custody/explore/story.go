@@ -58,11 +58,14 @@ const (
 	requestLost
 	requestLate
 	answerLost
+	tells
+	accepts
+	doesNotAccept
 	endsIn
 	staysCandidate
 )
 
-var goals = [...]string{core.Call: "a call", core.Warm: "an early refresh", core.Look: "a check", core.Approve: "a callback", core.Put: "a write"}
+var goals = [...]string{core.Call: "a call", core.Warm: "an early refresh", core.Look: "a check", core.Approve: "a callback", core.Put: "a write", core.Tend: "a sweep"}
 
 var rulings = [...]string{core.Known: "learns who the patient is", core.Barred: "learns that the session must not be used", core.Unknown: "cannot check whose the session is"}
 
@@ -105,6 +108,9 @@ var sentences = map[verb]string{
 	requestLost:      "{who}'s request is lost",
 	requestLate:      "{who} times out, with its request on the way",
 	answerLost:       "the response to {who} is lost",
+	tells:            "{who} delivers notice {arg}",
+	accepts:          "the host accepts the notice from {who}",
+	doesNotAccept:    "the host does not accept the notice from {who}",
 	staysCandidate:   "the candidate stays after every later look; the last look ends in result {arg}",
 	endsIn:           "later calls end in result {arg}, and never in a token",
 }
@@ -170,6 +176,12 @@ func describe(r *core.Record) string {
 	}
 	for _, m := range r.Marks {
 		fmt.Fprintf(&b, ", mark %s %s%s", m.Session, [...]string{"", "open", "spent", "void"}[m.State], strings.TrimSuffix(" by "+m.By, " by "))
+	}
+	for _, n := range r.Notices {
+		fmt.Fprintf(&b, ", notice %d %v", n.N, n.Kind)
+	}
+	if r.Telling.Owner != "" {
+		fmt.Fprintf(&b, ", %s delivers %d", r.Telling.Owner, r.Telling.Notice)
 	}
 	if r.Unlinks > 0 {
 		fmt.Fprintf(&b, ", unlinks %d", r.Unlinks)

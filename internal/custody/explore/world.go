@@ -38,8 +38,10 @@ type world struct {
 	lateSaveEvent core.Event
 	// back means that the store has gone back, and not every process has looked yet.
 	back bool
-	b    budget
-	g    ghost
+	// oldKey means that user 0's row is sealed with a key that is to be retired.
+	oldKey bool
+	b      budget
+	g      ghost
 	// drawn numbers nonces, and versions the versions of rows.
 	drawn, versions uint64
 }
@@ -102,14 +104,16 @@ type session struct {
 // budget is what may still go wrong, or happen.
 type budget struct {
 	crash, lost, unknown, sleep, cut, unlink, reseal, unclear, unread, appWide, down, kill, reread, lose uint8
-	held, beat, back, lag, lateSave, noRead, misfit, discard, abandon, fickle, removed                   uint8
+	held, beat, back, lag, lateSave, noRead, misfit, discard, abandon, fickle, removed, deaf             uint8
 }
 
 // ghost is what happened, for the invariants only.
 type ghost struct {
-	fault                              bool // something that makes an outcome unknown
-	wentBack                           bool // the store has lost writes
-	refused, void, ended, ok, replaced bits // sets of sessions
+	fault                              bool   // something that makes an outcome unknown
+	wentBack                           bool   // the store has lost writes
+	refused, void, ended, ok, replaced bits   // sets of sessions
+	told                               uint16 // the notices that the host has accepted, by number
+	warned                             uint16 // the warnings that were given, by session and level
 	unread                             core.PairID
 	bad                                Rule
 }
@@ -316,6 +320,10 @@ func (w *world) write(c *setup, user int, next core.Record, e core.Event) {
 	}
 	c.note(w, &old, &next, e)
 	c.checkWrite(w, &old, &next, e)
+	if user == 0 {
+		w.oldKey = w.oldKey && e.Kind != core.Reseal
+		c.checkNotices(w, &old, &next, e)
+	}
 }
 
 // renew marks the tokens of a pair that is new to the row as not expired.
@@ -355,6 +363,9 @@ func (c *setup) note(w *world, old, next *core.Record, e core.Event) {
 		for _, p := range c.programs { // and those whose callback is still to come
 			if p.goal == core.Approve && p.user == 0 && p.unlinks <= old.Unlinks {
 				g.void |= bit(p.session)
+			}
+			if p.event.Kind == core.Import && p.event.Unlinks <= old.Unlinks {
+				g.void |= bit(p.event.Session)
 			}
 		}
 	}

@@ -11,6 +11,8 @@ const (
 	flight   = "internal/custody/core/flight.go"
 	decide   = "internal/custody/core/decide.go"
 	approve  = "internal/custody/core/approve.go"
+	notice   = "internal/custody/core/notice.go"
+	tend     = "internal/custody/core/tend.go"
 	breaker  = "internal/custody/core/breaker.go"
 	classify = "internal/tokenwire/classify.go"
 
@@ -120,16 +122,52 @@ var all = []mutation{
 	{name: "the intent of others is taken for a fact", setup: "one callback twice", edits: []edit{
 		{restores, "if r.Lease.Owner != \"\" && r.Lease.Owner != owner {", "if false {"}}},
 	{name: "an intent that was undone is taken for a fact", setup: "two callers, wrong clocks", edits: []edit{
-		{flight, "		f.Kept, _ = p.Apply(f.Kept, e)\n", ""}}},
+		{flight, "		f.Kept, _ = kept.Apply(f.Kept, e)\n", "		_ = kept\n"}}},
 	{name: "a response that was given up comes back", setup: "kept rows, unclear, unread", edits: []edit{{rows, "	s.Unread = false\n	s.Tried++\n", "	s.Unread = false\n"}}},
 	{name: "a pair is presented whose successor was seen", setup: "the store goes back, crash", edits: []edit{
-		{decide, "case f.Newest.Session == r.Active.ID.Session && f.Newest.Seq > r.Active.ID.Seq:", "case false:"}}},
+		{decide, "	case f.behind():\n", "	case false:\n"}}},
 	{name: "an intent counts that is only read back", setup: "the store goes back, unheard saves", edits: []edit{
 		{flight, "e.Kind == Settle || e.Kind == Acquire ||", "e.Kind == Settle ||"}}},
 	{name: "a successor counts that is only read back", test: coreTests + "^TestReadBackIsNotSaved$", edits: []edit{
 		{flight, "return e.Kind == Successor || e.Kind == Settle", "return e.Kind == Settle"}}},
 	{name: "a missing row is unlinked at once", setup: "the store lags", edits: []edit{
 		{flight, "	if missing && (in.Facts.Lagging", "	if missing && f.Absent && (in.Facts.Lagging"}}},
+
+	// What the host is told, and what is done though nobody calls.
+	{name: "the host is not told of an end", setup: "notices and calls", edits: []edit{
+		{notice, "		p.owe(r, Notice{Kind: Ended, Cause: r.Cause, Session: s})\n", ""}}},
+	{name: "the host is not told of a link", setup: "too many notices", edits: []edit{{notice, "		p.owe(r, Notice{Kind: Made, Session: s})\n", ""}}},
+	{name: "the host is not told of what was given up", setup: "undecided for long", edits: []edit{
+		{notice, "s != \"\" && !r.Holds(s) && e.Kind != Settle && e.Kind != Unlink {", "s != \"\" && e.Kind == Refuse {"}}},
+	{name: "an unlink forgets what is owed", setup: "a tombstone that owes notices", edits: []edit{
+		{rows, "		Notices: r.Notices, Noticed: r.Noticed, Telling: r.Telling,\n", ""}}},
+	{name: "a tombstone is forgotten with its notices", setup: "a tombstone that owes notices", edits: []edit{
+		{rows, "!hasPairs(p, r, e) && len(r.Notices) == 0", "!hasPairs(p, r, e)"}, {tend, "case now.Old && !pairs && len(r.Notices) == 0:", "case now.Old && !pairs:"}}},
+	{name: "a notice is gone before it is delivered", setup: "two sweeps, notices, crash", edits: []edit{
+		{notice, "func claimNotice(r *Record, e *Event) { r.Telling = Telling{e.Owner, e.Notice} }", "func claimNotice(r *Record, e *Event) {\n	at := r.Notices[0]\n	delivered(r, e)\n	r.Telling = Telling{e.Owner, at.N}\n}"},
+		{tend, "	if len(r.Notices) == 0 || r.Notices[0].N != r.Telling.Notice {\n		return f.decide(p, in)\n	}\n	f.At = atNotify\n	return f, Effect{Kind: Notify, Notice: r.Notices[0]}", "	f.At = atNotify\n	return f, Effect{Kind: Notify, Notice: Notice{N: r.Telling.Notice}}"}}},
+	{name: "a claim on a notice is taken at once", setup: "two sweeps, one notice", edits: []edit{
+		{tend, "&& f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})", "&& p.Notices < 0"}}},
+	{name: "a claim on a notice is never taken over", setup: "two sweeps, notices, crash", edits: []edit{
+		{tend, "&& f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})", "&& p.Notices > 0"}}},
+	{name: "a claim on a notice is written over", setup: "two sweeps, one notice", edits: []edit{
+		{notice, "free := r.Telling.Owner == \"\" || r.Telling.Owner == e.Instead || !r.owed(r.Telling.Notice)", "free := true"}}},
+	{name: "an end makes room for what is newer", setup: "too many ends", edits: []edit{{notice, "return o.Kind != Ended })\n", "return true })\n"}}},
+	{name: "an end stands for no other", setup: "too many ends", edits: []edit{{notice, "				notices[j+1].Also += notices[0].Also + 1\n", "				_ = j\n"}}},
+	{name: "a warning is given twice", setup: "warnings", edits: []edit{
+		{notice, "level > r.warned() {", "level > 0 {"}, {notice, "warnedBefore(p, r, e) && e.Warning > r.warned()", "warnedBefore(p, r, e)"}}},
+	{name: "what is undone is owed", setup: "unrecognized errors, notices", edits: []edit{{flight, "		kept.Notices = 0 // nothing is owed before it is in the record\n", ""}}},
+	{name: "a lost notice is not restored", test: coreTests + "^TestNoticesAreRestored$", edits: []edit{{restores, "	m.owe(known)\n", ""}}},
+	{name: "a host that refuses is asked on", test: coreTests + "^TestARefusedNoticeWaits$", edits: []edit{{tend, "&& !busy && !f.Unheard:", "&& !busy:"}}},
+	{name: "an import takes the place of a link", setup: "an import where a link is in use", edits: []edit{
+		{rows, "inUse := r.Phase == Linked || !r.Candidate.ID.IsZero()", "inUse := !r.Candidate.ID.IsZero()"}}},
+	{name: "an import takes the place of an authorization", setup: "an import and an authorization", edits: []edit{
+		{rows, "inUse := r.Phase == Linked || !r.Candidate.ID.IsZero()", "inUse := r.Phase == Linked"}}},
+	{name: "an import outlives an unlink", setup: "an import and an unlink", edits: []edit{
+		{rows, "return !inUse && markUnknown(p, r, e) && !unlinkedSince(p, r, e)", "return !inUse && (markUnknown(p, r, e) || r.Phase == Unlinked)"}}},
+	{name: "a pair is imported again", test: coreTests + "^TestImportRows$", edits: []edit{
+		{rows, "return !inUse && markUnknown(p, r, e) && !unlinkedSince(p, r, e)", "return !inUse && !unlinkedSince(p, r, e)"}}},
+	{name: "a sweep refreshes what it has refreshed", test: coreTests + "^TestASweepRefreshesOnce$", edits: []edit{{tend, "f.Bought.IsZero() && ", ""}}},
 
 	// The breaker, and what it is told.
 	{name: "the breaker counts responses", test: breakerTests, edits: []edit{{breaker, "if !slices.Contains(b.Failed, link) {", "if true {"}}},

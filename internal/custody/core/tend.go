@@ -1,0 +1,94 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+// tend does one thing after the other that a record needs though nobody calls: what
+// is to be written, what is to be checked, a refresh by the rules of every refresh,
+// and last what the host is to be told.
+func (f Flight) tend(p Policy, in Input) (Flight, Effect) {
+	if f.Rec.Version == 0 {
+		return f.done(NoLink, PairID{})
+	}
+	if e, ok := f.chore(p, in.Facts); ok {
+		return f.put(p, in, e)
+	}
+	var next Flight
+	var e Effect
+	switch {
+	case f.checks(in.Facts):
+		next, e = f.check(p, in)
+	case f.renews(in.Facts):
+		next, e = f.refresh(p, in, f.Rec.Active, in.Facts.ActiveOver)
+	default:
+		return f.tell(p, in)
+	}
+	if e.Kind != Done {
+		return next, e
+	}
+	f.After = e.Result // not now; the host can be told all the same
+	return f.tell(p, in)
+}
+
+// chore returns a single event that is due.
+func (f *Flight) chore(p Policy, now Facts) (Event, bool) {
+	r := &f.Rec
+	pairs := hasPairs(p, r, nil)
+	switch {
+	case now.Old && !pairs && len(r.Notices) == 0:
+		return Event{Kind: Forget, Old: true}, true
+	case now.Undecided && !r.Candidate.ID.IsZero():
+		return Event{Kind: Abandon, Session: r.Candidate.ID.Session}, true
+	case r.Phase == Linked && r.Active.Final && now.ActiveOver:
+		return Event{Kind: Lose, Pair: r.Active.ID, Cause: FinalTokenExpired}, true
+	case r.Phase == Linked && now.Ends > r.warned():
+		return Event{Kind: Warn, Session: r.Active.ID.Session, Warning: now.Ends}, true
+	case r.Claim != "" && f.Asked != "" && f.Sight.Claim.seenFor(r.Claim) >= p.patience(Lease{}):
+		return Event{Kind: Claim, Session: f.Asked}, r.Holds(f.Asked) // whoever claimed is gone, and it cannot be settled now
+	case now.OldKey && pairs:
+		return Event{Kind: Reseal}, true
+	}
+	return Event{}, false
+}
+
+// renews reports whether a sweep refreshes the active pair: because it is older than
+// the host wants, or because it is not known whether the link still works.
+func (f *Flight) renews(now Facts) bool {
+	a := &f.Rec.Active
+	doubtful := now.ActiveOver && (a.Tried > 0 || a.Unread || now.Ended)
+	return f.Rec.Phase == Linked && !a.ID.IsZero() && !a.Final && !f.behind() && f.Bought.IsZero() && f.After == 0 && (now.Idle || doubtful)
+}
+
+// tell delivers the first notice, unless another process may be delivering it, or
+// the host has just refused one.
+func (f Flight) tell(p Policy, in Input) (Flight, Effect) {
+	r := &f.Rec
+	f.At = atDecide
+	busy := r.Telling.Owner != "" && r.owed(r.Telling.Notice) && f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})
+	switch {
+	case p.Notices > 0 && len(r.Notices) > 0 && !busy && !f.Unheard:
+		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0].N, Owner: f.Teller, Instead: r.Telling.Owner})
+	case in.Facts.Owing && !f.Left && f.After != LaterHeld: // the breaker ends that for all links at once
+		f.Left = true
+		return f.put(p, in, Event{Kind: Postpone})
+	}
+	return f.done(Swept, PairID{})
+}
+
+// notify delivers the notice that is claimed.
+func (f Flight) notify(p Policy, in Input) (Flight, Effect) {
+	r := &f.Rec
+	if len(r.Notices) == 0 || r.Notices[0].N != r.Telling.Notice {
+		return f.decide(p, in)
+	}
+	f.At = atNotify
+	return f, Effect{Kind: Notify, Notice: r.Notices[0]}
+}
+
+func (f Flight) notified(p Policy, in Input) (Flight, Effect) {
+	e := Event{Kind: Delivered, Notice: f.Rec.Telling.Notice, Owner: f.Teller}
+	if !in.Heard {
+		e.Kind, f.Unheard = Returned, true
+	}
+	return f.put(p, in, e)
+}
