@@ -150,7 +150,7 @@ func sameRecord(a, b Record) bool {
 		a.AppUserID == b.AppUserID && a.Environment == b.Environment && a.ClientID == b.ClientID &&
 		a.State == b.State && a.Cause == b.Cause && a.PublicID == b.PublicID && a.Claim == b.Claim &&
 		a.Pair == b.Pair && a.Candidate == b.Candidate && a.Tried == b.Tried && a.Generation == b.Generation &&
-		a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) && a.DueAt.Equal(b.DueAt) &&
+		a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) && a.DueAt.Equal(b.DueAt) && a.TendAt.Equal(b.TendAt) &&
 		a.LinkedAt.Equal(b.LinkedAt) && a.RefreshedAt.Equal(b.RefreshedAt) &&
 		a.Lease == b.Lease && a.KeyID == b.KeyID &&
 		bytes.Equal(a.Details, b.Details) && bytes.Equal(a.Sealed, b.Sealed)

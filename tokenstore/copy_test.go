@@ -118,6 +118,7 @@ func TestCopySeesEveryField(t *testing.T) {
 		"PublicID": func(r *tokenstore.Record) { r.PublicID = "x" }, "Generation": func(r *tokenstore.Record) { r.Generation++ },
 		"ExpiresAt": func(r *tokenstore.Record) { r.ExpiresAt = at }, "EndsAt": func(r *tokenstore.Record) { r.EndsAt = at },
 		"DueAt": func(r *tokenstore.Record) { r.DueAt = at }, "LinkedAt": func(r *tokenstore.Record) { r.LinkedAt = at },
+		"TendAt":      func(r *tokenstore.Record) { r.TendAt = at },
 		"RefreshedAt": func(r *tokenstore.Record) { r.RefreshedAt = at }, "Lease": func(r *tokenstore.Record) { r.Lease.Beat++ },
 		"Claim": func(r *tokenstore.Record) { r.Claim = "x" }, "Pair": func(r *tokenstore.Record) { r.Pair = "x" },
 		"Candidate": func(r *tokenstore.Record) { r.Candidate = "x" }, "Tried": func(r *tokenstore.Record) { r.Tried++ }, "KeyID": func(r *tokenstore.Record) { r.KeyID = "x" },

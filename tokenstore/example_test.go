@@ -61,6 +61,58 @@ func ExampleRecord_Prepare() {
 	// true
 }
 
+// Two tenants share one table, and see only their own links.
+func ExampleWithPrefix() {
+	ctx := context.Background()
+	table := tokenstore.NewMemory()
+	for _, tenant := range []string{"tenant-a/", "tenant-b/"} {
+		store, err := tokenstore.WithPrefix(table, tenant)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if _, err := store.Save(ctx, tokenstore.Record{AppUserID: "app-user-1"}); err != nil {
+			fmt.Println(err)
+			return
+		}
+		page, err := store.(tokenstore.Lister).List(ctx, "", 10)
+		fmt.Println(len(page), page[0].AppUserID, err)
+	}
+	n, err := table.Count(ctx)
+	fmt.Println(n, err)
+
+	_, err = tokenstore.WithPrefix(table, "tenant-a")
+	fmt.Println(err)
+	// Output:
+	// 1 app-user-1 <nil>
+	// 1 app-user-1 <nil>
+	// 2 <nil>
+	// tokenstore: the prefix "tenant-a" is ambiguous: it must end with a slash, and have no other
+}
+
+// Which links a sweep has to look at, without reading the others.
+func ExampleScheduler() {
+	ctx := context.Background()
+	store := tokenstore.NewMemory()
+	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	for id, at := range map[string]time.Time{"app-user-1": noon, "app-user-2": noon.Add(time.Hour), "app-user-3": {}} {
+		if _, err := store.Save(ctx, tokenstore.Record{AppUserID: id, TendAt: at}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	due, err := store.Due(ctx, noon, 100)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, record := range due {
+		fmt.Println(record.AppUserID)
+	}
+	// Output:
+	// app-user-1
+}
+
 // Which users are linked with a patient's record, or about to be.
 func ExampleFinder() {
 	ctx := context.Background()

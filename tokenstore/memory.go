@@ -4,11 +4,14 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 )
 
 // Memory is a Store that forgets everything when the process ends: for tests, and
@@ -30,6 +33,7 @@ var (
 	_ Lister    = (*Memory)(nil)
 	_ Finder    = (*Memory)(nil)
 	_ Counter   = (*Memory)(nil)
+	_ Scheduler = (*Memory)(nil)
 	_ Volatile  = (*Memory)(nil)
 	_ io.Closer = (*Memory)(nil)
 )
@@ -103,18 +107,28 @@ func (m *Memory) Delete(ctx context.Context, appUserID string, version uint64) e
 
 // List implements Lister. It sorts all ids at each call: a Memory is small.
 func (m *Memory) List(ctx context.Context, after string, limit int) ([]Record, error) {
-	return m.pick(ctx, limit, func(r Record) bool { return r.AppUserID > after })
+	return m.pick(ctx, limit, byID, func(r Record) bool { return r.AppUserID > after })
+}
+
+// Due implements Scheduler. It looks at all records.
+func (m *Memory) Due(ctx context.Context, before time.Time, limit int) ([]Record, error) {
+	by := func(a, b *Record) int { return cmp.Or(a.TendAt.Compare(b.TendAt), byID(a, b)) }
+	return m.pick(ctx, limit, by, func(r Record) bool {
+		return !r.TendAt.IsZero() && !r.TendAt.After(before)
+	})
 }
 
 // FindPublicID implements Finder. It looks at all records.
 func (m *Memory) FindPublicID(ctx context.Context, publicID string, limit int) ([]Record, error) {
-	return m.pick(ctx, limit, func(r Record) bool {
+	return m.pick(ctx, limit, byID, func(r Record) bool {
 		return publicID != "" && (r.PublicID == publicID || r.Claim == publicID)
 	})
 }
 
-// pick returns the first records that are wanted, in the order of their ids.
-func (m *Memory) pick(ctx context.Context, limit int, wanted func(Record) bool) ([]Record, error) {
+func byID(a, b *Record) int { return strings.Compare(a.AppUserID, b.AppUserID) }
+
+// pick returns the first records that are wanted, in an order.
+func (m *Memory) pick(ctx context.Context, limit int, by func(a, b *Record) int, wanted func(Record) bool) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -123,17 +137,17 @@ func (m *Memory) pick(ctx context.Context, limit int, wanted func(Record) bool) 
 	if m.closed {
 		return nil, ErrClosed
 	}
-	var ids []string
-	for id, r := range m.records {
+	var all []*Record
+	for _, r := range m.records {
 		if wanted(*r) {
-			ids = append(ids, id)
+			all = append(all, r)
 		}
 	}
-	slices.Sort(ids)
+	slices.SortFunc(all, by)
 	limit = max(limit, 0)
-	page := make([]Record, 0, min(limit, len(ids)))
-	for _, id := range ids[:min(limit, len(ids))] {
-		page = append(page, m.records[id].Clone())
+	page := make([]Record, 0, min(limit, len(all)))
+	for _, r := range all[:min(limit, len(all))] {
+		page = append(page, r.Clone())
 	}
 	return page, nil
 }

@@ -46,7 +46,8 @@ var (
 
 // Limits that every Store must accept.
 const (
-	// MaxUserID is the longest app_user_id, in bytes of UTF-8.
+	// MaxUserID is the longest app_user_id of a host, in bytes of UTF-8. A Store
+	// accepts 64 bytes more, for WithPrefix.
 	MaxUserID = 1 << 10
 	// MaxPair is the longest Record.Pair and Record.Candidate, in bytes.
 	MaxPair = 64
@@ -111,6 +112,16 @@ type Counter interface {
 	Count(ctx context.Context) (int, error)
 }
 
+// Scheduler is an optional interface of a Store, with which Client.Tend asks for the
+// links that are due. Without it, Tend lists all records (Lister), which suits small
+// stores only.
+type Scheduler interface {
+	// Due returns up to limit records whose TendAt is not zero and not after before,
+	// the earliest first, and of the same time in ascending byte order of AppUserID.
+	// It should read an index; it need not see the latest writes.
+	Due(ctx context.Context, before time.Time, limit int) ([]Record, error)
+}
+
 // Volatile is implemented by a Store that keeps nothing beyond the life of the
 // process. Only such a store may be used without keys.
 type Volatile interface {
@@ -145,7 +156,7 @@ const (
 // All times are UTC and whole microseconds; the zero time means "none".
 type Record struct {
 	// AppUserID is the host's own id for the user: 1 to MaxUserID bytes of UTF-8,
-	// compared byte for byte.
+	// compared byte for byte. In a store under WithPrefix it begins with the prefix.
 	AppUserID string
 	// Version is set by the store: it changes with every Save, and has no order. 0
 	// means that the record is not stored yet.
@@ -189,6 +200,10 @@ type Record struct {
 	EndsAt time.Time
 	// DueAt is when the link next needs attention (a refresh, an end).
 	DueAt time.Time
+	// TendAt is when Client.Tend next has something to do for this link, such as a
+	// notice to deliver; zero if nothing. A refresh does not change it, so that an
+	// index of it is not touched by each.
+	TendAt time.Time
 	// LinkedAt is when the patient approved; RefreshedAt is when the current pair
 	// was requested.
 	LinkedAt    time.Time
@@ -247,13 +262,13 @@ func (r Record) Clone() Record {
 // times and Lease.TTL in whole microseconds; or ErrInvalid. A Store's Save begins
 // with it.
 func (r Record) Prepare() (Record, error) {
-	if r.AppUserID == "" || len(r.AppUserID) > MaxUserID || !utf8.ValidString(r.AppUserID) ||
+	if r.AppUserID == "" || len(r.AppUserID) > MaxUserID+maxPrefix || !utf8.ValidString(r.AppUserID) ||
 		len(r.Sealed) > MaxSealed || len(r.Details) > MaxDetails || !isPair(r.Pair) || !isPair(r.Candidate) {
 		return Record{}, ErrInvalid
 	}
 	r = r.Clone()
 	r.Lease.TTL = r.Lease.TTL.Truncate(time.Microsecond)
-	for _, t := range []*time.Time{&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.LinkedAt, &r.RefreshedAt, &r.Lease.TakenAt} {
+	for _, t := range []*time.Time{&r.ExpiresAt, &r.EndsAt, &r.DueAt, &r.TendAt, &r.LinkedAt, &r.RefreshedAt, &r.Lease.TakenAt} {
 		if t.IsZero() {
 			*t = time.Time{}
 		} else {

@@ -122,8 +122,10 @@ const (
 // methods are safe for concurrent use.
 type Keeper struct {
 	Config
-	policy  core.Policy
-	clock   *clock
+	policy core.Policy
+	clock  *clock
+	// prefix is the store's, of tokenstore.WithPrefix, or "".
+	prefix  string
 	entries *table
 	// sweepAt is the number of entries at which the idle ones are dropped.
 	sweepAt atomic.Int64
@@ -157,6 +159,9 @@ func New(c Config) *Keeper {
 		ReplayAfter: replayAfter, UnclearAfter: unclearAfter, LongestWait: longestWait, RetryUnclear: retryUnclear,
 		UnclearLimit: unclearLimit, WatchFor: watchFor, VisitFor: visitFor,
 	}}
+	if part, ok := c.Store.(interface{ Prefix() string }); ok {
+		k.prefix = part.Prefix()
+	}
 	k.clock = &clock{now: k.now}
 	k.sweepAt.Store(sweepFrom)
 	return k

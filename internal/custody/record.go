@@ -259,7 +259,7 @@ func (k *Keeper) fill(o *row, p *core.Pair, a *answer, unread []byte) {
 }
 
 func (k *Keeper) place(r tokenstore.Record) seal.Place {
-	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: r.AppUserID, Pair: r.Pair, Candidate: r.Candidate}
+	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: k.prefix + r.AppUserID, Pair: r.Pair, Candidate: r.Candidate}
 }
 
 // close makes the row of next from base, with the responses of v. It seals only if

@@ -66,10 +66,13 @@ func (s *Store) write() {
 	s.load = "SELECT " + all + " FROM " + s.table + where(" WHERE app_user_id = %s", "")
 	s.list = "SELECT " + all + " FROM " + s.table + where(" WHERE app_user_id > %s ORDER BY app_user_id LIMIT %s", "", "")
 	s.find = "SELECT " + all + " FROM " + s.table + where(" WHERE public_id = %s OR claim = %s ORDER BY app_user_id LIMIT %s", "", "", "")
+	s.due = "SELECT " + all + " FROM " + s.table + where(" WHERE tend_at <= %s ORDER BY tend_at, app_user_id LIMIT %s", "", "")
+	s.dueWithin = "SELECT " + all + " FROM " + s.table + where(" WHERE tend_at <= %s AND app_user_id >= %s AND app_user_id < %s ORDER BY tend_at, app_user_id LIMIT %s", "", "", "", "")
 	s.delete = "DELETE FROM " + s.table + where(" WHERE app_user_id = %s AND version = %s", "", "")
 	s.exists = "SELECT 1 FROM " + s.table + where(" WHERE app_user_id = %s", "")
 
 	s.count = "SELECT COUNT(*) FROM " + s.table
+	s.countWithin = s.count + where(" WHERE app_user_id >= %s AND app_user_id < %s", "", "")
 
 	n = 0
 	set, params := make([]string, len(columns)), make([]string, len(columns))

@@ -41,7 +41,7 @@ func (s *Store) Schema() string {
 		return sql
 	}
 	return strings.NewReplacer(
-		defaultTable+"_due", s.bare+"_due", defaultTable+"_public", s.bare+"_public", defaultTable+"_claim", s.bare+"_claim",
+		defaultTable+"_tend", s.bare+"_tend", defaultTable+"_public", s.bare+"_public", defaultTable+"_claim", s.bare+"_claim",
 		defaultTable, s.table,
 	).Replace(sql)
 }

@@ -86,7 +86,7 @@ type Store struct {
 	schema  string
 	timeout time.Duration
 
-	load, insert, update, delete, exists, list, find, count string
+	load, insert, update, delete, exists, list, find, count, due, dueWithin, countWithin string
 
 	mu   sync.Mutex
 	kept map[string]*sql.Stmt // prepared statements
@@ -95,10 +95,11 @@ type Store struct {
 }
 
 var (
-	_ tokenstore.Store   = (*Store)(nil)
-	_ tokenstore.Lister  = (*Store)(nil)
-	_ tokenstore.Finder  = (*Store)(nil)
-	_ tokenstore.Counter = (*Store)(nil)
+	_ tokenstore.Store     = (*Store)(nil)
+	_ tokenstore.Lister    = (*Store)(nil)
+	_ tokenstore.Finder    = (*Store)(nil)
+	_ tokenstore.Counter   = (*Store)(nil)
+	_ tokenstore.Scheduler = (*Store)(nil)
 )
 
 // identifier matches table names that need no escaping when quoted.
@@ -237,6 +238,43 @@ func (s *Store) FindPublicID(ctx context.Context, publicID string, limit int) ([
 		return nil, nil
 	}
 	return s.page(ctx, "find", s.find, publicID, publicID, limit)
+}
+
+// Due implements tokenstore.Scheduler.
+func (s *Store) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	return s.page(ctx, "due", s.due, before.UnixMicro(), limit)
+}
+
+// DueWithin is Due for the records whose AppUserID begins with prefix, for
+// tokenstore.WithPrefix.
+func (s *Store) DueWithin(ctx context.Context, prefix string, before time.Time, limit int) ([]tokenstore.Record, error) {
+	if limit <= 0 || prefix == "" {
+		return nil, nil
+	}
+	return s.page(ctx, "due", s.dueWithin, before.UnixMicro(), []byte(prefix), after(prefix), limit)
+}
+
+// CountWithin is Count for the records whose AppUserID begins with prefix, for
+// tokenstore.WithPrefix.
+func (s *Store) CountWithin(ctx context.Context, prefix string) (n int, err error) {
+	if prefix == "" {
+		return 0, nil
+	}
+	err = s.do(ctx, "count", func(ctx context.Context) error {
+		return s.queryRow(ctx, s.countWithin, []byte(prefix), after(prefix)).Scan(&n)
+	})
+	return n, err
+}
+
+// after returns the first id after all that begin with prefix: no byte of UTF-8 is
+// 0xff.
+func after(prefix string) []byte {
+	b := []byte(prefix)
+	b[len(b)-1]++
+	return b
 }
 
 func (s *Store) page(ctx context.Context, op, query string, args ...any) (page []tokenstore.Record, err error) {

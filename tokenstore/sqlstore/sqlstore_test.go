@@ -302,7 +302,7 @@ func TestSchemaNames(t *testing.T) {
 		if strings.Contains(sql, "pkb_links") {
 			t.Errorf("%s: %s", d, sql)
 		}
-		for _, index := range []string{"patients_due", "patients_public", "patients_claim"} {
+		for _, index := range []string{"patients_tend", "patients_public", "patients_claim"} {
 			if !strings.Contains(sql, " "+index+" ") {
 				t.Errorf("%s: no index %s: %s", d, index, sql)
 			}

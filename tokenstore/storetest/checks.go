@@ -64,7 +64,7 @@ var checks = []check{
 	{
 		"limits", "a record that is cut instead of refused loses its tokens unnoticed",
 		func(p *probe) {
-			long := p.id(strings.Repeat("x", tokenstore.MaxUserID))
+			long := p.id(strings.Repeat("x", tokenstore.MaxUserID+64))
 			pair := strings.Repeat("x", tokenstore.MaxPair+1)
 			for what, r := range map[string]tokenstore.Record{
 				"no id": {}, "an id that is too long": {AppUserID: long}, "an id that is not UTF-8": {AppUserID: p.id("\xff")},
@@ -403,7 +403,7 @@ var checks = []check{
 		func(p *probe) {
 			lister, ok := p.store.(tokenstore.Lister)
 			if !ok {
-				return // List is optional
+				p.skip("Lister", "Client.Links, Reseal, RetireKey, Purge and tokenstore.Copy cannot be used")
 			}
 			var want []string
 			for _, s := range []string{"b", "a", "B", "a\x00", "é", "z", "👩", "aa", "\uffff", "c'", "ab"} {
@@ -443,7 +443,7 @@ var checks = []check{
 		func(p *probe) {
 			finder, ok := p.store.(tokenstore.Finder)
 			if !ok {
-				return // FindPublicID is optional
+				p.skip("Finder", "two users who link the same patient's record are not detected")
 			}
 			shared, other := p.id("shared"), p.id("other")
 			var want []string
@@ -489,6 +489,77 @@ var checks = []check{
 			}
 			if got := find(other, 10); len(got) > 0 {
 				p.errorf("FindPublicID found %q by a public id that they no longer have", trimAll(got, p.prefix))
+			}
+		},
+	},
+	{
+		"count", "a progress that counts other records than those that are listed never ends, or ends too early",
+		func(p *probe) {
+			counter, ok := p.store.(tokenstore.Counter)
+			if !ok {
+				p.skip("Counter", "Client.Reseal and tokenstore.Copy do not show how much is left")
+			}
+			before, err := counter.Count(p.ctx)
+			p.must("Count", err)
+			for i := range 3 {
+				p.create(tokenstore.Record{AppUserID: p.id(fmt.Sprint("count", i))})
+			}
+			if after, err := counter.Count(p.ctx); err != nil || after < before+3 && after < 3 {
+				p.errorf("Count is %d, and was %d before three records were made (%v)", after, before, err)
+			}
+		},
+	},
+	{
+		"due", "a link that no sweep finds ends without a warning; one that every sweep finds costs its work each time",
+		func(p *probe) {
+			scheduler, ok := p.store.(tokenstore.Scheduler)
+			if !ok {
+				p.skip("Scheduler", "Client.Tend lists all records at each sweep, which suits small stores only")
+			}
+			// Long ago, so that few records of others come before.
+			at := func(micros int) time.Time {
+				return time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(micros) * time.Microsecond)
+			}
+			due := func(before, limit int) (ids []string) {
+				found, err := scheduler.Due(p.ctx, at(before), limit)
+				p.must("Due", err)
+				if len(found) > limit {
+					p.errorf("Due returned %d records, at most %d were wanted", len(found), limit)
+				}
+				for _, r := range found {
+					if strings.HasPrefix(r.AppUserID, p.prefix) {
+						p.holds("what Due returned", r)
+						ids = append(ids, r.AppUserID)
+					}
+				}
+				return ids
+			}
+			var saved []tokenstore.Record
+			for _, of := range []struct {
+				id string
+				at time.Time
+			}{{"c", at(1)}, {"b", at(2)}, {"a", at(2)}, {"B", at(2)}, {"later", at(1000)}, {"never", time.Time{}}} {
+				r := full(p.id(of.id))
+				r.TendAt, r.DueAt = of.at, at(0)
+				saved = append(saved, p.create(r))
+			}
+			want := []string{p.id("c"), p.id("B"), p.id("a"), p.id("b")}
+			if got := due(2, 1000); !slices.Equal(got, want) {
+				p.errorf("Due: got %q, want %q", trimAll(got, p.prefix), trimAll(want, p.prefix))
+			}
+			if got := due(1, 1000); !slices.Equal(got, want[:1]) {
+				p.errorf("Due a microsecond before: got %q, want %q", trimAll(got, p.prefix), trimAll(want[:1], p.prefix))
+			}
+			if got, err := scheduler.Due(p.ctx, at(2), 2); err != nil || len(got) != 2 {
+				p.errorf("Due, at most 2: got %d records, %v", len(got), err)
+			}
+			for _, r := range saved { // also so that the next run finds none of them
+				r.TendAt = time.Time{}
+				_, err := p.store.Save(p.ctx, r)
+				p.must("saving", err)
+			}
+			if got := due(2, 1000); len(got) > 0 {
+				p.errorf("Due still returns %q, which nothing is due for", trimAll(got, p.prefix))
 			}
 		},
 	},

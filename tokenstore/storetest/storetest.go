@@ -10,7 +10,8 @@
 //	}
 //
 // There is nothing to opt out of: a store that fails a check loses links. Each
-// failure describes what it would do to a patient's link.
+// failure describes what it would do to a patient's link. The check of an optional
+// interface that the store lacks is skipped, with what does not work without it.
 package storetest
 
 import (
@@ -38,8 +39,12 @@ func Run(t *testing.T, open func(t *testing.T) tokenstore.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			t.Helper()
-			for _, problem := range c.run(t.Context(), open(t)) {
+			problems, skipped := c.run(t.Context(), open(t))
+			for _, problem := range problems {
 				t.Errorf("%s\nwhy it matters: %s", problem, c.why)
+			}
+			if skipped != "" {
+				t.Skip(skipped)
 			}
 		})
 	}
@@ -53,6 +58,9 @@ type Result struct {
 	Why string
 	// Problems are what is wrong, empty if nothing is.
 	Problems []string
+	// Skipped is "", or the optional interface that the store lacks, and what does
+	// not work without it.
+	Skipped string
 }
 
 // Check is Run for programs that are not tests, such as one that tries a database
@@ -64,7 +72,8 @@ func Check(ctx context.Context, open func() (tokenstore.Store, error)) ([]Result
 		if err != nil {
 			return results, err
 		}
-		results = append(results, Result{Name: c.name, Why: c.why, Problems: c.run(ctx, s)})
+		problems, skipped := c.run(ctx, s)
+		results = append(results, Result{Name: c.name, Why: c.why, Problems: problems, Skipped: skipped})
 	}
 	return results, nil
 }
@@ -83,16 +92,23 @@ type probe struct {
 	prefix   string
 	mu       sync.Mutex
 	problems []string
+	skipped  string
 }
 
-// run returns what is wrong with s. The check has a goroutine of its own, so that
+// run returns what is wrong with s, or what it lacks. The check has a goroutine of its own, so that
 // must can end it from within.
-func (c check) run(ctx context.Context, s tokenstore.Store) []string {
+func (c check) run(ctx context.Context, s tokenstore.Store) (problems []string, skipped string) {
 	p := &probe{ctx: ctx, store: s, prefix: "storetest-" + rand.Text() + "-"}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.test(p) })
 	wg.Wait()
-	return p.problems
+	return p.problems, p.skipped
+}
+
+// skip ends a check of an optional interface that the store lacks.
+func (p *probe) skip(lacks, without string) {
+	p.skipped = "the store is no tokenstore." + lacks + ", which is optional; without it, " + without
+	runtime.Goexit()
 }
 
 // id returns a user id that nobody else uses.
@@ -155,7 +171,7 @@ func full(id string) tokenstore.Record {
 		AppUserID: id, Environment: "sandbox", ClientID: "client-ü", State: tokenstore.StateRelinkRequired, Cause: "session_expired",
 		PublicID: "1d4a8b2d-f885-499f-ba51-50600312f316", Claim: "2e5b9c3e-0996-4aa0-8b62-61711423a427",
 		Pair: "4b0de7/12", Candidate: "9f31ac/1", Tried: 2, Generation: math.MaxInt64,
-		ExpiresAt: at(1), EndsAt: at(2), DueAt: at(3), LinkedAt: at(4), RefreshedAt: at(5),
+		ExpiresAt: at(1), EndsAt: at(2), DueAt: at(3), TendAt: at(7), LinkedAt: at(4), RefreshedAt: at(5),
 		Lease:   tokenstore.Lease{Owner: "5KQ2", Beat: math.MaxInt64, TTL: 15*time.Second + 123456*time.Microsecond, TakenAt: at(6)},
 		KeyID:   "2026-01",
 		Details: []byte(`{"a":"<&'\"ü` + "\u2028" + `"}`),

@@ -20,6 +20,47 @@ func TestMemory(t *testing.T) {
 	Run(t, func(*testing.T) tokenstore.Store { return tokenstore.NewMemory() })
 }
 
+// A part of a store is a store, whatever else is in the table.
+func TestWithPrefix(t *testing.T) {
+	Run(t, func(t *testing.T) tokenstore.Store {
+		all := tokenstore.NewMemory()
+		for _, id := range []string{"a", "tenant-a", "tenant-b/x", "tenant-a0"} {
+			r := full(id)
+			r.TendAt = time.Unix(1, 0)
+			if _, err := all.Save(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := tokenstore.WithPrefix(all, "tenant-a/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+// A check of what a store need not have is skipped, with the consequence.
+func TestWhatIsMissingIsSkipped(t *testing.T) {
+	results, err := Check(t.Context(), func() (tokenstore.Store, error) {
+		return struct{ tokenstore.Store }{tokenstore.NewMemory()}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var skipped []string
+	for _, r := range results {
+		if r.Skipped != "" {
+			skipped = append(skipped, r.Name)
+		}
+		if len(r.Problems) > 0 || r.Skipped != "" && !strings.Contains(r.Skipped, "without it, ") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if want := []string{"list", "find", "count", "due"}; !slices.Equal(skipped, want) {
+		t.Errorf("skipped %q, want %q", skipped, want)
+	}
+}
+
 func BenchmarkMemory(b *testing.B) {
 	Benchmark(b, func(*testing.B) tokenstore.Store { return tokenstore.NewMemory() })
 }
@@ -32,6 +73,14 @@ type broken struct {
 	delete func(context.Context, string, uint64) error
 	list   func(context.Context, string, int) ([]tokenstore.Record, error)
 	find   func(context.Context, string, int) ([]tokenstore.Record, error)
+	due    func(context.Context, time.Time, int) ([]tokenstore.Record, error)
+}
+
+func (s *broken) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+	if s.due != nil {
+		return s.due(ctx, before, limit)
+	}
+	return s.Memory.Due(ctx, before, limit)
 }
 
 func (s *broken) Load(ctx context.Context, id string) (tokenstore.Record, error) {
@@ -316,6 +365,23 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 				return s.Memory.Save(ctx, r)
 			}
 		}},
+		"due in the order of ids": {"due", func(s *broken) {
+			s.due = func(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+				all, err := s.Memory.Due(ctx, before, math.MaxInt)
+				slices.SortFunc(all, func(a, b tokenstore.Record) int { return strings.Compare(a.AppUserID, b.AppUserID) })
+				return all[:min(limit, len(all))], err
+			}
+		}},
+		"due without an end": {"due", func(s *broken) {
+			s.due = func(ctx context.Context, before time.Time, _ int) ([]tokenstore.Record, error) {
+				return s.Memory.Due(ctx, before, math.MaxInt)
+			}
+		}},
+		"due too late": {"due", func(s *broken) {
+			s.due = func(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+				return s.Memory.Due(ctx, before.Add(-time.Microsecond), limit)
+			}
+		}},
 		"list skips": {"list", func(s *broken) {
 			s.list = func(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
 				page, err := s.Memory.List(ctx, after, limit+1)
@@ -330,7 +396,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 			}
 			s := &broken{Memory: tokenstore.NewMemory()}
 			tc.make(s)
-			if len(checks[i].run(t.Context(), s)) == 0 {
+			if problems, _ := checks[i].run(t.Context(), s); len(problems) == 0 {
 				t.Errorf("not caught by %q", tc.by)
 			}
 		})
@@ -354,7 +420,8 @@ func TestLateWritesAreAllowed(t *testing.T) {
 		return s.Memory.Save(ctx, r)
 	}
 	i := slices.IndexFunc(checks, func(c check) bool { return c.name == "cancellation in the middle" })
-	for _, problem := range checks[i].run(t.Context(), s) {
+	problems, _ := checks[i].run(t.Context(), s)
+	for _, problem := range problems {
 		t.Error(problem)
 	}
 	if r, err := s.Memory.List(t.Context(), "", 1); err != nil || len(r) != 1 || r[0].Cause == "0" {

@@ -97,24 +97,24 @@ func newBare(ctx context.Context, d database, db *sql.DB) (*bare, error) {
 
 // columns are those of the schema.
 var columns = strings.Fields(`app_user_id version environment client_id state cause public_id claim
-	pair candidate tried generation expires_at ends_at due_at linked_at refreshed_at
+	pair candidate tried generation expires_at ends_at due_at tend_at linked_at refreshed_at
 	lease_owner lease_beat lease_ttl lease_taken_at key_id details sealed`)
 
 func (b *bare) cycle(ctx context.Context) error {
 	var id, details, sealed []byte
 	var text [9]string
 	var claim sql.NullString
-	var number [10]sql.NullInt64
+	var number [11]sql.NullInt64
 	var version int64
 	if err := b.load.QueryRowContext(ctx, b.id).Scan(&id, &version, &text[0], &text[1], &text[2], &text[3], &text[4], &claim,
-		&text[5], &text[6], &number[0], &number[1], &number[2], &number[3], &number[4], &number[5], &number[6],
+		&text[5], &text[6], &number[0], &number[1], &number[2], &number[3], &number[4], &number[10], &number[5], &number[6],
 		&text[7], &number[7], &number[8], &number[9], &text[8], &details, &sealed); err != nil {
 		return err
 	}
 	for range 2 {
 		number[1].Int64++
 		res, err := b.update.ExecContext(ctx, id, version+1, text[0], text[1], text[2], text[3], text[4], claim,
-			text[5], text[6], number[0], number[1], number[2], number[3], number[4], number[5], number[6],
+			text[5], text[6], number[0], number[1], number[2], number[3], number[4], number[10], number[5], number[6],
 			text[7], number[7], number[8], number[9], text[8], details, sealed, b.id, version)
 		if err != nil {
 			return err

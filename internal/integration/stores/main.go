@@ -121,6 +121,9 @@ func contract(ctx context.Context, out io.Writer, open func() (tokenstore.Store,
 	}
 	r.Checks = len(results)
 	for _, c := range results {
+		if c.Skipped != "" {
+			fmt.Fprintf(out, "%s: skipped: %s\n", c.Name, c.Skipped)
+		}
 		if len(c.Problems) == 0 {
 			continue
 		}

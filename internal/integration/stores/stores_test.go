@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,79 @@ func TestContract(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) tokenstore.Store {
 				return open(t, db, sqlstore.Config{Dialect: d.dialect})
 			})
+		})
+	}
+}
+
+// And of one tenant's part of a table.
+func TestContractWithPrefix(t *testing.T) {
+	for _, d := range tested {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			storetest.Run(t, func(t *testing.T) tokenstore.Store {
+				all := open(t, db, sqlstore.Config{Dialect: d.dialect})
+				for _, id := range []string{"tenant-a", "tenant-b/x", "tenant-a0"} {
+					_, err := all.Save(t.Context(), tokenstore.Record{AppUserID: id, TendAt: time.Unix(1, 0)})
+					if err != nil && !errors.Is(err, tokenstore.ErrConflict) {
+						t.Fatal(err)
+					}
+				}
+				s, err := tokenstore.WithPrefix(all, "tenant-a/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			})
+		})
+	}
+}
+
+// What is due is found by an index, however many links there are.
+func TestDueReadsAnIndex(t *testing.T) {
+	for _, d := range tested {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			db := d.open(t)
+			s := open(t, db, sqlstore.Config{Dialect: d.dialect})
+			for i := range 400 {
+				if _, err := s.Save(t.Context(), tokenstore.Record{AppUserID: fmt.Sprint(i), TendAt: time.Unix(1e9+int64(i), 0)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			explain := map[sqlstore.Dialect]string{
+				sqlstore.Postgres: "EXPLAIN ", sqlstore.MySQL: "EXPLAIN FORMAT=JSON ", sqlstore.SQLite: "EXPLAIN QUERY PLAN ",
+			}[d.dialect]
+			if d.dialect == sqlstore.Postgres {
+				if _, err := db.ExecContext(t.Context(), "ANALYZE pkb_links"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rows, err := db.QueryContext(t.Context(), explain+"SELECT * FROM pkb_links WHERE tend_at <= 1000000004000000 ORDER BY tend_at, app_user_id LIMIT 100")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			var plan strings.Builder
+			for rows.Next() {
+				names, _ := rows.Columns()
+				values := make([]any, len(names))
+				for i := range values {
+					values[i] = new(sql.RawBytes)
+				}
+				if err := rows.Scan(values...); err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range values {
+					fmt.Fprintf(&plan, "%s ", *v.(*sql.RawBytes))
+				}
+			}
+			if err := rows.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(plan.String(), "pkb_links_tend") {
+				t.Errorf("the plan is %s", &plan)
+			}
 		})
 	}
 }

@@ -4,10 +4,10 @@
 -- none, so that the index does not hold every row under one value. lease_ttl is
 -- a duration in microseconds; tried is how often the refresh token of pair was
 -- presented with an outcome that is not known.
--- The indexes are for sweeps (what is due, in which state), and for who else is
--- linked to a patient, or about to be.
+-- The indexes are for sweeps (what is due; refreshes do not change it), and for who
+-- else is linked to a patient, or about to be.
 CREATE TABLE IF NOT EXISTS pkb_links (
-	app_user_id    VARBINARY(1024) NOT NULL PRIMARY KEY,
+	app_user_id    VARBINARY(1088) NOT NULL PRIMARY KEY,
 	version        BIGINT NOT NULL,
 	environment    TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	client_id      TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	expires_at     BIGINT,
 	ends_at        BIGINT,
 	due_at         BIGINT,
+	tend_at        BIGINT,
 	linked_at      BIGINT,
 	refreshed_at   BIGINT,
 	lease_owner    TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	key_id         TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	details        BLOB NOT NULL,
 	sealed         MEDIUMBLOB NOT NULL,
-	INDEX pkb_links_due (state, due_at),
+	INDEX pkb_links_tend (tend_at, app_user_id),
 	INDEX pkb_links_public (public_id(64)),
 	INDEX pkb_links_claim (claim(64))
 ) ENGINE=InnoDB;

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	expires_at     BIGINT,
 	ends_at        BIGINT,
 	due_at         BIGINT,
+	tend_at        BIGINT,
 	linked_at      BIGINT,
 	refreshed_at   BIGINT,
 	lease_owner    TEXT   NOT NULL,
@@ -30,8 +31,8 @@ CREATE TABLE IF NOT EXISTS pkb_links (
 	details        BYTEA  NOT NULL,
 	sealed         BYTEA  NOT NULL
 );
--- For sweeps: what is due, in which state.
-CREATE INDEX IF NOT EXISTS pkb_links_due ON pkb_links (state, due_at);
+-- For sweeps: what is due. Refreshes do not change it.
+CREATE INDEX IF NOT EXISTS pkb_links_tend ON pkb_links (tend_at, app_user_id);
 -- For who else is linked to a patient, or about to be.
 CREATE INDEX IF NOT EXISTS pkb_links_public ON pkb_links (public_id);
 CREATE INDEX IF NOT EXISTS pkb_links_claim ON pkb_links (claim);
