@@ -37,6 +37,16 @@ var (
 	ErrOtherPatient = errors.New("another patient approved")
 )
 
+// ErrInUse: the user has a link that works, or an authorization that waits, and an
+// import takes the place of neither.
+var ErrInUse = errors.New("the user is linked, or has approved, already")
+
+// ErrNotImportable: tokens that cannot make a link.
+var ErrNotImportable = errors.New("there is no refresh token, so no link can be kept alive with it")
+
+// ErrCannotTend: the store can neither return what is due nor list its records.
+var ErrCannotTend = errors.New("the store can neither return what is due nor list its records")
+
 // SharedError reports that other users are linked to the patient who approved.
 type SharedError struct{ Users []string }
 

@@ -29,8 +29,8 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required except Ring, Verify,
-// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, Warnings, Forgive and
-// the time-outs that have a default.
+// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, Warnings, Notify,
+// KeepWarm, TendRate, Forgive and the time-outs that have a default.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps. It may be nil for a store in memory only.
@@ -68,6 +68,14 @@ type Config struct {
 	SessionLife time.Duration
 	// Warnings are how long before its end a session is reported, the longer first.
 	Warnings [2]time.Duration
+	// Notify delivers a notice to the host, which accepts it by returning nil. It may
+	// be nil: then none are kept.
+	Notify func(context.Context, Notice) error
+	// KeepWarm is after how long without a refresh Tend refreshes a link; 0 means
+	// never.
+	KeepWarm time.Duration
+	// TendRate is how many refreshes Tend begins in a second; 0 means 10.
+	TendRate float64
 	// Forgive is how long after a refresh whose response was lost the server accepts
 	// the same refresh token again; 0 means never.
 	Forgive time.Duration
@@ -143,6 +151,7 @@ type Keeper struct {
 	endpoint  endpoint
 	counts    counts
 	events    eventQueue
+	tender    tender
 }
 
 // New returns a Keeper.
@@ -161,6 +170,9 @@ func New(c Config) *Keeper {
 	}}
 	if part, ok := c.Store.(interface{ Prefix() string }); ok {
 		k.prefix = part.Prefix()
+	}
+	if c.Notify != nil {
+		k.policy.Notices = mostNotices
 	}
 	k.clock = &clock{now: k.now}
 	k.sweepAt.Store(sweepFrom)
@@ -248,13 +260,19 @@ type Health struct {
 	// Abandoned counts the calls of host code that did not return in time and still
 	// run.
 	Abandoned int
+	// Tending reports that Tend runs in this process, and Undelivered counts the links
+	// with a notice that the host did not accept from this process.
+	Tending     bool
+	Undelivered int
 	// HeldBack is why refreshes are kept away from the token endpoint, or nil.
 	HeldBack *WaitError
 }
 
 // Health returns the state of the keeper.
 func (k *Keeper) Health() Health {
+	tending, undelivered := k.tender.health()
 	return Health{
+		Tending: tending, Undelivered: undelivered,
 		Busy: k.work.count(), Unsaved: len(k.unsaved.users()), Abandoned: k.hanging(), HeldBack: k.endpoint.heldBack(k.now()),
 	}
 }

@@ -105,6 +105,7 @@ func (t *trip) facts() core.Facts {
 		f.Due = e >= k.serveUntil(p, t.seenAt(r.Active.ID))+int64(k.margin(p))-int64(float64(p.expiresAt.Sub(p.askedAt))*earliest)
 		f.Forgiven = k.Forgive > 0 && r.Active.Tried == 1 && !t.began.IsZero() && most(t.began, now) < k.Forgive
 	}
+	t.sweepFacts(&f, now)
 	f.Ends = k.nears(k.endOf(t.vault.answers[r.Active.ID], r.Active.Final), now)
 	f.Stale = !r.stored.Lease.TakenAt.IsZero() && now.Sub(r.stored.Lease.TakenAt) > staleLease
 	f.ParsedFrom, f.Parsed = t.parsed()

@@ -4,9 +4,12 @@
 package custody
 
 import (
+	"context"
 	"slices"
+	"strconv"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody/core"
 )
 
@@ -42,4 +45,56 @@ func (o *row) notices(now time.Time) (all []notice) {
 		all = append(all, kept)
 	}
 	return all
+}
+
+// mostNotices bounds the notices that a record owes.
+const mostNotices = 8
+
+// Notice is what a host must not miss. It is kept in the record until the host has
+// accepted it, and may be delivered more than once.
+type Notice struct {
+	// ID names the notice among those of its user.
+	ID   string
+	User string
+	Kind core.NoticeKind
+	// Cause is set for core.Ended and core.Dropped.
+	Cause Cause
+	At    time.Time
+	// EndsAt is set for core.EndsSoon, and Last, if no other warning follows.
+	EndsAt time.Time
+	Last   bool
+	// Earlier is how many earlier ends of the link this one stands for.
+	Earlier int
+}
+
+// notifyWithin bounds one delivery. With what it takes to claim and to clear it ends
+// before others may take the claim over.
+const notifyWithin = 30 * time.Second
+
+// notify delivers the notice that this trip has claimed, unless so much time has
+// passed since that others may be about to.
+func (t *trip) notify(n core.Notice, closing bool) core.Input {
+	k := t.k
+	in := core.Input{Kind: core.Notified}
+	late := most(t.began, k.now()) > leaseTTL/2
+	i := slices.IndexFunc(t.row.details.Notices, func(o notice) bool { return o.N == n.N })
+	if i < 0 || k.Notify == nil || closing || late {
+		in.Facts = t.facts()
+		return in
+	}
+	kept := t.row.details.Notices[i]
+	told := Notice{
+		ID: strconv.FormatInt(kept.At.UnixMilli(), 36) + "-" + strconv.FormatUint(n.N, 10), User: t.e.user, Kind: n.Kind, Cause: n.Cause, At: kept.At,
+		EndsAt: kept.EndsAt, Last: n.Warning == core.Late, Earlier: n.Also,
+	}
+	_, err := guard(k, t.tending.ctx, notifyWithin, "Config.Notify", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, k.Notify(ctx, told)
+	})
+	in.Heard = err == nil
+	k.tender.heard(t.e.user, in.Heard)
+	if err != nil {
+		k.Logger.Warn("pkb: Config.Notify did not accept a notice; it is delivered again later", "link", conceal.LinkName(t.e.user), "error", err)
+	}
+	in.Facts = t.facts()
+	return in
 }

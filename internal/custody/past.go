@@ -62,7 +62,7 @@ func refusedLately(past []Happened) bool {
 
 // plain maps the events of the core that always are the same event for the host.
 var plain = map[core.EventKind]Kind{
-	core.Reserve: Approved, core.Settle: Exchanged, core.Forfeit: NotExchanged, core.Refuse: Refused, core.Ambiguous: Uncertain,
+	core.Reserve: Approved, core.Settle: Exchanged, core.Import: Exchanged, core.Forfeit: NotExchanged, core.Refuse: Refused, core.Ambiguous: Uncertain,
 	core.Unreadable: Unreadable, core.Refused: Unclear, core.Abandon: Abandoned, core.Restore: Restored, core.Discard: Discarded,
 	core.Unlink: Unlinked, core.Reseal: KeyRotated,
 }

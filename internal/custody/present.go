@@ -48,7 +48,7 @@ func (k *Keeper) renew(ctx context.Context, b *beater, owner string) bool {
 	if verdict != core.Write {
 		return false
 	}
-	r, err := k.close(ctx, base.stored.AppUserID, base, next, base.vault, false)
+	r, err := k.close(ctx, base.stored.AppUserID, base, next, base.vault, core.Beat, false)
 	if err != nil {
 		return true
 	}

@@ -71,6 +71,8 @@ type details struct {
 	Noticed uint64   `json:"noticed,omitempty"`
 	Teller  string   `json:"teller,omitempty"`
 	Telling uint64   `json:"telling,omitempty"`
+	// TellAt is when the first notice is next delivered.
+	TellAt time.Time `json:"tell_at,omitzero"`
 
 	rest unknown
 }
@@ -262,9 +264,9 @@ func (k *Keeper) place(r tokenstore.Record) seal.Place {
 	return seal.Place{Environment: r.Environment, ClientID: r.ClientID, AppUserID: k.prefix + r.AppUserID, Pair: r.Pair, Candidate: r.Candidate}
 }
 
-// close makes the row of next from base, with the responses of v. It seals only if
-// what is sealed has changed, or anew is set.
-func (k *Keeper) close(ctx context.Context, user string, base row, next core.Record, v vault, anew bool) (row, error) {
+// close makes the row that an event makes of base, with the responses of v. It seals
+// only if what is sealed has changed, or anew is set.
+func (k *Keeper) close(ctx context.Context, user string, base row, next core.Record, v vault, by core.EventKind, anew bool) (row, error) {
 	o := row{Record: next, stored: base.stored, vault: newVault(), details: base.details}
 	r := &o.stored
 	r.AppUserID, r.Version, r.Environment, r.ClientID = user, next.Version, k.Environment, k.ClientID
@@ -292,6 +294,7 @@ func (k *Keeper) close(ctx context.Context, user string, base row, next core.Rec
 	if err := k.seal(ctx, &o, base, anew); err != nil {
 		return row{}, err
 	}
+	k.schedule(&o, &base, by)
 	return o, o.remember(k.now())
 }
 

@@ -19,17 +19,23 @@ func (t *trip) save(next core.Record) core.Input {
 	w := t.transition(next)
 	base := t.row
 	base.details.Past = past(base.details.Past, w.events, began)
+	if t.program.Ev.Kind == core.ClaimNotice {
+		t.began = began
+	}
 	if t.program.Ev.Kind == core.Acquire {
 		t.wants(t.program.Owner)
 		t.began = began
 	}
-	r, err := k.close(t.ctx, t.e.user, base, next, t.vault, t.anew)
+	r, err := k.close(t.ctx, t.e.user, base, next, t.vault, t.program.Ev.Kind, t.anew || t.program.Ev.Kind == core.Reseal)
 	if err == nil {
 		var stored tokenstore.Record
 		if stored, err = k.storeSave(t.ctx, r.stored); err == nil {
 			r.stored, r.Version = stored, stored.Version
 			t.row, t.fails, t.clashes = r, 0, 0
 			k.keep(t.e, r)
+			if next.Noticed > base.Noticed && t.tending == nil {
+				k.tender.nudge(t.e.user)
+			}
 			return core.Input{Kind: core.Saved, Rec: r.Record, Facts: t.facts()}
 		}
 	}

@@ -28,6 +28,8 @@ type trip struct {
 	anew     bool // seal with the current key, whatever has changed
 	// blind means that the record need not open, since nothing of it is used.
 	blind bool
+	// tending is the sweep that the trip is part of, or nil.
+	tending *sweeping
 	// version is the only one that may be changed; 0 means any.
 	version uint64
 
@@ -157,7 +159,12 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 		return t.save(e.Rec), nil
 	case core.Delete:
 		return t.remove(e.Rec), nil
+	case core.Notify:
+		return t.notify(e.Notice, closing), nil
 	case core.Enter:
+		if t.tending != nil && !t.tending.pace() {
+			return core.Input{Kind: core.Entered, Wait: time.Minute}, nil
+		}
 		s := t.row.Slot(e.Pair)
 		wait, ok := t.k.endpoint.enter(t.e.user, t.k.now(), s != nil && s.Tried > 0)
 		t.entered = ok
@@ -178,8 +185,11 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 // late reports whether a trip that nobody waits for, and that holds nothing, has
 // tried for long enough.
 func (t *trip) late() bool {
-	return !t.deadline.IsZero() && t.program.Failing && t.k.now().After(t.deadline) && (t.program.Goal == core.Put || t.program.Ev.Kind == core.Reserve)
+	return !t.deadline.IsZero() && t.program.Failing && t.k.now().After(t.deadline) && (t.program.Goal == core.Put || t.program.Ev.Kind == core.Reserve || t.tending != nil && !outcome(t.program.Ev.Kind))
 }
+
+// outcome reports whether an event records what a presentation came to.
+func outcome(k core.EventKind) bool { return k >= core.Successor && k <= core.Reject }
 
 // pause waits a moment, at random so that waiters spread. After a long wait it looks
 // less often: a caller barely notices an eighth more, and a store does.
@@ -225,7 +235,7 @@ func (t *trip) end() {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t.flight != nil && (!t.program.Sight.Quiet() || e.memory != nil) {
+	if (t.flight != nil || t.tending != nil) && (!t.program.Sight.Quiet() || e.memory != nil) {
 		m := k.remember(e)
 		m.sight, m.lookedAt = t.program.Sight, t.lookedAt
 	}

@@ -68,7 +68,11 @@ func (f Flight) tell(p Policy, in Input) (Flight, Effect) {
 	switch {
 	case p.Notices > 0 && len(r.Notices) > 0 && !busy && !f.Unheard:
 		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0].N, Owner: f.Teller, Instead: r.Telling.Owner})
-	case in.Facts.Owing && !f.Left && f.After != LaterHeld: // the breaker ends that for all links at once
+	case busy && p.Notices > 0:
+		return f.done(LaterElsewhere, PairID{})
+	case f.After == LaterHeld || f.After == LaterElsewhere: // that ends soon, or for all links at once
+		return f.done(f.After, PairID{})
+	case in.Facts.Owing && !f.Left:
 		f.Left = true
 		return f.put(p, in, Event{Kind: Postpone})
 	}

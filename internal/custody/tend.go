@@ -1,0 +1,383 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody
+
+import (
+	"context"
+	"errors"
+	"maps"
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+const (
+	// tendEvery is how often a process asks the store what is due. A store that can
+	// only list is asked less often.
+	tendEvery = 10 * time.Second
+	listEvery = 5 * time.Minute
+	// tendBatch is how many records are asked for at a time, and tendAtOnce, how many
+	// of them are looked at at a time.
+	tendBatch  = 100
+	tendAtOnce = 8
+	// lookSoon is when a record is looked at again that another process is busy
+	// with.
+	lookSoon = 20 * time.Second
+	// mostAside bounds the records that a process has put aside.
+	mostAside = 5000
+)
+
+// tender is what the sweeps of one process share.
+type tender struct {
+	mu      sync.Mutex
+	running int
+	// owed are users whose record has a new notice by this process, and wake has room
+	// for one signal that there are some.
+	owed map[string]struct{}
+	wake chan struct{}
+	// refused are the users of whom the host did not accept a notice.
+	refused map[string]struct{}
+	// next is when the next refresh may begin.
+	next time.Time
+}
+
+func (s *tender) nudge(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == 0 {
+		return
+	}
+	s.owed[user] = struct{}{}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *tender) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running++; s.owed == nil {
+		s.owed, s.wake = map[string]struct{}{}, make(chan struct{}, 1)
+	}
+}
+
+func (s *tender) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+}
+
+// nudged returns the users whose record has a new notice.
+func (s *tender) nudged() (users []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for user := range s.owed {
+		users = append(users, user)
+	}
+	clear(s.owed)
+	return users
+}
+
+func (s *tender) heard(user string, yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if yes {
+		delete(s.refused, user)
+		return
+	}
+	if s.refused == nil {
+		s.refused = map[string]struct{}{}
+	}
+	s.refused[user] = struct{}{}
+}
+
+func (s *tender) health() (running bool, undelivered int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running > 0, len(s.refused)
+}
+
+// slot returns when the next refresh may begin.
+func (s *tender) slot(now time.Time, rate float64) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := later(s.next, now)
+	s.next = at.Add(time.Duration(float64(time.Second) / rate))
+	return at
+}
+
+// sweeping is one run of Tend or TendOnce.
+type sweeping struct {
+	k   *Keeper
+	ctx context.Context
+	// aside are the users who are not looked at until then.
+	mu    sync.Mutex
+	aside map[string]time.Time
+	// busy counts those that another process is busy with.
+	busy int
+	done int
+	// listed is when the store was last listed.
+	listed time.Time
+}
+
+// pace waits until the next refresh may begin. It reports whether it may.
+func (s *sweeping) pace() bool {
+	rate := s.k.TendRate
+	if rate <= 0 {
+		rate = 10
+	}
+	now := s.k.now()
+	return s.sleep(s.k.tender.slot(now, rate).Sub(now))
+}
+
+// sleep reports whether the sweep goes on after d.
+func (s *sweeping) sleep(d time.Duration) bool {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return s.ctx.Err() == nil
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+func (k *Keeper) sweeps(ctx context.Context) *sweeping {
+	return &sweeping{k: k, ctx: ctx, aside: map[string]time.Time{}}
+}
+
+// Tend looks after links that nobody uses, until ctx ends: it does what is due, a
+// batch at a time, and waits for what is next. Any number of processes may run it at
+// the same time. It returns nil when ctx ends, ErrClosed, or ErrCannotTend.
+func (k *Keeper) Tend(ctx context.Context) error {
+	if !k.canTend() {
+		return ErrCannotTend
+	}
+	k.tender.begin()
+	defer k.tender.end()
+	s := k.sweeps(ctx)
+	fails := 0
+	for ctx.Err() == nil {
+		if k.work.closing() {
+			return ErrClosed
+		}
+		wait := tendEvery/2 + mathrand.N(tendEvery)
+		if err := s.all(); err != nil {
+			fails++
+			wait = min(time.Second<<min(fails, 6), time.Minute)
+			wait += mathrand.N(wait) // so that the processes do not return at once
+		} else {
+			fails = 0
+		}
+		s.wait(wait)
+	}
+	return nil
+}
+
+func (k *Keeper) canTend() bool {
+	_, schedules := k.Store.(tokenstore.Scheduler)
+	_, lists := k.Store.(tokenstore.Lister)
+	return schedules || lists
+}
+
+// wait waits, and tends meanwhile what this process knows to be due.
+func (s *sweeping) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-s.ctx.Done():
+			return
+		case <-s.k.tender.wake:
+			s.each(s.k.tender.nudged())
+		}
+	}
+}
+
+// TendOnce does what is due now, and returns how many links it looked at: for a job
+// that runs from time to time. It waits for a notice that another process may have
+// been delivering when it ended. It returns ErrClosed, ErrCannotTend, a *StoreError,
+// or the error of ctx.
+func (k *Keeper) TendOnce(ctx context.Context) (links int, err error) {
+	if !k.canTend() {
+		return 0, ErrCannotTend
+	}
+	k.tender.begin()
+	defer k.tender.end()
+	s := k.sweeps(ctx)
+	deadline := k.now().Add(leaseTTL + patience + 2*lookSoon)
+	for {
+		if k.work.closing() {
+			return s.done, ErrClosed
+		}
+		s.busy, s.listed = 0, time.Time{}
+		if err := s.all(); err != nil {
+			return s.done, err
+		}
+		if s.busy == 0 || !k.now().Before(deadline) {
+			return s.done, nil
+		}
+		if !s.sleep(lookSoon + time.Second) {
+			return s.done, ctx.Err()
+		}
+	}
+}
+
+// all does what is due, one batch after the other.
+func (s *sweeping) all() error {
+	for s.ctx.Err() == nil && !s.k.work.closing() {
+		users, err := s.due()
+		if err != nil {
+			return err
+		}
+		if len(users) == 0 {
+			return nil
+		}
+		s.each(users)
+	}
+	return s.ctx.Err()
+}
+
+// due returns the users to look at now, but those put aside: one query.
+func (s *sweeping) due() ([]string, error) {
+	k, now := s.k, s.k.now()
+	s.mu.Lock()
+	maps.DeleteFunc(s.aside, func(_ string, until time.Time) bool { return !now.Before(until) })
+	aside := len(s.aside)
+	s.mu.Unlock()
+	if aside >= mostAside {
+		return nil, nil
+	}
+	scheduler, ok := k.Store.(tokenstore.Scheduler)
+	if !ok {
+		return s.list(now)
+	}
+	found, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
+		return scheduler.Due(ctx, now, tendBatch+aside)
+	})
+	k.observe(s.ctx, err)
+	if err != nil {
+		return nil, storeError("list", err)
+	}
+	return s.wanted(found, now), nil
+}
+
+// list is due for a store that can only list.
+func (s *sweeping) list(now time.Time) (users []string, err error) {
+	k := s.k
+	if !s.listed.IsZero() && now.Sub(s.listed) < listEvery {
+		return nil, nil
+	}
+	lister, _ := k.Store.(tokenstore.Lister)
+	for after := ""; ; {
+		page, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
+			return lister.List(ctx, after, tendBatch)
+		})
+		if err != nil {
+			return nil, storeError("list", err)
+		}
+		if len(page) == 0 {
+			s.listed = now
+			return users, nil
+		}
+		after = page[len(page)-1].AppUserID
+		users = append(users, s.wanted(page, now)...)
+	}
+}
+
+// wanted returns whose records are due, and puts those aside that are not ours.
+func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (users []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range found {
+		_, aside := s.aside[r.AppUserID]
+		switch {
+		case aside || r.TendAt.IsZero() || r.TendAt.After(now):
+		case r.Environment != s.k.Environment || r.ClientID != s.k.ClientID:
+			s.aside[r.AppUserID] = now.Add(time.Hour)
+		default:
+			users = append(users, r.AppUserID)
+		}
+	}
+	return users
+}
+
+// each looks after several users, a few at a time.
+func (s *sweeping) each(users []string) {
+	var group sync.WaitGroup
+	free := make(chan struct{}, tendAtOnce)
+	for _, user := range users {
+		if s.ctx.Err() != nil || s.k.work.closing() {
+			break
+		}
+		free <- struct{}{}
+		group.Go(func() {
+			defer func() { <-free }()
+			s.one(user)
+		})
+	}
+	group.Wait()
+}
+
+// one looks after one user. Whatever the trip could not write off is put aside, so
+// that the next query does not return it at once.
+func (s *sweeping) one(user string) {
+	k := s.k
+	if k.overrun() != nil || !k.work.begin() {
+		s.putAside(user, time.Minute)
+		return
+	}
+	defer k.work.end()
+	t := k.visit(s.ctx, user, core.Flight{Goal: core.Tend})
+	t.tending, t.deadline, t.early = s, k.now().Add(putFor), func(error) {}
+	t.ctx = context.WithoutCancel(s.ctx)
+	end, err := t.run()
+	if bought := t.program.Bought; err == nil && !bought.IsZero() && t.e.live.Load() != nil && t.row.Slot(bought) != nil {
+		k.publish(t, bought)
+	}
+	if t.program.Rec.Phase != core.Linked {
+		k.forget(user)
+	}
+	k.left(t.e)
+	s.mu.Lock()
+	s.done++
+	if err == nil && end.Result == core.LaterElsewhere {
+		s.busy++
+	}
+	s.mu.Unlock()
+	s.putAside(user, t.until(end.Result, err))
+}
+
+// until returns for how long a record is put aside, which is still due.
+func (t *trip) until(r core.Result, err error) time.Duration {
+	at := t.row.stored.TendAt
+	switch {
+	case errors.Is(err, ErrClosed):
+		return 0
+	case err != nil:
+		return askAgain
+	case r == core.LaterElsewhere:
+		return lookSoon
+	case r == core.LaterHeld, r == core.StoreTrouble:
+		return time.Minute + mathrand.N(time.Minute)
+	case t.row.Version == 0, at.IsZero(), at.After(t.k.now()):
+		return 0
+	}
+	return tellAgain
+}
+
+func (s *sweeping) putAside(user string, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aside[user] = s.k.now().Add(d)
+}

@@ -1,0 +1,623 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package custody_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/internal/seal"
+	"github.com/betawerk/pkb-go/internal/tokenwire"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// inbox is a host that is told.
+type inbox struct {
+	mu      sync.Mutex
+	notices []custody.Notice
+	answer  func(context.Context, custody.Notice) error
+	at      []time.Time
+	under   int
+	most    int // deliveries at the same time
+}
+
+func (b *inbox) notify(ctx context.Context, n custody.Notice) error {
+	b.mu.Lock()
+	b.notices = append(b.notices, n)
+	b.at = append(b.at, time.Now())
+	b.under++
+	b.most = max(b.most, b.under)
+	answer := b.answer
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.under--
+		b.mu.Unlock()
+	}()
+	if answer != nil {
+		return answer(ctx, n)
+	}
+	return nil
+}
+
+func (b *inbox) config(c *custody.Config) { c.Notify = b.notify }
+
+// kinds are the notices so far, in order.
+func (b *inbox) kinds() (all []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.notices {
+		s := n.Kind.String()
+		if n.Cause != "" {
+			s += " " + string(n.Cause)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (b *inbox) count() int { return len(b.kinds()) }
+
+// tending runs Tend until the test ends.
+func tending(t *testing.T, k *custody.Keeper) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Tend(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Tend: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func once(t *testing.T, k *custody.Keeper) int {
+	t.Helper()
+	n, err := k.TendOnce(t.Context())
+	if err != nil {
+		t.Fatalf("TendOnce: %v", err)
+	}
+	return n
+}
+
+// everybody has a record of their own.
+func everybody(c *custody.Config) {
+	c.Verify = func(_ context.Context, c custody.Candidate) (string, error) { return "patient of " + c.User, nil }
+}
+
+func wantKinds(t *testing.T, b *inbox, want ...string) {
+	t.Helper()
+	if got := b.kinds(); !slices.Equal(got, want) {
+		t.Fatalf("the host was told %q, want %q", got, want)
+	}
+}
+
+// A link that is made, and one that ends, are told within seconds, by Tend.
+func TestTheHostIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, b.config)
+		tending(t, k)
+		link(t, k, i)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantKinds(t, &b, "made")
+		must(t, k.Lose(t.Context(), user, token(t, k), sessionExpired))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantKinds(t, &b, "made", "ended session_expired")
+		if n := b.notices[1]; n.User != user || n.ID == "" || n.ID == b.notices[0].ID || time.Since(n.At) > time.Minute {
+			t.Errorf("%+v", n)
+		}
+		if h := k.Health(); !h.Tending || h.Undelivered != 0 {
+			t.Errorf("%+v", h)
+		}
+		if at := record(t, s).TendAt; time.Until(at) < 24*time.Hour {
+			t.Errorf("a link for which nothing is due is looked at again at %v", at)
+		}
+	})
+}
+
+// What happened while nothing ran is told when something runs, after an unlink too.
+func TestNoticesWaitForAProcess(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, b.config)
+		link(t, k, i)
+		must(t, k.Lose(t.Context(), user, token(t, k), frozen))
+		must(t, k.Unlink(t.Context(), user))
+		wantKinds(t, &b)
+		later := keeper(t, s, newIssuer(), b.config)
+		once(t, later)
+		wantKinds(t, &b, "made", "ended frozen")
+		// And the tombstone goes when it is old.
+		time.Sleep(49 * time.Hour)
+		once(t, later)
+		if _, err := s.Load(t.Context(), user); !errors.Is(err, tokenstore.ErrNotFound) {
+			t.Errorf("the tombstone: %v", err)
+		}
+	})
+}
+
+// A host that wants no notices has none in its records.
+func TestNoNoticesAreKeptForNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i)
+		link(t, k, i)
+		var b inbox
+		once(t, keeper(t, s, i, b.config))
+		wantKinds(t, &b)
+	})
+}
+
+// Killed between delivering a notice and clearing it: it is delivered twice, and never
+// not at all.
+func TestKilledBetweenDeliveringAndClearing(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		link(t, keeper(t, s, i, new(inbox).config), i)
+		var b inbox
+		var dead atomic.Bool
+		dying := &hooked{Memory: s, before: func(ctx context.Context, op, _ string) error {
+			if op == "save" && b.count() > 0 || dead.Load() {
+				dead.Store(true)
+				return errReadOnly // what it does from now on reaches nobody
+			}
+			return nil
+		}}
+		first := keeper(t, dying, i, b.config)
+		_, _ = first.TendOnce(t.Context())
+		wantKinds(t, &b, "made")
+		time.Sleep(time.Minute)
+		second := keeper(t, s, i, b.config)
+		once(t, second)
+		wantKinds(t, &b, "made", "made")
+		if b.notices[0].ID != b.notices[1].ID {
+			t.Errorf("the second delivery has another id: %q, %q", b.notices[0].ID, b.notices[1].ID)
+		}
+		once(t, second)
+		wantKinds(t, &b, "made", "made")
+	})
+}
+
+// A process that was suspended between claiming a notice and delivering it delivers
+// nothing: another may be at it by now.
+func TestSuspendedBetweenClaimingAndDelivering(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		link(t, keeper(t, s, i, b.config), i)
+		slow := &flaky{Memory: s}
+		slow.sleepAfterSave.Store(int64(9 * time.Second))
+		k := keeper(t, slow, i, b.config)
+		once(t, k)
+		wantKinds(t, &b)
+		slow.sleepAfterSave.Store(0)
+		time.Sleep(2 * time.Minute)
+		once(t, k)
+		wantKinds(t, &b, "made")
+	})
+}
+
+// Replicas deliver each notice once, and never two of them at the same time.
+func TestReplicasShareTheNotices(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		b := inbox{answer: func(ctx context.Context, _ custody.Notice) error {
+			select {
+			case <-time.After(20 * time.Second):
+			case <-ctx.Done():
+			}
+			return nil
+		}}
+		first := keeper(t, s, i, b.config)
+		for range 4 {
+			tending(t, keeper(t, s, i, b.config))
+		}
+		link(t, first, i)
+		time.Sleep(10 * time.Minute)
+		wantKinds(t, &b, "made")
+		if b.most != 1 {
+			t.Errorf("%d at a time", b.most)
+		}
+	})
+}
+
+// A host that fails for a week is asked with longer and longer waits, and told in the
+// end. Nothing comes before what is older.
+func TestHostThatFailsForAWeek(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var well atomic.Bool
+		b := inbox{answer: func(context.Context, custody.Notice) error {
+			if well.Load() {
+				return nil
+			}
+			return errors.New("the queue is full")
+		}}
+		k := keeper(t, s, i, b.config)
+		tending(t, k)
+		link(t, k, i)
+		must(t, k.Lose(t.Context(), user, token(t, k), frozen))
+		time.Sleep(7 * 24 * time.Hour)
+		n := b.count()
+		if n < 100 || n > 200 {
+			t.Errorf("asked %d times in a week", n)
+		}
+		if slices.Contains(b.kinds(), "ended frozen") {
+			t.Error("the end was told before the beginning")
+		}
+		if h := k.Health(); h.Undelivered != 1 {
+			t.Errorf("%d undelivered", h.Undelivered)
+		}
+		well.Store(true)
+		time.Sleep(2 * time.Hour)
+		if got := b.kinds()[n:]; !slices.Equal(got, []string{"made", "ended frozen"}) {
+			t.Errorf("and then told %q", got)
+		}
+		if h := k.Health(); h.Undelivered != 0 {
+			t.Errorf("%d undelivered", h.Undelivered)
+		}
+	})
+}
+
+// Host code that panics, ends its goroutine or hangs has not accepted the notice, and
+// stops nothing else.
+func TestHostCodeThatIsToldBadly(t *testing.T) {
+	for name, bad := range map[string]func(context.Context, custody.Notice) error{
+		"panics": func(context.Context, custody.Notice) error { panic("secret") },
+		"ends":   func(context.Context, custody.Notice) error { runtime.Goexit(); return nil },
+		"hangs":  func(ctx context.Context, _ custody.Notice) error { <-ctx.Done(); return ctx.Err() },
+		"deaf":   func(context.Context, custody.Notice) error { time.Sleep(5 * time.Minute); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				b := inbox{}
+				b.answer = func(ctx context.Context, n custody.Notice) error {
+					if b.count() == 1 {
+						return bad(ctx, n)
+					}
+					return nil
+				}
+				k := keeper(t, s, i, b.config)
+				tending(t, k)
+				link(t, k, i)
+				time.Sleep(10 * time.Minute)
+				wantKinds(t, &b, "made", "made")
+				token(t, k)
+			})
+		})
+	}
+}
+
+// A link is refreshed that nobody has used for long, once, whoever tends it.
+func TestKeepWarm(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		warm := func(c *custody.Config) { c.KeepWarm = 24 * time.Hour }
+		first := keeper(t, s, i, warm)
+		link(t, first, i)
+		for range 3 {
+			tending(t, keeper(t, s, i, warm))
+		}
+		time.Sleep(23 * time.Hour)
+		wantPosts(t, i, 0)
+		time.Sleep(9*24*time.Hour + 2*time.Hour)
+		if posts, reuses := i.count(); posts < 9 || posts > 10 || reuses != 0 {
+			t.Errorf("%d refreshes in ten days, %d reused", posts, reuses)
+		}
+	})
+}
+
+// Refreshes leave TendAt as it is, so that they touch no index.
+func TestRefreshesLeaveTendAt(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		k := keeper(t, s, i, func(c *custody.Config) {
+			c.KeepWarm, c.SessionLife, c.Warnings = 24*time.Hour, 90*24*time.Hour, [2]time.Duration{14 * 24 * time.Hour, 48 * time.Hour}
+		})
+		link(t, k, i)
+		was := record(t, s).TendAt
+		if d := time.Until(was); d != 24*time.Hour {
+			t.Fatalf("due in %v", d)
+		}
+		for range 20 {
+			time.Sleep(life)
+			token(t, k)
+			if at := record(t, s).TendAt; !at.Equal(was) {
+				t.Fatalf("a refresh has moved it to %v", at)
+			}
+		}
+		wantPosts(t, i, 20)
+	})
+}
+
+// Two warnings before the end, once each, though nobody calls; and then the end.
+func TestWarningsBeforeTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		ends := func(c *custody.Config) {
+			c.SessionLife, c.Warnings = 30*24*time.Hour, [2]time.Duration{14 * 24 * time.Hour, 48 * time.Hour}
+		}
+		k := keeper(t, s, i, b.config, ends)
+		link(t, k, i)
+		linkedAt := time.Now()
+		for range 2 {
+			tending(t, keeper(t, s, i, b.config, ends))
+		}
+		time.Sleep(15 * 24 * time.Hour)
+		wantKinds(t, &b, "made")
+		time.Sleep(25 * time.Hour)
+		wantKinds(t, &b, "made", "ends soon")
+		time.Sleep(10 * 24 * time.Hour)
+		wantKinds(t, &b, "made", "ends soon")
+		time.Sleep(3 * 24 * time.Hour)
+		wantKinds(t, &b, "made", "ends soon", "ends soon")
+		if n := b.notices[2]; !n.Last || n.EndsAt.Sub(linkedAt).Round(time.Hour) != 30*24*time.Hour || b.notices[1].Last {
+			t.Errorf("%+v", n)
+		}
+		i.mu.Lock()
+		i.dead[1] = true
+		i.mu.Unlock()
+		time.Sleep(3 * 24 * time.Hour)
+		wantKinds(t, &b, "made", "ends soon", "ends soon", "ended session_invalid")
+		if posts, reuses := i.count(); posts != 1 || reuses != 0 {
+			t.Errorf("%d refreshes, %d reused: one is asked to see that it has ended", posts, reuses)
+		}
+	})
+}
+
+// The outcome of a refresh that was lost is asked for again, though nobody calls.
+func TestUncertainRefreshIsAskedAbout(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, b.config)
+		link(t, k, i)
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if n == 1 {
+				answer()
+			}
+			if n <= 2 {
+				return tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: errReadOnly}
+			}
+			return answer()
+		}
+		time.Sleep(life)
+		wantWait(t, k, custody.WaitUncertain)
+		tending(t, keeper(t, s, i, b.config))
+		time.Sleep(time.Hour)
+		wantKinds(t, &b, "made", "ended outcome_unknown")
+	})
+}
+
+// An authorization that could not be checked is checked by a sweep, and given up after
+// a week.
+func TestCandidatesAreCheckedAndGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		who := whose{}
+		k := keeper(t, s, i, b.config, who.config, func(c *custody.Config) { c.VerifyFirst = true })
+		who.set("access-1", errReadOnly)
+		_ = approve(t, k, i, "session-1")
+		tending(t, k)
+		time.Sleep(30 * time.Second)
+		who.set("access-1", patient)
+		time.Sleep(3 * time.Minute)
+		wantKinds(t, &b, "made")
+
+		i.disturb = func(n int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			out := answer()
+			who.set(out.Grant.AccessToken, errReadOnly)
+			return out
+		}
+		who.set("access-2", errReadOnly)
+		_ = approve(t, k, i, "session-2")
+		time.Sleep(6 * 24 * time.Hour)
+		wantKinds(t, &b, "made")
+		time.Sleep(2 * 24 * time.Hour)
+		wantKinds(t, &b, "made", "dropped abandoned")
+		if r := record(t, s); r.State != tokenstore.StateLinked || r.Candidate != "" {
+			t.Errorf("%v %q", r.State, r.Candidate)
+		}
+		if _, reuses := i.count(); reuses != 0 {
+			t.Errorf("%d reused", reuses)
+		}
+	})
+}
+
+// Records are sealed anew with a key that was promoted, within a week or so.
+func TestSweepsReseal(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		link(t, keeper(t, s, i), i)
+		two := func(c *custody.Config) {
+			ring := &seal.Ring{}
+			must(t, ring.Add("k2", slices.Repeat([]byte{2}, seal.KeySize)))
+			must(t, ring.Add("k1", make([]byte, seal.KeySize)))
+			c.Ring = ring
+		}
+		k := keeper(t, s, i, two)
+		tending(t, k)
+		time.Sleep(9 * 24 * time.Hour)
+		if id := record(t, s).KeyID; id != k.Ring.KeyID() {
+			t.Errorf("sealed with %q", id)
+		}
+	})
+}
+
+// While the breaker is open no sweep presents anything; afterwards all links are
+// warmed, within the budget.
+func TestOutageOfTheEndpoint(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var down atomic.Bool
+		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
+			if down.Load() {
+				return tokenwire.Outcome{Class: tokenwire.AppWide, Status: 503}
+			}
+			return answer()
+		}
+		const links = 50
+		k := keeper(t, s, i, everybody, func(c *custody.Config) { c.KeepWarm, c.TendRate = 24*time.Hour, 1 })
+		for n := range links {
+			_, err := approveAs(t, k, i, fmt.Sprint("user-", n), fmt.Sprint("session-", n))
+			must(t, err)
+		}
+		down.Store(true)
+		time.Sleep(24 * time.Hour)
+		tending(t, k)
+		time.Sleep(2 * time.Hour)
+		during, _ := i.count()
+		if during > 130 { // the breaker asks about once a minute
+			t.Errorf("%d requests in an outage of two hours, for %d links", during, links)
+		}
+		down.Store(false)
+		time.Sleep(2 * time.Hour)
+		posts, reuses := i.count()
+		if posts-during < links || posts-during > links+5 || reuses != 0 {
+			t.Errorf("%d requests afterwards for %d links, %d reused", posts-during, links, reuses)
+		}
+	})
+}
+
+// One query a batch, and none for what is not due.
+func TestOneQueryABatch(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, b.config, everybody)
+		for n := range 250 {
+			_, err := approveAs(t, k, i, fmt.Sprint("user-", n), fmt.Sprint("session-", n))
+			must(t, err)
+		}
+		c := &asking{Memory: s}
+		sweeper := keeper(t, c, i, b.config)
+		if n := once(t, sweeper); n != 250 {
+			t.Errorf("looked at %d", n)
+		}
+		if n := c.queries.Load(); n != 4 { // three batches, and one that finds nothing
+			t.Errorf("%d queries", n)
+		}
+		if b.count() != 250 {
+			t.Errorf("%d notices", b.count())
+		}
+		if n := once(t, sweeper); n != 0 {
+			t.Errorf("looked at %d again", n)
+		}
+	})
+}
+
+type asking struct {
+	*tokenstore.Memory
+	queries atomic.Int64
+}
+
+func (c *asking) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+	c.queries.Add(1)
+	return c.Memory.Due(ctx, before, limit)
+}
+
+// A store that can only list is swept all the same; one that cannot list either is
+// refused.
+func TestStoresWithoutDue(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		link(t, keeper(t, s, i, b.config), i)
+		listing := struct {
+			tokenstore.Store
+			tokenstore.Lister
+		}{s, s}
+		once(t, keeper(t, listing, i, b.config))
+		wantKinds(t, &b, "made")
+		none := keeper(t, struct{ tokenstore.Store }{s}, i, b.config)
+		if err := none.Tend(t.Context()); !errors.Is(err, custody.ErrCannotTend) {
+			t.Errorf("Tend: %v", err)
+		}
+	})
+}
+
+// Rows that are not ours, do not open, or were written by a later version are left
+// alone, and hold up no other.
+func TestRowsThatASweepCannotDo(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, b.config)
+		for n := range 150 {
+			r := tokenstore.Record{AppUserID: fmt.Sprint("a", n), Environment: "test", ClientID: "client", State: tokenstore.StateLinked, Pair: "x/1", TendAt: time.Unix(1, 0), Details: []byte(`{"v":1}`)}
+			if n%2 == 0 {
+				r.Environment = "other"
+			}
+			_, err := s.Save(t.Context(), r)
+			must(t, err)
+		}
+		link(t, k, i)
+		before, err := s.List(t.Context(), "", 150)
+		must(t, err)
+		once(t, k)
+		wantKinds(t, &b, "made")
+		after, err := s.List(t.Context(), "", 150)
+		must(t, err)
+		for n := range before {
+			if before[n].Version != after[n].Version {
+				t.Errorf("%s was written", before[n].AppUserID)
+			}
+		}
+	})
+}
+
+// What a later version has written of a record is still there after a sweep.
+func TestSweepsKeepWhatALaterVersionWrote(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		link(t, keeper(t, s, i, b.config), i)
+		later(t, s)
+		once(t, keeper(t, s, i, b.config))
+		wantKinds(t, &b, "made")
+		wantTomorrow(t, s, true)
+	})
+}
+
+// A replica whose clock is an hour off delivers no notice twice, and refreshes
+// nothing that is not idle for as long.
+func TestClockAnHourOff(t *testing.T) {
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				var b inbox
+				warm := func(c *custody.Config) { c.KeepWarm = 24 * time.Hour }
+				wrong := func(c *custody.Config) { c.Now = func() time.Time { return time.Now().Add(off) } }
+				k := keeper(t, s, i, b.config, warm)
+				tending(t, k)
+				tending(t, keeper(t, s, i, b.config, warm, wrong))
+				link(t, k, i)
+				time.Sleep(22 * time.Hour)
+				wantPosts(t, i, 0)
+				time.Sleep(4*24*time.Hour + 4*time.Hour)
+				wantKinds(t, &b, "made")
+				if posts, reuses := i.count(); posts < 4 || posts > 6 || reuses != 0 {
+					t.Errorf("%d refreshes in five days, %d reused", posts, reuses)
+				}
+				if b.most != 1 {
+					t.Errorf("%d deliveries at a time", b.most)
+				}
+			})
+		})
+	}
+}
+
+// The kinds of notices are part of what a record keeps.
+func TestNoticeKindsStay(t *testing.T) {
+	for kind, want := range map[core.NoticeKind]uint8{core.Made: 1, core.Ended: 2, core.EndsSoon: 3, core.Dropped: 4} {
+		if uint8(kind) != want {
+			t.Errorf("%v is %d", kind, kind)
+		}
+	}
+}
