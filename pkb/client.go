@@ -68,6 +68,12 @@ func New(cfg Config) (*Client, error) {
 	if _, ok := cfg.Store.(tokenstore.Lister); !ok {
 		cfg.Logger.Warn("pkb: the store cannot list its records (tokenstore.Lister): Links, Reseal, RetireKey and Purge return a *ConfigError")
 	}
+	if _, ok := cfg.Store.(tokenstore.Scheduler); !ok {
+		cfg.Logger.Warn("pkb: the store cannot find what is due (tokenstore.Scheduler): Tend lists all records every five minutes, if it can, and otherwise returns a *ConfigError")
+	}
+	if cfg.Notify != nil || cfg.KeepWarm > 0 {
+		cfg.Logger.Info("pkb: Config.Notify and Config.KeepWarm need Client.Tend, or TendOnce from time to time, in at least one process")
+	}
 	return c, nil
 }
 
@@ -115,7 +121,9 @@ func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
 		Hanging:       c.token.Abandoned,
 		VerifyTimeout: 2*c.cfg.RequestTimeout + time.Second,
 		SessionLife:   c.cfg.SessionLife,
-		Warnings:      [2]time.Duration{c.cfg.EndsNotice, c.cfg.EndsNotice},
+		Warnings:      [2]time.Duration{c.cfg.FirstWarning, c.cfg.LastWarning},
+		Notify:        c.cfg.notify(),
+		KeepWarm:      c.cfg.KeepWarm,
 		Forgive:       c.cfg.RefreshReuseWindow,
 	})
 }

@@ -126,9 +126,21 @@ type Config struct {
 	// told you. Link.EndsAt and EventEndsSoon are computed from it. 0 means
 	// unknown: then only a session's last token reveals its end.
 	SessionLife time.Duration
-	// EndsNotice is how long before the end of a session EventEndsSoon is sent; 0
-	// means 24 hours.
-	EndsNotice time.Duration
+	// FirstWarning and LastWarning are how long before the end of a session
+	// EventEndsSoon is sent, once each; 0 means 14 days and 2 days. FirstWarning is at
+	// least LastWarning.
+	FirstWarning, LastWarning time.Duration
+	// Notify, if set, is called with what you must not miss: a link that was made or
+	// has ended, a session that is about to end, an authorization that was given up.
+	// A notice is saved with the link, and Client.Tend delivers it until Notify
+	// returns nil: at least once, one at a time for each link, in order. After an
+	// error, a panic or 30 seconds it comes again, after a minute and then after
+	// longer, up to an hour. Write it into a queue or a table of yours and return;
+	// ctx has a deadline. Nil means that no notices are kept.
+	Notify func(ctx context.Context, n observe.Notice) error
+	// KeepWarm is after how long without a refresh Client.Tend refreshes a link that
+	// nobody uses, so that you learn early that it has ended. 0 means never.
+	KeepWarm time.Duration
 	// RefreshReuseWindow is for a server that accepts a refresh token again within
 	// this time of its first use, as some do so that a client can recover a lost
 	// response: such a refresh is then repeated once, at once. Leave it at 0 with
@@ -225,6 +237,12 @@ func (c *Config) checkBounds(bad complain) {
 			bad(d.field, "is %v: the maximum is %v; 0 means the default", *d.value, d.most)
 		}
 	}
+	if c.FirstWarning > 0 && c.FirstWarning < c.LastWarning {
+		bad("FirstWarning", "is %v, and LastWarning is %v: the first comes before the last", c.FirstWarning, c.LastWarning)
+	}
+	if c.KeepWarm > 0 && c.KeepWarm < time.Hour {
+		bad("KeepWarm", "is %v: the minimum is an hour; 0 means never", c.KeepWarm)
+	}
 	if c.Retries < -1 || c.Retries > 10 {
 		bad("Retries", "is %d: the maximum is 10; 0 means the default, and -1 none", c.Retries)
 	}
@@ -241,6 +259,14 @@ func (c *Config) checkBounds(bad complain) {
 	}
 }
 
+// lastWarning is the default of LastWarning.
+func lastWarning(first time.Duration) time.Duration {
+	if def := 2 * 24 * time.Hour; first == 0 || first > def {
+		return def
+	}
+	return first
+}
+
 type duration struct {
 	field       string
 	value       *time.Duration
@@ -255,7 +281,9 @@ func (c *Config) durations() []duration {
 		{"HardMargin", &c.HardMargin, 30 * time.Second, 5 * time.Minute},
 		{"AssumedTokenLife", &c.AssumedTokenLife, 10 * time.Minute, time.Hour},
 		{"SessionLife", &c.SessionLife, 0, 10 * 365 * 24 * time.Hour},
-		{"EndsNotice", &c.EndsNotice, 24 * time.Hour, 365 * 24 * time.Hour},
+		{"FirstWarning", &c.FirstWarning, max(14*24*time.Hour, c.LastWarning), 365 * 24 * time.Hour},
+		{"LastWarning", &c.LastWarning, lastWarning(c.FirstWarning), 365 * 24 * time.Hour},
+		{"KeepWarm", &c.KeepWarm, 0, 365 * 24 * time.Hour},
 		{"RefreshReuseWindow", &c.RefreshReuseWindow, 0, time.Hour},
 	}
 }

@@ -121,7 +121,7 @@ func TestEndOfSessionIsForecast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		r := newRig(t, func(server *pkbtest.Config, c *pkb.Config) {
-			server.SessionLife, c.SessionLife, c.EndsNotice, c.OnEvent = 2*time.Hour, 2*time.Hour, time.Hour, d.note
+			server.SessionLife, c.SessionLife, c.FirstWarning, c.LastWarning, c.OnEvent = 2*time.Hour, 2*time.Hour, time.Hour, time.Hour, d.note
 		})
 		link := r.link(t, user, r.patient)
 		if want := link.LinkedAt.Add(2 * time.Hour); !link.EndsAt.Equal(want) {

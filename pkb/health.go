@@ -32,6 +32,11 @@ type Health struct {
 	// KeyIDs are the keys on this process's keyring, the one that seals first.
 	// Promote a key only when every process has it.
 	KeyIDs []string
+	// Tending reports that Tend runs in this process.
+	Tending bool
+	// Undelivered is how many links have a notice that Config.Notify did not accept
+	// from this process. It is delivered again.
+	Undelivered int
 	// Busy is how many authorizations and refreshes are under way.
 	Busy int
 }
@@ -55,7 +60,7 @@ const (
 // not probe every second. Health returns within five seconds, or when ctx ends.
 func (c *Client) Health(ctx context.Context) Health {
 	k := c.keeper.Health()
-	h := Health{Unsaved: k.Unsaved, Busy: k.Busy, Abandoned: k.Abandoned, KeyIDs: seal.RingOf(c.cfg.Keys).KeyIDs()}
+	h := Health{Unsaved: k.Unsaved, Busy: k.Busy, Abandoned: k.Abandoned, Tending: k.Tending, Undelivered: k.Undelivered, KeyIDs: seal.RingOf(c.cfg.Keys).KeyIDs()}
 	if k.HeldBack != nil {
 		h.HeldBack = public(k.HeldBack)
 	}

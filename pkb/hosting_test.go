@@ -25,6 +25,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/advice"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/pkb/record"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -463,5 +464,38 @@ func TestHostOfLLMs(t *testing.T) {
 		}
 	}}); err != nil || !closed {
 		t.Errorf("closed: %t, %v", closed, err)
+	}
+}
+
+// tended returns a client that looks after its links, until ctx ends.
+func tended(ctx context.Context, config pkb.Config, inbox func(context.Context, observe.Notice) error) (*pkb.Client, error) {
+	config.Notify = inbox                // INSERT into a table of yours, ON CONFLICT (app_user_id, id) DO NOTHING
+	config.KeepWarm = 7 * 24 * time.Hour // to learn within a week that a link has ended
+	client, err := pkb.New(config)
+	if err != nil {
+		return nil, err
+	}
+	go func() { _ = client.Tend(ctx) }()
+	return client, nil
+}
+
+// The block of hosting.md looks after links.
+func TestTended(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{})
+	ada := server.AddPatient(pkbtest.Patient{})
+	told := make(chan observe.Notice, 1)
+	client, err := tended(t.Context(), pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: "https://app.example/pkb/callback", Store: tokenstore.NewMemory(),
+		HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
+	}, func(_ context.Context, n observe.Notice) error {
+		told <- n
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demoLink(t.Context(), server, ada, client)
+	if n := <-told; n.Kind != observe.EventLinked {
+		t.Errorf("%v", n)
 	}
 }

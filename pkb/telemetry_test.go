@@ -638,7 +638,7 @@ func TestEachEventIsTold(t *testing.T) {
 				r, l := listening(t, func(server *pkbtest.Config, c *pkb.Config) {
 					c.OnEvent, c.Keys, c.Store = d.note, keys, &moody{Memory: c.Store.(*tokenstore.Memory)}
 					if kind == observe.EventEndsSoon {
-						server.SessionLife, c.SessionLife, c.EndsNotice = 3*time.Hour, 3*time.Hour, time.Hour
+						server.SessionLife, c.SessionLife, c.FirstWarning, c.LastWarning = 3*time.Hour, 3*time.Hour, time.Hour, time.Hour
 					}
 				})
 				r.link(t, user, r.patient)

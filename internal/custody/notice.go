@@ -47,6 +47,14 @@ func (o *row) notices(now time.Time) (all []notice) {
 	return all
 }
 
+// The kinds of notices.
+const (
+	NoticeMade     = core.Made
+	NoticeEnded    = core.Ended
+	NoticeEndsSoon = core.EndsSoon
+	NoticeDropped  = core.Dropped
+)
+
 // mostNotices bounds the notices that a record owes.
 const mostNotices = 8
 
@@ -57,10 +65,10 @@ type Notice struct {
 	ID   string
 	User string
 	Kind core.NoticeKind
-	// Cause is set for core.Ended and core.Dropped.
+	// Cause is set for NoticeEnded and NoticeDropped.
 	Cause Cause
 	At    time.Time
-	// EndsAt is set for core.EndsSoon, and Last, if no other warning follows.
+	// EndsAt is set for NoticeEndsSoon, and Last, if no other warning follows.
 	EndsAt time.Time
 	Last   bool
 	// Earlier is how many earlier ends of the link this one stands for.

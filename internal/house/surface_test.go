@@ -42,7 +42,7 @@ var printers = map[string]string{
 	"tokenstore.Memory": hides, "tokenstore.Blob": hides, "tokenstore.Record": hides, "tokenstore/sqlstore.Store": hides,
 	"pkb/pkbtest.Server": hides, "pkb/pkbtest.Request": hides,
 
-	"pkb.Link": namesNobody, "pkb/observe.Event": namesNobody,
+	"pkb.Link": namesNobody, "pkb/observe.Event": namesNobody, "pkb/observe.Notice": namesNobody,
 
 	"pkb.APIError": tells, "pkb.TryLaterError": tells, "pkb.SharedRecordError": tells, "tokenstore/sqlstore.Error": tells,
 

@@ -1,0 +1,179 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package pkb_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
+	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
+)
+
+// told is a client whose notices are kept in notices.
+func told(t *testing.T, server *pkbtest.Server, notices *[]observe.Notice, change ...func(*pkb.Config)) *pkb.Client {
+	t.Helper()
+	c := pkb.Config{Notify: func(_ context.Context, n observe.Notice) error {
+		*notices = append(*notices, n)
+		return nil
+	}}
+	for _, f := range change {
+		f(&c)
+	}
+	client, err := demoClient(server, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func tendOnce(t *testing.T, client *pkb.Client) {
+	t.Helper()
+	if _, err := client.TendOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A host hears of a link, of its end twice before it comes, and of the end, though
+// nobody calls.
+func TestNoticesOfALinksLife(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	server := pkbtest.New(pkbtest.Config{SessionLife: month})
+	ada := server.AddPatient(pkbtest.Patient{})
+	var notices []observe.Notice
+	client := told(t, server, &notices, func(c *pkb.Config) { c.SessionLife = month })
+	demoLink(t.Context(), server, ada, client)
+	for range 33 {
+		tendOnce(t, client)
+		server.Advance(24 * time.Hour)
+	}
+	var got []string
+	for _, n := range notices {
+		got = append(got, fmt.Sprint(n.Kind, " ", n.Cause, n.Last))
+	}
+	want := "linked false; ends_soon false; ends_soon true; relink_required session_expiredfalse"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if text := fmt.Sprintf("%v %+v %s", notices[0], notices, notices[0].String()); strings.Contains(text, "app-user-1") {
+		t.Errorf("a notice prints the user: %s", text)
+	}
+	if b, err := json.Marshal(notices[0]); err != nil || !strings.Contains(string(b), `"app_user_id":"app-user-1"`) {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
+// Health tells whether somebody looks after links, and what is not delivered.
+func TestHealthOfTending(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{})
+	ada := server.AddPatient(pkbtest.Patient{})
+	client, err := demoClient(server, pkb.Config{Notify: func(context.Context, observe.Notice) error { return errors.New("full") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demoLink(t.Context(), server, ada, client)
+	tendOnce(t, client)
+	if h := client.Health(t.Context()); h.Undelivered != 1 || h.Tending {
+		t.Errorf("%+v", h)
+	}
+}
+
+// A store that can neither find nor list what is due is named, when the client is made
+// and when it is to be tended.
+func TestStoreThatCannotBeTended(t *testing.T) {
+	var log strings.Builder
+	server := pkbtest.New(pkbtest.Config{})
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: "c", RedirectURL: "https://app.example/cb",
+		Store: bareVolatile{tokenstore.NewMemory()}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config *pkb.ConfigError
+	if err := client.Tend(t.Context()); !errors.As(err, &config) || config.Field != "Store" {
+		t.Errorf("Tend: %v", err)
+	}
+	if _, err := client.TendOnce(t.Context()); !errors.As(err, &config) {
+		t.Errorf("TendOnce: %v", err)
+	}
+	if n := strings.Count(log.String(), "tokenstore.Scheduler"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, &log)
+	}
+}
+
+type bareVolatile struct{ tokenstore.Store }
+
+func (bareVolatile) Volatile() bool { return true }
+
+// What cannot be imported is refused, and changes nothing.
+func TestImportRefuses(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{})
+	ada := server.AddPatient(pkbtest.Patient{})
+	client, err := demoClient(server, pkb.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []*oauth2.Token{nil, {}, {AccessToken: "a"}, {RefreshToken: "r"}} {
+		if _, err := client.Import(t.Context(), "app-user-1", token); err == nil || strings.Contains(err.Error(), "app-user-1") {
+			t.Errorf("%v", err)
+		}
+	}
+	expired := &oauth2.Token{AccessToken: "a", RefreshToken: "unknown", Expiry: server.Now().Add(-time.Hour)}
+	if _, err := client.Import(t.Context(), "app-user-1", expired); !errors.Is(err, pkb.ErrRelinkRequired) {
+		t.Errorf("a token that PKB does not know: %v", err)
+	}
+	if _, err := client.Import(t.Context(), "app-user-1", expired); !errors.Is(err, pkb.ErrState) {
+		t.Errorf("the same again: %v", err)
+	}
+	if _, err := client.Link(t.Context(), "app-user-1"); !errors.Is(err, pkb.ErrNotLinked) {
+		t.Errorf("Link: %v", err)
+	}
+	demoLink(t.Context(), server, ada, client)
+	other := &oauth2.Token{AccessToken: "b", RefreshToken: "other", Expiry: server.Now().Add(time.Hour)}
+	if _, err := client.Import(t.Context(), "app-user-1", other); !errors.Is(err, pkb.ErrOvertaken) {
+		t.Errorf("a user who is linked: %v", err)
+	}
+	if _, err := client.Import(t.Context(), "", other); !errors.Is(err, pkb.ErrAppUserID) {
+		t.Errorf("nobody: %v", err)
+	}
+	if err := client.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Import(t.Context(), "app-user-2", other); !errors.Is(err, pkb.ErrClosed) {
+		t.Errorf("a closed client: %v", err)
+	}
+	if err := client.Tend(t.Context()); !errors.Is(err, pkb.ErrClosed) {
+		t.Errorf("Tend: %v", err)
+	}
+}
+
+// Warnings have an order.
+func TestWarningsAreChecked(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{})
+	for _, of := range []struct {
+		first, last, warm time.Duration
+		field             string
+	}{
+		{0, 0, 0, ""}, {time.Hour, 0, 0, ""}, {0, 30 * 24 * time.Hour, 0, ""}, {time.Hour, time.Hour, time.Hour, ""},
+		{time.Hour, 2 * time.Hour, 0, "FirstWarning"}, {-1, 0, 0, "FirstWarning"}, {0, 0, time.Minute, "KeepWarm"},
+	} {
+		_, err := demoClient(server, pkb.Config{FirstWarning: of.first, LastWarning: of.last, KeepWarm: of.warm})
+		var config *pkb.ConfigError
+		switch errors.As(err, &config); {
+		case of.field == "" && err != nil, of.field != "" && (config == nil || config.Field != of.field):
+			t.Errorf("%+v: %v", of, err)
+		}
+	}
+}
