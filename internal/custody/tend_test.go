@@ -306,17 +306,17 @@ func TestHostCodeThatIsToldBadly(t *testing.T) {
 // A link is refreshed that nobody has used for long, once, whoever tends it.
 func TestKeepWarm(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
-		warm := func(c *custody.Config) { c.KeepWarm = 24 * time.Hour }
+		warm := func(c *custody.Config) { c.KeepWarm = 2 * time.Hour }
 		first := keeper(t, s, i, warm)
 		link(t, first, i)
 		for range 3 {
 			tending(t, keeper(t, s, i, warm))
 		}
-		time.Sleep(23 * time.Hour)
+		time.Sleep(2*time.Hour - 5*time.Minute)
 		wantPosts(t, i, 0)
-		time.Sleep(9*24*time.Hour + 2*time.Hour)
+		time.Sleep(18*time.Hour + 10*time.Minute)
 		if posts, reuses := i.count(); posts < 9 || posts > 10 || reuses != 0 {
-			t.Errorf("%d refreshes in ten days, %d reused", posts, reuses)
+			t.Errorf("%d refreshes in ten times KeepWarm, %d reused", posts, reuses)
 		}
 	})
 }
@@ -348,7 +348,7 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var b inbox
 		ends := func(c *custody.Config) {
-			c.SessionLife, c.Warnings = 30*24*time.Hour, [2]time.Duration{14 * 24 * time.Hour, 48 * time.Hour}
+			c.SessionLife, c.Warnings = 72*time.Hour, [2]time.Duration{36 * time.Hour, 6 * time.Hour}
 		}
 		k := keeper(t, s, i, b.config, ends)
 		link(t, k, i)
@@ -356,21 +356,21 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		for range 2 {
 			tending(t, keeper(t, s, i, b.config, ends))
 		}
-		time.Sleep(15 * 24 * time.Hour)
+		time.Sleep(35 * time.Hour)
 		wantKinds(t, &b, "made")
-		time.Sleep(25 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		wantKinds(t, &b, "made", "ends soon")
-		time.Sleep(10 * 24 * time.Hour)
+		time.Sleep(28 * time.Hour)
 		wantKinds(t, &b, "made", "ends soon")
-		time.Sleep(3 * 24 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		wantKinds(t, &b, "made", "ends soon", "ends soon")
-		if n := b.notices[2]; !n.Last || n.EndsAt.Sub(linkedAt).Round(time.Hour) != 30*24*time.Hour || b.notices[1].Last {
+		if n := b.notices[2]; !n.Last || n.EndsAt.Sub(linkedAt).Round(time.Hour) != 72*time.Hour || b.notices[1].Last {
 			t.Errorf("%+v", n)
 		}
 		i.mu.Lock()
 		i.dead[1] = true
 		i.mu.Unlock()
-		time.Sleep(3 * 24 * time.Hour)
+		time.Sleep(10 * time.Hour)
 		wantKinds(t, &b, "made", "ends soon", "ends soon", "ended session_invalid")
 		if posts, reuses := i.count(); posts != 1 || reuses != 0 {
 			t.Errorf("%d refreshes, %d reused: one is asked to see that it has ended", posts, reuses)
@@ -592,18 +592,18 @@ func TestClockAnHourOff(t *testing.T) {
 		t.Run(off.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 				var b inbox
-				warm := func(c *custody.Config) { c.KeepWarm = 24 * time.Hour }
+				warm := func(c *custody.Config) { c.KeepWarm = 4 * time.Hour }
 				wrong := func(c *custody.Config) { c.Now = func() time.Time { return time.Now().Add(off) } }
 				k := keeper(t, s, i, b.config, warm)
 				tending(t, k)
 				tending(t, keeper(t, s, i, b.config, warm, wrong))
 				link(t, k, i)
-				time.Sleep(22 * time.Hour)
+				time.Sleep(2*time.Hour + 50*time.Minute)
 				wantPosts(t, i, 0)
-				time.Sleep(4*24*time.Hour + 4*time.Hour)
+				time.Sleep(17*time.Hour + 20*time.Minute)
 				wantKinds(t, &b, "made")
-				if posts, reuses := i.count(); posts < 4 || posts > 6 || reuses != 0 {
-					t.Errorf("%d refreshes in five days, %d reused", posts, reuses)
+				if posts, reuses := i.count(); posts < 4 || posts > 7 || reuses != 0 {
+					t.Errorf("%d refreshes in five times KeepWarm, %d reused", posts, reuses)
 				}
 				if b.most != 1 {
 					t.Errorf("%d deliveries at a time", b.most)
