@@ -791,9 +791,8 @@ func TestEveryErrorHasAdvice(t *testing.T) {
 var below = map[string]string{
 	"tokenstore.ErrClosed":      "Close the store after the client.",
 	"tokenstore.ErrConflict":    "Nothing: the library does load again and decide again.",
-	"tokenstore.ErrExtra":       "Empty the target and begin again.",
 	"tokenstore.ErrInvalid":     "Check the store: what the library saves is within the limits that every store must accept.",
-	"tokenstore.ErrNewer":       "Stop whoever uses the target, empty it and begin again; or leave it in use.",
+	"tokenstore.ErrTarget":      "Stop whoever uses the target, empty it and begin again; or leave it in use.",
 	"tokenstore.ErrNotFound":    "Nothing: calls of pkb say `ErrNotLinked`.",
 	"tokenstore.ErrUnavailable": "Nothing, unless it lasts.",
 	"sqlstore.ErrBusy":          "Look for long transactions on the table. It is tried again.",

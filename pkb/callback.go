@@ -19,10 +19,8 @@ import (
 )
 
 // Complete takes the callback of an authorization and makes the link. appUserID is
-// the user signed in now, by the host's own session; p is what Authorize returned;
-// query is the query of the callback.
-//
-// It checks that this user started this authorization here and has not completed
+// the user signed in now, by the host's own session; p is what Authorize returned. It
+// checks that this user started this authorization here and has not completed
 // it, exchanges the code at apiToken.action, saves the tokens, asks Purview for the
 // patient's public id, and asks Config.Identify, if set, whether that is the right
 // person. Then it fixes the public id on the link. If Purview or Identify fails,

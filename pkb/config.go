@@ -47,14 +47,12 @@ type Config struct {
 	// store lasts no longer than the process, such as tokenstore.Memory.
 	Keys *keys.Keyring
 
-	// HTTPClient sends all requests; nil means a default client. If its Transport
-	// is nil, it gets one with time-outs and TLS 1.2 or later. CheckRedirect and
-	// Jar are not used: tokens follow no redirect and are sent with no cookies.
-	// Requests to the token endpoint use a copy without Timeout, and without the
-	// ResponseHeaderTimeout and kept connections of a *http.Transport. Any other
+	// HTTPClient sends all requests; nil means a default client. A nil Transport
+	// means one with time-outs and TLS 1.2 or later. CheckRedirect and Jar are not
+	// used. Requests to the token endpoint use a copy without Timeout, and without
+	// the ResponseHeaderTimeout and kept connections of a *http.Transport. Any other
 	// RoundTripper is used unchanged, and must not repeat requests: that presents a
-	// refresh token twice, which ends the session. EventTransportRepeats reports
-	// one that does.
+	// refresh token twice. EventTransportRepeats reports one that does.
 	HTTPClient *http.Client
 	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
 	// ASCII.
@@ -66,32 +64,27 @@ type Config struct {
 
 	// ApprovalLife is how long a patient has from the link in your app to the
 	// callback; 0 means 10 minutes, the maximum. A callback is accepted for another
-	// hour, because the clocks of replicas may differ; the record ensures that it
-	// completes once.
+	// hour, because the clocks of replicas may differ.
 	ApprovalLife time.Duration
 	// RequestTimeout bounds one call for a patient with all its retries, whatever
 	// the caller's context allows; 0 means 30 seconds.
 	RequestTimeout time.Duration
 	// Retries is the number of times a failed read is retried after a network error
 	// or a 429, 502, 503 or 504; 0 means 2, and -1 none. The waits double from half
-	// a second, with jitter, and are at least what PKB asked for (Retry-After). If
-	// that exceeds RequestTimeout or the caller's deadline, the error is returned
-	// at once. Requests for tokens are never retried this way.
+	// a second, with jitter, and are at least what Retry-After asks for. A wait
+	// beyond RequestTimeout or the caller's deadline is not begun.
 	Retries int
 	// MaxCallsPerPatient is how many requests for one user may be under way at once
-	// in this process; others wait, within their contexts. 0 means 4, which one of
-	// PKB's pages describes as its own way to read a record. PKB publishes no
-	// quota.
+	// in this process; others wait, within their contexts. 0 means 4, as PKB itself
+	// reads a record. PKB publishes no quota.
 	MaxCallsPerPatient int
 	// MaxResponseBytes bounds one response of PKB's APIs, in bytes after
 	// decompression: of a search each page, which is in memory once. A larger one
 	// is ErrTooLarge. 0 means 64 MiB; otherwise it is from 4 KiB to 1 GiB.
 	MaxResponseBytes int64
 	// TokenTimeout bounds one request to the token endpoint; 0 means 3 minutes, and
-	// the maximum is 5. A response that arrives later is lost, and the link may be
-	// lost with it, because a refresh token works once: do not make it short. No
-	// caller waits for it longer than its own context. Neither HTTPClient.Timeout
-	// nor a Transport's ResponseHeaderTimeout applies to these requests.
+	// the maximum is 5. A response that arrives later is lost, and perhaps the link
+	// with it: do not make it short. No caller waits longer than its own context.
 	TokenTimeout time.Duration
 	// TokenErrors define what error responses of the token endpoint mean. PKB
 	// publishes none. Without an entry, RFC 6749 and PKB's response codes decide.
@@ -117,9 +110,9 @@ type Config struct {
 	// authorization waits: no call gets its tokens, and later calls ask Identify
 	// again.
 	//
-	// It may be called by several goroutines and replicas at once, and twice for
-	// one authorization; ctx has a deadline. Call PKB for this user only with what
-	// c holds: the user's other calls wait for the verdict.
+	// It may be called several times at once, and twice for one authorization; ctx
+	// has a deadline. Call PKB for this user only with what c holds: the user's
+	// other calls wait for the verdict.
 	Identify func(ctx context.Context, c Candidate) error
 
 	// SessionLife is how long PKB's sessions last for your client id, if PKB has
@@ -133,35 +126,30 @@ type Config struct {
 	// Notify, if set, is called with what you must not miss: a link that was made or
 	// has ended, a session that is about to end, an authorization that was given up.
 	// A notice is saved with the link, and Client.Tend delivers it until Notify
-	// returns nil: at least once, one at a time for each link, in order. After an
-	// error, a panic or 30 seconds it comes again, after a minute and then after
-	// longer, up to an hour. Write it into a queue or a table of yours and return;
-	// ctx has a deadline. Nil means that no notices are kept.
+	// returns nil: at least once, in order for each link. After an error, a panic or
+	// 30 seconds it comes again, after a minute to an hour. Write it into a queue or
+	// a table of yours and return. Nil means that no notices are kept.
 	Notify func(ctx context.Context, n observe.Notice) error
 	// KeepWarm is after how long without a refresh Client.Tend refreshes a link that
 	// nobody uses, so that you learn early that it has ended. 0 means never.
 	KeepWarm time.Duration
 	// RefreshReuseWindow is for a server that accepts a refresh token again within
-	// this time of its first use, as some do so that a client can recover a lost
-	// response: such a refresh is then repeated once, at once. Leave it at 0 with
-	// PKB, which ends the session when a token is presented twice (PKB: CS Response
-	// Code, API_SESSION_INVALID); the refresh is then not repeated while the
-	// current access token is valid.
+	// this time of its first use: a refresh whose response was lost is then repeated
+	// once, at once. Leave it at 0 with PKB, which ends the session when a token is
+	// presented twice (PKB: CS Response Code, API_SESSION_INVALID).
 	RefreshReuseWindow time.Duration
 	// OnEvent is called with what happens to links in this process, such as
-	// EventRelinkRequired: in order, one event at a time, on a goroutine of its
-	// own, so nothing waits for it. If it falls more than 4,096 events behind,
-	// further events are dropped, which is logged. Close waits a second for it; do
-	// not call Close from it.
+	// EventRelinkRequired: in order, on a goroutine of its own, so nothing waits for
+	// it. What is more than 4,096 events behind is dropped, which is logged. Close
+	// waits a second for it; do not call Close from it.
 	OnEvent func(observe.Event)
 
 	// Telemetry receives operations and events, for metrics and traces; nil costs
 	// nothing. Package pkb/pkbotel has one for OpenTelemetry.
 	Telemetry observe.Telemetry
 	// InsecureDebugResponses makes APIError.Excerpt and TryLaterError.Excerpt
-	// return the beginning of an error response, so that you can see who responds
-	// in PKB's place. An excerpt has only words of a fixed list, and nothing prints
-	// or logs it. Use it briefly, and never in production.
+	// return the beginning of an error response, to see who responds in PKB's place.
+	// An excerpt has only words of a fixed list. Never use it in production.
 	InsecureDebugResponses bool
 
 	// Now is the clock; nil means time.Now, which also replaces a call that panics.

@@ -13,11 +13,8 @@ import (
 )
 
 // Environment is one of PKB's installations: the addresses for authorization,
-// tokens and the record.
-//
-// Start from [Sandbox], [Production] or [BaseURL], and set a single address where
-// yours differs. Every address must be https; plain http is accepted for loopback
-// only.
+// tokens and the record. Start from [Sandbox], [Production] or [BaseURL], and set a
+// single address where yours differs. Each is https, or http on loopback.
 type Environment struct {
 	// Name is kept with every link. A link made in one environment is never used in
 	// another. It is at most 256 bytes of printable text.

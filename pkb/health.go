@@ -22,8 +22,7 @@ type Health struct {
 	// meet the same: do not take this one out of rotation.
 	HeldBack error
 	// Unsaved is how many links have new tokens only in this process's memory,
-	// because the store or the keys fail. It keeps trying. If the process ends,
-	// those patients have to approve again.
+	// because the store or the keys fail. If it ends, the patients approve again.
 	Unsaved int
 	// Abandoned is how many calls of the store, of Config.HTTPClient's transport or
 	// of Config.Identify did not return in time and still run. With 64 of them no
@@ -34,8 +33,7 @@ type Health struct {
 	KeyIDs []string
 	// Tending reports that Tend runs in this process.
 	Tending bool
-	// Undelivered is how many links have a notice that Config.Notify did not accept
-	// from this process. It is delivered again.
+	// Undelivered is how many links have a notice that Config.Notify did not accept.
 	Undelivered int
 	// Busy is how many authorizations and refreshes are under way.
 	Busy int

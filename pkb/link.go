@@ -33,9 +33,8 @@ type Link struct {
 	// this link's, or the only one if State is StatePending. Later calls check it.
 	Unchecked bool `json:"unchecked,omitempty"`
 	// Tried is how often the current refresh token was presented with an unknown
-	// outcome. Refusals is how often it was refused in unknown words while others
-	// were served. Unread reports that a response that may hold the next tokens is
-	// kept and cannot be read.
+	// outcome, and Refusals, how often it was refused in unknown words while others
+	// were served. Unread: a kept response may hold the next tokens.
 	Tried    int  `json:"tried,omitempty"`
 	Refusals int  `json:"refusals,omitempty"`
 	Unread   bool `json:"unread,omitempty"`

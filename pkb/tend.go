@@ -20,10 +20,8 @@ import (
 // what an unlink left, and seals with the promoted key. Any number of processes may
 // run it at the same time, and each link is looked after by one of them.
 //
-// It refreshes at most ten links a second, and presents nothing that a call would not.
-// Without Tend links work as they do with it, and you get no notices.
-//
-// Tend returns nil when ctx ends, ErrClosed, or a *ConfigError if the store has
+// It refreshes at most ten links a second. Without it links work, and you get no
+// notices. Tend returns nil when ctx ends, ErrClosed, or a *ConfigError if the store has
 // neither Due nor List (tokenstore.Scheduler, tokenstore.Lister).
 func (c *Client) Tend(ctx context.Context) error {
 	if c.closed.Load() {
@@ -32,11 +30,8 @@ func (c *Client) Tend(ctx context.Context) error {
 	return tended(c.keeper.Tend(ctx))
 }
 
-// TendOnce does what is due now, and returns how many links it looked at: for a job
-// that runs from time to time, such as every hour. It is Tend for hosts that have no
-// process that stays.
-//
-// It returns ErrClosed, ErrStore, the error of ctx, or a *ConfigError as Tend does.
+// TendOnce does what is due now, and returns how many links it looked at: it is Tend
+// as a job that runs from time to time, such as every hour. It returns ErrClosed, ErrStore, the error of ctx, or a *ConfigError as Tend does.
 func (c *Client) TendOnce(ctx context.Context) (links int, err error) {
 	if c.closed.Load() {
 		return 0, ErrClosed

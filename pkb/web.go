@@ -75,8 +75,8 @@ type Web struct {
 // bound to the user. So several tabs do not interfere, and the callback may come to
 // another replica if all have the same Config.Keys. Without Keys a random key is
 // used, and the callback must come to the same process. Loading a callback again,
-// or going Back to it, leads where the first visit led, as long as that visit's
-// link exists.
+// or going Back to it, leads where the first visit led, in whatever process and
+// browser, as long as that visit's link exists.
 //
 // Web panics if User is missing or Done is not a path on this site, which are
 // mistakes in the program.
@@ -176,10 +176,6 @@ func (w *Web) start(rw http.ResponseWriter, r *http.Request, user string, opts [
 // Callback handles the patient's return from PKB and makes the link. Mount it at
 // the path of Config.RedirectURL, for every method: its page for a POST reports what
 // is wrong.
-//
-// What a visit gets is decided by the user's record: one that comes back to an
-// authorization that made the link is led to Done, whatever process and browser it
-// comes to.
 func (w *Web) Callback() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.begin(rw, r, http.MethodGet, errFormPost) {

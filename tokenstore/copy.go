@@ -21,14 +21,11 @@ type CopyProgress struct {
 	Copied int
 }
 
-// ErrNewer: a record is further on in the target of a Copy than in its source: the
-// target is in use already. Nothing was written over.
-var ErrNewer = errors.New("tokenstore: the target has a newer record than the source: it is in use already")
-
-// ErrExtra: the target of a Copy holds records that its source does not: links that
-// were unlinked and purged since they were copied, or others. Nothing was removed.
-// Empty the target and begin again.
-var ErrExtra = errors.New("tokenstore: the target holds records that the source does not; empty it and start again")
+// ErrTarget: the target of a Copy is in use, since a record is further on in it than
+// in the source, or it holds records that the source does not: links that were
+// unlinked and purged since they were copied, or others. Nothing was removed or
+// written over. Stop whoever uses the target, empty it and begin again.
+var ErrTarget = errors.New("tokenstore: the target is in use")
 
 // Copy copies the records of from to to, which holds nothing else, and yields its
 // progress every few hundred records and at the end. Sealed data is copied
@@ -40,7 +37,7 @@ var ErrExtra = errors.New("tokenstore: the target holds records that the source 
 // use from after that: a refresh token works once. A Copy that was interrupted can
 // be started again.
 //
-// An error ends the sequence: a store's, that of ctx, ErrNewer, or ErrExtra, which
+// An error ends the sequence: a store's, that of ctx, ErrTarget, which
 // requires a target that is a Lister.
 func Copy(ctx context.Context, from interface {
 	Store
@@ -102,7 +99,7 @@ func noExtra(ctx context.Context, from, to Store) error {
 		for _, r := range page {
 			switch _, err := from.Load(ctx, r.AppUserID); {
 			case errors.Is(err, ErrNotFound):
-				return ErrExtra
+				return fmt.Errorf("%w: it holds records that the source does not", ErrTarget)
 			case err != nil:
 				return fmt.Errorf("tokenstore: reading the source: %w", err)
 			}
@@ -128,7 +125,7 @@ func copyOne(ctx context.Context, r Record, to Store) (copied bool, err error) {
 		case copied:
 			return false, errors.New("tokenstore: the target returned a different record from the one it was given")
 		case there.Generation > r.Generation, there.Generation == r.Generation && there.RefreshedAt.After(r.RefreshedAt):
-			return false, ErrNewer
+			return false, fmt.Errorf("%w: it has a newer record than the source", ErrTarget)
 		}
 		next := r
 		next.Version = there.Version

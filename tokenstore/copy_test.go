@@ -82,8 +82,8 @@ func TestCopyRefusesATargetInUse(t *testing.T) {
 	if ahead, err = to.Save(t.Context(), ahead); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := copyAll(t, from, to); !errors.Is(err, tokenstore.ErrNewer) {
-		t.Errorf("Copy: %v, want ErrNewer", err)
+	if _, err := copyAll(t, from, to); !errors.Is(err, tokenstore.ErrTarget) {
+		t.Errorf("Copy: %v, want ErrTarget", err)
 	}
 	if now, err := to.Load(t.Context(), "user-0001"); err != nil || now.Version != ahead.Version {
 		t.Errorf("the record in use was written over: %v", err)
@@ -104,8 +104,8 @@ func TestCopyFindsWhatIsGone(t *testing.T) {
 	if err := from.Delete(t.Context(), r.AppUserID, r.Version); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := copyAll(t, from, to); !errors.Is(err, tokenstore.ErrExtra) {
-		t.Errorf("Copy: %v, want ErrExtra", err)
+	if _, err := copyAll(t, from, to); !errors.Is(err, tokenstore.ErrTarget) {
+		t.Errorf("Copy: %v, want ErrTarget", err)
 	}
 }
 

@@ -73,7 +73,7 @@ func copyAll(ctx context.Context, c *call, address string, cfg sqlstore.Config) 
 	for p, err := range tokenstore.Copy(ctx, from, to) {
 		last = copyLine{newProgress(p.Records, p.Total, now().Sub(start)), p.Copied}
 		switch {
-		case errors.Is(err, tokenstore.ErrNewer), errors.Is(err, tokenstore.ErrExtra):
+		case errors.Is(err, tokenstore.ErrTarget):
 			return failed(exitWrong, "%w", err)
 		case err != nil:
 			return &unfinished{fmt.Sprintf("%d of %d records are in the target, %d copied now; run it again for the rest", p.Records, p.Total, p.Copied), storeFailed(err)}
