@@ -170,6 +170,10 @@ func types(t *testing.T) map[string][]looks {
 			value: observe.Event{Kind: observe.EventLinked, AppUserID: user, Err: &pkb.RelinkError{}},
 			fmt:   "linked " + link, log: "linked " + link, json: `{"kind":"linked","app_user_id":"` + user + `"}`,
 		}},
+		"observe.Notice": {{
+			value: observe.Notice{ID: "1", Kind: observe.EventLinked, AppUserID: user}, fmt: "linked " + link, log: "linked " + link,
+			json: `{"id":"1","kind":"linked","app_user_id":"` + user + `","at":"0001-01-01T00:00:00Z"}`,
+		}},
 		"pkb.Config":            {same(pkb.Config{ClientID: "c", ClientSecret: pkb.NewSecret("canary")}, `pkb.Config{Environment: "", ClientID: "c", RedirectURL: ""}`)},
 		"pkb.Client":            {same(client, fmt.Sprintf(`pkb.Client{Environment: %q, ClientID: "c"}`, server.URL()))},
 		"keys.Keyring":          {refuses(withKeys.Keys), refuses(&keys.Keyring{})},
@@ -424,6 +428,8 @@ var testedElsewhere = map[string]string{
 	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
 
+	"tokenstore.part":  "it prints the name of its function",
+	"custody.Imported": "TestImportedPrintsNothing of package custody",
 	"conceal.Printing": "TestEverySink of package conceal",
 	"conceal.Hidden":   "TestEverySink of package conceal",
 	"fhir.List":        "TestRoundTrip of package fhir: it hides nothing, and writes null for a value that is absent",
