@@ -428,7 +428,7 @@ var testedElsewhere = map[string]string{
 	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
 
-	"tokenstore.part":  "it prints the name of its function",
+	"tokenstore.part":  "TestPrefixPrintsNothing of the package",
 	"custody.Imported": "TestImportedPrintsNothing of package custody",
 	"conceal.Printing": "TestEverySink of package conceal",
 	"conceal.Hidden":   "TestEverySink of package conceal",

@@ -53,7 +53,7 @@ func (k *Keyring) AddKey(id string, key []byte) error {
 }
 
 func (k *Keyring) add(id string, key []byte) error {
-	if len(key) > 0 && !slices.ContainsFunc(key, func(b byte) bool { return b != 0 }) {
+	if len(key) == seal.KeySize && !slices.ContainsFunc(key, func(b byte) bool { return b != 0 }) {
 		return errors.New("the key is nothing but zero bytes")
 	}
 	return k.ring.Add(id, key)
