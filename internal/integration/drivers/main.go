@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 )
 
 // figures are the line of JSON.
@@ -34,8 +35,9 @@ type figures struct {
 func main() {
 	log.SetFlags(0)
 	path := flag.String("write", "", "the file to write the table to; none prints it")
+	crowd := flag.Duration("crowd", time.Second, "for how long a crowd writes and reads in each row")
 	flag.Parse()
-	rows, err := tryAll(context.Background())
+	rows, err := tryAll(context.Background(), *crowd)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "github.com/lib/pq"              // the driver "postgres"
@@ -60,45 +63,56 @@ var sqliteWays = []way{
 // poolers are PgBouncer's ways to pool; "" is none.
 var poolers = []string{"", "session", "transaction", "statement"}
 
-func tryAll(ctx context.Context) (all []trial.Row, err error) {
-	for _, try := range []func(context.Context) ([]trial.Row, error){tryPostgres, tryMaria, trySQLite, tryNcruces} {
-		rows, err := try(ctx)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, rows...)
-	}
-	return all, nil
+// attempt is a row that is still to be filled in.
+type attempt struct {
+	trial.Row
+	try func(context.Context, *trial.Row) error
 }
 
-func tryPostgres(ctx context.Context) (rows []trial.Row, err error) {
-	for _, pooler := range poolers {
-		some, err := tryPooler(ctx, pooler)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, some...)
+// tryAll tries every way on every engine, a few at a time: most of the time goes by in
+// the servers.
+func tryAll(ctx context.Context, crowd time.Duration) ([]trial.Row, error) {
+	dir, err := os.MkdirTemp("", "pkb-drivers-")
+	if err != nil {
+		return nil, err
 	}
-	return rows, nil
+	all := slices.Concat(onPostgres(crowd), onMaria(crowd), onSQLite(dir, crowd))
+	rows, failed := make([]trial.Row, len(all)), make([]error, len(all))
+	var under sync.WaitGroup
+	places := make(chan struct{}, 4)
+	for i, a := range all {
+		places <- struct{}{}
+		under.Go(func() {
+			defer func() { <-places }()
+			rows[i] = a.Row
+			if err := a.try(ctx, &rows[i]); err != nil {
+				failed[i] = fmt.Errorf("%s, %s, %s: %w", a.Driver, a.Setting, a.Engine, err)
+			}
+		})
+	}
+	under.Wait()
+	others, err := tryNcruces(ctx, crowd)
+	return append(rows, others...), errors.Join(append(failed, err, os.RemoveAll(dir))...)
 }
 
-// tryPooler tries each way to send through one kind of pool, each time with a database
+// onPostgres is each way to send through each kind of pool, every one with a database
 // and a pooler of its own.
-func tryPooler(ctx context.Context, pooler string) (rows []trial.Row, err error) {
-	for _, w := range postgresWays {
-		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "PostgreSQL"}
-		if pooler != "" {
-			row.Engine += ", PgBouncer pooling by " + pooler
+func onPostgres(crowd time.Duration) (all []attempt) {
+	for _, pooler := range poolers {
+		for _, w := range postgresWays {
+			engine := "PostgreSQL"
+			if pooler != "" {
+				engine += ", PgBouncer pooling by " + pooler
+			}
+			all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: engine}, func(ctx context.Context, row *trial.Row) error {
+				return tryBehind(ctx, pooler, w, row, crowd)
+			}})
 		}
-		if err := tryBehind(ctx, pooler, w, &row); err != nil {
-			return nil, fmt.Errorf("%s, %s, %s: %w", row.Driver, row.Setting, row.Engine, err)
-		}
-		rows = append(rows, row)
 	}
-	return rows, nil
+	return all
 }
 
-func tryBehind(ctx context.Context, pooler string, w way, row *trial.Row) (err error) {
+func tryBehind(ctx context.Context, pooler string, w way, row *trial.Row, crowd time.Duration) (err error) {
 	dsn, drop, err := services.ScratchPostgres(ctx)
 	if err != nil {
 		return err
@@ -112,44 +126,35 @@ func tryBehind(ctx context.Context, pooler string, w way, row *trial.Row) (err e
 		defer func() { err = errors.Join(err, bouncer.Close()) }()
 		dsn = bouncer.DSN()
 	}
-	return open(ctx, w.name, with(dsn, w.param), sqlstore.Postgres, row)
+	return open(ctx, w.name, with(dsn, w.param), sqlstore.Postgres, row, crowd)
 }
 
-func tryMaria(ctx context.Context) (rows []trial.Row, err error) {
+func onMaria(crowd time.Duration) (all []attempt) {
 	for _, w := range mariaWays {
-		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "MariaDB"}
-		dsn, drop, err := services.ScratchMariaDB(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(open(ctx, w.name, with(dsn, w.param), sqlstore.MySQL, &row), drop()); err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", row.Driver, row.Setting, err)
-		}
-		rows = append(rows, row)
+		all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: "MariaDB"}, func(ctx context.Context, row *trial.Row) error {
+			dsn, drop, err := services.ScratchMariaDB(ctx)
+			if err != nil {
+				return err
+			}
+			return errors.Join(open(ctx, w.name, with(dsn, w.param), sqlstore.MySQL, row, crowd), drop())
+		}})
 	}
-	return rows, nil
+	return all
 }
 
-func trySQLite(ctx context.Context) (rows []trial.Row, err error) {
-	dir, err := os.MkdirTemp("", "pkb-drivers-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+func onSQLite(dir string, crowd time.Duration) (all []attempt) {
 	for i, w := range sqliteWays {
-		row := trial.Row{Driver: w.driver, Setting: w.setting, Engine: "SQLite"}
 		dsn := strings.ReplaceAll(w.param, "%s", filepath.Join(dir, fmt.Sprint(i, ".db")))
-		if err := open(ctx, w.name, dsn, sqlstore.SQLite, &row); err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", row.Driver, row.Setting, err)
-		}
-		rows = append(rows, row)
+		all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: "SQLite"}, func(ctx context.Context, row *trial.Row) error {
+			return open(ctx, w.name, dsn, sqlstore.SQLite, row, crowd)
+		}})
 	}
-	return rows, nil
+	return all
 }
 
 // tryNcruces runs the program that has that driver.
-func tryNcruces(ctx context.Context) (rows []trial.Row, err error) {
-	c := exec.CommandContext(ctx, "go", "run", "github.com/betawerk/pkb-go/internal/integration/drivers/ncruces")
+func tryNcruces(ctx context.Context, crowd time.Duration) (rows []trial.Row, err error) {
+	c := exec.CommandContext(ctx, "go", "run", "github.com/betawerk/pkb-go/internal/integration/drivers/ncruces", "-crowd", crowd.String()) //nolint:gosec // our own program
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err != nil {
@@ -159,13 +164,13 @@ func tryNcruces(ctx context.Context) (rows []trial.Row, err error) {
 }
 
 // open opens a database as a host does, and tries it.
-func open(ctx context.Context, driver, dsn string, dialect sqlstore.Dialect, row *trial.Row) error {
+func open(ctx context.Context, driver, dsn string, dialect sqlstore.Dialect, row *trial.Row, crowd time.Duration) error {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
 		return err
 	}
 	db.SetMaxOpenConns(32) // a host's pool is bounded
-	return errors.Join(row.Try(ctx, db, dialect), db.Close())
+	return errors.Join(row.Try(ctx, db, dialect, crowd), db.Close())
 }
 
 // with adds a parameter to a DSN.

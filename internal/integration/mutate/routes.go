@@ -49,7 +49,7 @@ var routes = []line{
 	{"a redirect URI is of any length", "pkb/config.go", "	if len(s) > maxRedirectURI {", "	if false {"},
 	{"a name is any text", "pkb/environment.go", "!unicode.IsPrint(r)", "unicode.In(r)"},
 	{"a header is any text", "pkb/config.go", "	if !apicall.Printable(strings.ReplaceAll(c.UserAgent, \" \", \"\")) ||", "	if"},
-	{"a key is nothing", "pkb/keys/keyring.go", "	if len(key) > 0 && !slices.Contains", "	if len(key) > 99 && !slices.Contains"},
+	{"a key is nothing", "pkb/keys/keyring.go", "	if len(key) == seal.KeySize && !slices.Contains", "	if len(key) > 99 && !slices.Contains"},
 	{"one key has two ids", "internal/seal/seal.go", "other.sum == k.sum {", "false {"},
 	{"a key is an id", "internal/seal/seal.go", "err == nil && len(b) == KeySize {", "false && err == nil && b != nil {"},
 }

@@ -65,3 +65,37 @@ func TestSuspended(t *testing.T) {
 		}
 	})
 }
+
+// Whoever stood still is to blame, whichever of the two the server saw first, unless
+// the other one could have known.
+func TestJudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{began: time.Now()}
+		one, other := &process{world: w, clock: newClock(0)}, &process{world: w, clock: newClock(0)}
+		at := func(after time.Duration) time.Time { return w.began.Add(after) }
+		for name, tc := range map[string]struct {
+			first, again post
+			want         reason
+		}{
+			"nothing was wrong": {post{looked: at(1), at: at(2)}, post{looked: at(3), at: at(4)}, byRace},
+			"the second stood still": {
+				post{looked: at(3), at: at(4), saved: at(5)}, post{looked: at(1), at: at(6), overslept: true}, byPause,
+			},
+			"the first stood still, and went on before the second": {
+				post{looked: at(1), at: at(6), overslept: true}, post{looked: at(5), at: at(7)}, byPause,
+			},
+			"the first stood still, and saved before the second sent": {
+				post{looked: at(1), at: at(6), overslept: true, saved: at(7)}, post{looked: at(5), at: at(8)}, byPause,
+			},
+			"the first stood still, and the second looked after it had saved": {
+				post{looked: at(1), at: at(4), overslept: true, saved: at(5)}, post{looked: at(6), at: at(7)}, byRace,
+			},
+		} {
+			tc.first.from, tc.again.from = one, other
+			v := &server{tally: &tally{}}
+			if got := v.judge(&session{last: &tc.first}, &tc.again); got != tc.want {
+				t.Errorf("%s: %v, want %v", name, got, tc.want)
+			}
+		}
+	})
+}

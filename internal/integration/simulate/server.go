@@ -98,6 +98,7 @@ type session struct {
 	mumbles bool
 	refused bool  // in unknown words, since it last gave a pair
 	last    *post // the one that made gen
+	again   *post // the one that presented a token a second time
 	// fell: the row went back, and nobody has brought it forward since.
 	fell  *fall
 	lease lease
@@ -144,8 +145,9 @@ type post struct {
 	saved  time.Time
 	saver  *process
 	failed bool
-	// overslept: its sender stood still after its last look at the row. stale: what
-	// it saw there was old.
+	// looked is when its sender last looked at the row; overslept: it stood still
+	// after that. stale: what it saw there was old.
+	looked           time.Time
 	overslept, stale bool
 }
 
@@ -168,7 +170,7 @@ func (v *server) approve(user string, mumbles bool) []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[user]
-	s.epoch, s.gen, s.dead, s.last, s.since = s.epoch+1, 1, false, nil, time.Now()
+	s.epoch, s.gen, s.dead, s.last, s.again, s.since = s.epoch+1, 1, false, nil, nil, time.Now()
 	s.mumbles, s.refused, s.fell, s.early, s.looked, s.worked = mumbles, false, nil, false, map[*process]look{}, time.Now()
 	s.missed = 0
 	return s.answer()
@@ -203,7 +205,7 @@ func (v *server) misled(s *session, p *process, is bool) {
 func (v *server) send(s *session, p *process) *post {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	sent := &post{from: p, at: time.Now(), stale: s.looked[p].older}
+	sent := &post{from: p, at: time.Now(), looked: s.looked[p].at, stale: s.looked[p].older}
 	until, halted := p.clock.haltedSince(s.looked[p].at)
 	sent.overslept = halted && time.Since(until) < time.Second
 	return sent
@@ -288,7 +290,7 @@ func (v *server) take(p *post, token string) (status int, body []byte) {
 		v.tally.answersLost++
 	}
 	if pair.gen < s.gen {
-		s.dead, s.killer = true, v.judge(s, p)
+		s.dead, s.killer, s.again = true, v.judge(s, p), p
 		return s.refuse()
 	}
 	s.gen, s.last, s.before, s.since = s.gen+1, p, s.since, time.Now()
@@ -317,7 +319,9 @@ func (v *server) judge(s *session, again *post) reason {
 	switch {
 	case again.lost:
 		return byResponse // it was on its way when the network lost its sender
-	case again.overslept:
+	case again.overslept, first != nil && first.overslept && (first.saved.IsZero() || first.saved.After(again.looked)):
+		// The one that stood still can also be the first: it went on when another had
+		// taken its place and was about to send.
 		return byPause
 	case s.fell != nil:
 		f := s.fell
@@ -341,6 +345,27 @@ func (v *server) judge(s *session, again *post) reason {
 		return byClock
 	}
 	return byRace
+}
+
+// String tells what became of it, measured from when the world began.
+func (p *post) String() string {
+	if p == nil {
+		return "none"
+	}
+	since := func(t time.Time) time.Duration { return t.Sub(p.from.world.began) }
+	text := fmt.Sprintf("looked %v, sent %v", since(p.looked), since(p.at))
+	if !p.saved.IsZero() {
+		text += fmt.Sprintf(", saved %v", since(p.saved))
+	}
+	for _, is := range []struct {
+		so   bool
+		what string
+	}{{p.lost, "lost"}, {p.failed, "a save failed"}, {p.overslept, "stood still before"}, {p.stoodStill(), "stood still after"}, {p.stale, "saw an old row"}, {p.from.dead.Load(), "died"}} {
+		if is.so {
+			text += ", " + is.what
+		}
+	}
+	return text
 }
 
 // stoodStill reports whether the sender stood still after it had sent.

@@ -329,7 +329,7 @@ func (w *world) note(s *session, ended bool) {
 		why = "wording"
 	}
 	if why != "" {
-		w.tally.where = append(w.tally.where, fmt.Sprintf("%s: %s in world %d, after %v", why, s.user, w.number, time.Since(w.began)))
+		w.tally.where = append(w.tally.where, fmt.Sprintf("%s: %s in world %d, after %v; first: %v; again: %v", why, s.user, w.number, time.Since(w.began), s.last, s.again))
 	}
 }
 

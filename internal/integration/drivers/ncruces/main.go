@@ -11,9 +11,11 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	_ "github.com/ncruces/go-sqlite3/driver" // the driver "sqlite3"
 
@@ -23,7 +25,9 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	rows, err := try(context.Background())
+	crowd := flag.Duration("crowd", time.Second, "for how long a crowd writes and reads")
+	flag.Parse()
+	rows, err := try(context.Background(), *crowd)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(rows)
 	}
@@ -32,7 +36,7 @@ func main() {
 	}
 }
 
-func try(ctx context.Context) (rows []trial.Row, err error) {
+func try(ctx context.Context, crowd time.Duration) (rows []trial.Row, err error) {
 	dir, err := os.MkdirTemp("", "pkb-drivers-")
 	if err != nil {
 		return nil, err
@@ -47,7 +51,7 @@ func try(ctx context.Context) (rows []trial.Row, err error) {
 			return nil, err
 		}
 		row := trial.Row{Driver: "ncruces/go-sqlite3", Setting: way.setting, Engine: "SQLite"}
-		if err := errors.Join(row.Try(ctx, db, sqlstore.SQLite), db.Close()); err != nil {
+		if err := errors.Join(row.Try(ctx, db, sqlstore.SQLite, crowd), db.Close()); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)

@@ -25,8 +25,9 @@ type Row struct {
 	Fault                   string // what is wrong though it does not
 }
 
-// Try fills in what becomes of a store in db.
-func (r *Row) Try(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect) error {
+// Try fills in what becomes of a store in db, in which a crowd writes and reads for so
+// long.
+func (r *Row) Try(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, long time.Duration) error {
 	store, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func (r *Row) Try(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect) err
 	if r.Fault, err = contract(ctx, store); err != nil || r.Fault != "" {
 		return err
 	}
-	r.Fault = crowd(ctx, store)
+	r.Fault = crowd(ctx, store, long)
 	return nil
 }
 
@@ -61,18 +62,15 @@ func contract(ctx context.Context, s tokenstore.Store) (string, error) {
 	return "", nil
 }
 
-// The crowd that writes and reads at the same time, and for how long.
-const (
-	goroutines = 16
-	crowdFor   = time.Second
-)
+// goroutines is how many the crowd has, more than a pooler has connections.
+const goroutines = 16
 
 // crowd returns what went wrong when each of many has a record of its own: nothing
 // of the others may ever be seen.
-func crowd(ctx context.Context, s tokenstore.Store) (fault string) {
+func crowd(ctx context.Context, s tokenstore.Store, long time.Duration) (fault string) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	until := time.Now().Add(crowdFor)
+	until := time.Now().Add(long)
 	for i := range goroutines {
 		all.Go(func() {
 			if err := life(ctx, s, fmt.Sprintf("crowd-%d", i), until); err != nil {
