@@ -8,6 +8,10 @@ MODULES := . examples/pkbctl examples/webapp internal/integration internal/integ
 HEAVY := internal/integration internal/integration/judge internal/integration/sinks
 LIGHT := $(filter-out $(HEAVY),$(MODULES))
 
+# What does one thing at a time, so that the race detector has nothing to find, and
+# takes ten times as long with it.
+ALONE := fhir internal/canary internal/custody/core internal/house pkb/identity internal/integration/canary internal/integration/corpus internal/integration/drivers internal/integration/mutate internal/integration/nhsnumbers
+
 # testall runs each module, also after one has failed, and ends with a summary.
 TESTALL := go run ./internal/house/testall
 
@@ -41,9 +45,10 @@ test: ## test all that needs nothing but Go, in the short form
 race: ## the same with the race detector
 	@$(TESTALL) -race -short -not "$(HEAVY)" $(LIGHT)
 
+# Three packages at a time: many wait for servers.
 .PHONY: integration
 integration: ## test every module with the race detector, and the long simulations
-	@$(TESTALL) -race -long internal/custody $(MODULES)
+	@$(TESTALL) -race -p 3 -alone "$(ALONE)" -long internal/custody $(MODULES)
 
 .PHONY: bench
 bench: ## run the benchmarks; ITERATIONS=1 runs each once, to see that it works

@@ -5,7 +5,7 @@
 // if an earlier one fails, and ends with what failed, what was skipped, and how
 // to get what was missing:
 //
-//	go run ./internal/house/testall [-race] [-short] [-long "DIRECTORY ..."] [-not "MODULE ..."] MODULE...
+//	go run ./internal/house/testall [-race] [-short] [-long "DIRECTORY ..."] [-alone "DIRECTORY ..."] [-p N] [-not "MODULE ..."] MODULE...
 //
 // It is what make test and make integration do.
 package main
@@ -24,8 +24,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -38,17 +41,25 @@ func main() {
 	race := flag.Bool("race", false, "use the race detector")
 	short := flag.Bool("short", false, "run the short form of tests that have one")
 	long := flag.String("long", "", "directories whose tests are run first without the race detector, with which they take a shorter form")
+	alone := flag.String("alone", "", "directories of packages in which nothing runs beside anything else, and which are tested without the race detector")
 	not := flag.String("not", "", "modules that are not among these, to be named in the end")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/house/testall [flags] MODULE...")
 		flag.PrintDefaults()
 	}
+	together := flag.Int("p", 2, "how many packages are tested at a time")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	always := []string{"test", "-json", "-timeout", timeout}
+	for _, dir := range strings.Fields(*alone) {
+		if _, err := os.Stat(dir); err != nil { // a name that is misspelt would change nothing
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+	}
+	always := []string{"test", "-json", "-timeout", timeout, "-p", strconv.Itoa(*together)}
 	plain := slices.Clone(always)
 	if *short {
 		plain = append(plain, "-short")
@@ -60,22 +71,69 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	began := time.Now()
 	r := results{out: os.Stdout, skipped: make(map[string]int)}
-	all := func(dirs []string, args ...string) {
-		for _, dir := range dirs {
-			if ctx.Err() == nil {
-				fmt.Printf("== %s\n", strings.Join(append([]string{dir}, args[len(always):]...), " "))
-				r.module(dir, goTest(ctx, dir, append(slices.Clone(args), "./..."), &r))
-			}
+	all := func(dir string, args, packages []string) {
+		if ctx.Err() == nil && len(packages) > 0 {
+			fmt.Printf("== %s\n", strings.Join(append([]string{dir}, args[len(always):]...), " "))
+			r.module(dir, goTest(ctx, dir, slices.Concat(args, packages), &r))
 		}
 	}
-	all(strings.Fields(*long), plain...)
-	all(flag.Args(), raced...)
+	for _, dir := range strings.Fields(*long) {
+		all(dir, plain, []string{"./..."})
+	}
+	for _, module := range flag.Args() {
+		if !*race {
+			all(module, plain, []string{"./..."})
+			continue
+		}
+		rest, single, err := split(ctx, module, strings.Fields(*alone))
+		if err != nil {
+			r.module(module, err)
+		}
+		all(module, plain, single)
+		all(module, raced, rest)
+	}
 	interrupted := ctx.Err() != nil
 	stop()
 	r.summary(strings.Fields(*not), time.Since(began))
 	if interrupted || len(r.failed) > 0 {
 		os.Exit(1)
 	}
+}
+
+// split divides a module's packages into those in the directories named by alone, and
+// the rest, which is tested with the race detector.
+func split(ctx context.Context, module string, alone []string) (rest, single []string, err error) {
+	if !slices.ContainsFunc(alone, func(dir string) bool { return within(module, dir) }) {
+		return []string{"./..."}, nil, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "./...")
+	cmd.Dir, cmd.Stderr = module, os.Stderr
+	cmd.Env = append(os.Environ(), "GOWORK=off", "PWD=")
+	printed, err := cmd.Output()
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := filepath.Abs(module)
+	if err != nil {
+		return nil, nil, err
+	}
+	for dir := range strings.Lines(string(printed)) {
+		name, err := filepath.Rel(root, strings.TrimSpace(dir))
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Contains(alone, path.Join(module, filepath.ToSlash(name))) {
+			single = append(single, "./"+filepath.ToSlash(name))
+		} else {
+			rest = append(rest, "./"+filepath.ToSlash(name))
+		}
+	}
+	return rest, single, nil
+}
+
+// within reports whether dir is in a module, or in one that is inside it.
+func within(module, dir string) bool {
+	return module == "." || dir == module || strings.HasPrefix(dir, module+"/")
 }
 
 // goTest runs go in a module and lets r read what it prints.

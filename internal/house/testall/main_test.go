@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,5 +61,29 @@ func TestSummary(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "chatter") {
 		t.Errorf("it prints what tests print that pass:\n%s", &out)
+	}
+}
+
+// Each package is tested once: without the race detector if it is named, and with it
+// if not.
+func TestSplit(t *testing.T) {
+	t.Chdir("../../..")
+	rest, single, err := split(t.Context(), ".", []string{"fhir", "internal/house", "internal/integration/mutate"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"./fhir", "./internal/house"}; !slices.Equal(single, want) {
+		t.Errorf("alone are %q, want %q", single, want)
+	}
+	for _, dir := range []string{"./pkb", "./internal/house/testall", "./tokenstore/sqlstore"} {
+		if !slices.Contains(rest, dir) {
+			t.Errorf("%s is in none of the two", dir)
+		}
+	}
+	if slices.Contains(rest, "./fhir") {
+		t.Error("./fhir is in both")
+	}
+	if rest, single, err := split(t.Context(), "pkb/pkbotel", []string{"fhir"}); err != nil || len(single) > 0 || !slices.Equal(rest, []string{"./..."}) {
+		t.Errorf("of a module with none of them: %q, %q, %v", rest, single, err)
 	}
 }
