@@ -8,13 +8,17 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // journey is a patient's whole way, on two replicas: they must behave as one.
@@ -151,6 +155,42 @@ func TestAnotherPatientsRecord(t *testing.T) {
 	moved := amira.get(two.url + "account")
 	mustShow(t, moved, "Bo Other")
 	mustNotShow(t, moved, "Canary")
+}
+
+// A token of another record than the one in the store shows nobody anything.
+func TestRecordIsThatOfTheLink(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{ClientID: testClientID})
+	ada, bo := server.AddPatient(pkbtest.Patient{}), server.AddPatient(pkbtest.Patient{})
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: testClientID, RedirectURL: "http://localhost/pkb/callback",
+		Store: tokenstore.NewMemory(), HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(t.Context())
+	address, pending, err := client.Authorize(t.Context(), "amira")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback, err := server.Approve(t.Context(), address, ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Complete(t.Context(), "amira", pending, callback.Query()); err != nil {
+		t.Fatal(err)
+	}
+	a := &app{client: client}
+	asked := server.Count(pkbtest.Self)
+	if rec, err := a.read(t.Context(), "amira", identity.PublicID(bo.PublicID)); rec != nil || !errors.Is(err, pkb.ErrTryLater) {
+		t.Errorf("with the token of somebody else's record: %v, %v", rec != nil, err)
+	}
+	if server.Count(pkbtest.Self) != asked {
+		t.Error("PKB was asked for the demographics of the wrong patient")
+	}
+	if rec, err := a.read(t.Context(), "amira", identity.PublicID(ada.PublicID)); rec == nil || err != nil {
+		t.Errorf("the record of the link: %v", err)
+	}
 }
 
 // A page that finds out that the link has ended shows it.
