@@ -69,7 +69,7 @@ type attempt struct {
 	try func(context.Context, *trial.Row) error
 }
 
-// tryAll tries every way on every engine, a few at a time: most of the time goes by in
+// tryAll tries every way on every engine, two at a time: most of the time goes by in
 // the servers.
 func tryAll(ctx context.Context, crowd time.Duration) ([]trial.Row, error) {
 	dir, err := os.MkdirTemp("", "pkb-drivers-")
@@ -79,7 +79,7 @@ func tryAll(ctx context.Context, crowd time.Duration) ([]trial.Row, error) {
 	all := slices.Concat(onPostgres(crowd), onMaria(crowd), onSQLite(dir, crowd))
 	rows, failed := make([]trial.Row, len(all)), make([]error, len(all))
 	var under sync.WaitGroup
-	places := make(chan struct{}, 4)
+	places := make(chan struct{}, 2)
 	for i, a := range all {
 		places <- struct{}{}
 		under.Go(func() {
