@@ -183,7 +183,9 @@ func (r *rig) approve(t *testing.T) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	own := &http.Transport{} // a test server that closes ends the default one's connections
+	defer own.CloseIdleConnections()
+	browser := &http.Client{Transport: own, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := browser.Do(req)
 	if err != nil {
 		t.Fatal(err)
