@@ -469,13 +469,13 @@ func TestHostOfLLMs(t *testing.T) {
 
 // tended returns a client that looks after its links, until ctx ends.
 func tended(ctx context.Context, config pkb.Config, inbox func(context.Context, observe.Notice) error) (*pkb.Client, error) {
-	config.Notify = inbox                // INSERT into a table of yours, ON CONFLICT (app_user_id, id) DO NOTHING
+	config.Notify = inbox                // one of those below
 	config.KeepWarm = 7 * 24 * time.Hour // to learn within a week that a link has ended
 	client, err := pkb.New(config)
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = client.Tend(ctx) }()
+	go client.Tend(ctx) // ends with ctx, or when the client is closed
 	return client, nil
 }
 

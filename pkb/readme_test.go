@@ -17,7 +17,7 @@ import (
 )
 
 // backend is the program of the README, compiled so that it stays true.
-func backend(signedIn func(*http.Request) string) {
+func backend(ctx context.Context, signedIn func(*http.Request) string) {
 	client, err := pkb.New(pkb.Config{
 		Environment: pkb.Sandbox(),
 		ClientID:    os.Getenv("PKB_CLIENT_ID"),
@@ -27,6 +27,7 @@ func backend(signedIn func(*http.Request) string) {
 	if err != nil {
 		log.Fatal(err) // names every field that is wrong and what belongs there
 	}
+	go client.Tend(ctx) // looks after links that nobody uses just now; any number of replicas may
 	web := client.Web(pkb.WebConfig{User: signedIn, Done: "/record"})
 	http.Handle("GET /pkb/link", web.Link())     // sends the signed-in patient to PKB to approve
 	http.Handle("/pkb/callback", web.Callback()) // checks who came back, saves the link, goes to Done
