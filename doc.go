@@ -48,8 +48,13 @@
 //
 // In a clone, examples/webapp is a small application to click through and to
 // copy from, and examples/pkbctl is the operators' command. pkb/hosting.md shows how
-// to send what the library returns to a frontend, how to keep it in a database, and
-// how to test with it.
+// to send what the library returns to a frontend, how to keep it in a database, how to
+// take in notices, and how to test with it; pkb/organisations.md, how several
+// organisations share a backend.
+//
+// A link can end while nobody uses it. Client.Tend, which any number of replicas may
+// run, looks after such links, and Config.Notify hears of what must not be missed: a
+// link was made, ends soon, or has ended.
 //
 // The one thing to know before building on it: a PKB refresh token works once.
 // Whoever presents it a second time ends the session, and the patient has to

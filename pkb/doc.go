@@ -33,8 +33,9 @@
 //     [ErrTryLater]: the link is kept, and there is no token now. For every other
 //     error, [github.com/betawerk/pkb-go/pkb/advice.For] returns what to do and
 //     what to show the patient.
-//   - [Client.Health] for a readiness probe, and [Client.Close] before the
-//     process ends.
+//   - [Client.Tend] and Config.Notify: links that nobody uses are looked after, and
+//     you hear when one was made, ends soon or has ended.
+//   - [Client.Health] for readiness probes; [Client.Close] before a process ends.
 //
 // # Links
 //
@@ -68,8 +69,8 @@
 // context bounds the wait of its caller, and never a refresh or a code exchange,
 // which others depend on. Nothing runs in the background other than what a call has
 // begun; [Client.Close] waits for that. If your own code (the store, the transport,
-// the keys, Config.Identify, Config.OnEvent) panics, hangs or ignores its context,
-// only the call that needed it fails, and [Health] counts calls that do not return.
+// the keys, a function of Config) panics, hangs or ignores its context, only the call
+// that needed it fails, and [Health] counts calls that do not return.
 //
 // [protocol.md]: https://github.com/betawerk/pkb-go/blob/main/pkb/protocol.md
 package pkb

@@ -469,7 +469,7 @@ func TestHostOfLLMs(t *testing.T) {
 
 // tended returns a client that looks after its links, until ctx ends.
 func tended(ctx context.Context, config pkb.Config, inbox func(context.Context, observe.Notice) error) (*pkb.Client, error) {
-	config.Notify = inbox                // one of those below
+	config.Notify = inbox                // writes into a table or a queue
 	config.KeepWarm = 7 * 24 * time.Hour // to learn within a week that a link has ended
 	client, err := pkb.New(config)
 	if err != nil {
