@@ -100,6 +100,7 @@ func (c *Client) newEndpoint() *tokenwire.Endpoint {
 // newKeeper returns what keeps the links; without systemClock the clock is the
 // host's.
 func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
+	onNotice, onSweep := c.cfg.onTending()
 	return custody.New(custody.Config{
 		OnEvent:       c.cfg.onEvent(),
 		Follow:        c.cfg.follow(),
@@ -123,6 +124,8 @@ func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
 		SessionLife:   c.cfg.SessionLife,
 		Warnings:      [2]time.Duration{c.cfg.FirstWarning, c.cfg.LastWarning},
 		Notify:        c.cfg.notify(),
+		OnNotice:      onNotice,
+		OnSweep:       onSweep,
 		KeepWarm:      c.cfg.KeepWarm,
 		Forgive:       c.cfg.RefreshReuseWindow,
 	})

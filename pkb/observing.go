@@ -120,6 +120,17 @@ func (c *Config) onEvent() func(custody.Event) {
 	}
 }
 
+// onTending returns how Telemetry hears of notices and sweeps, or nils.
+func (c *Config) onTending() (notice func(custody.Notice, bool), sweep func(custody.Sweep)) {
+	t, ok := c.Telemetry.(observe.Tender)
+	if !ok {
+		return nil, nil
+	}
+	return func(n custody.Notice, accepted bool) { t.Notified(noticeKind(n), accepted) }, func(s custody.Sweep) {
+		t.Swept(observe.Sweep{Outcome: resultOf(public(s.Err)).Outcome, Links: s.Links, Undelivered: s.Undelivered})
+	}
+}
+
 // follow returns how a refresh points to its first caller, or nil.
 func (c *Config) follow() func(refresh, caller context.Context) context.Context {
 	if f, ok := c.Telemetry.(observe.Follower); ok {

@@ -9,10 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -87,6 +91,75 @@ func TestHealthOfTending(t *testing.T) {
 	if h := client.Health(t.Context()); h.Undelivered != 1 || h.Tending {
 		t.Errorf("%+v", h)
 	}
+}
+
+// counter is a Telemetry that hears of tending.
+type counter struct {
+	listener
+	sweeps   []observe.Sweep
+	notified []string
+}
+
+func (c *counter) Swept(s observe.Sweep) { c.sweeps = append(c.sweeps, s) }
+
+func (c *counter) Notified(kind observe.EventKind, accepted bool) {
+	c.notified = append(c.notified, fmt.Sprint(kind, " ", accepted))
+}
+
+// Telemetry hears how many links were looked at, which notices were accepted, and what
+// kept a sweep from its work.
+func TestTelemetryOfTending(t *testing.T) { synctest.Test(t, testTelemetryOfTending) }
+
+func testTelemetryOfTending(t *testing.T) {
+	server := pkbtest.New(pkbtest.Config{})
+	ada := server.AddPatient(pkbtest.Patient{})
+	heard := &counter{}
+	asked := 0
+	store := &undue{Memory: tokenstore.NewMemory()}
+	client, err := pkb.New(pkb.Config{
+		Environment: pkb.BaseURL(server.URL()), ClientID: server.ClientID(), RedirectURL: "https://app.example/pkb/callback",
+		Store: store, HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now, Telemetry: heard,
+		Notify: func(context.Context, observe.Notice) error {
+			if asked++; asked == 1 {
+				return errors.New("full")
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	demoLink(t.Context(), server, ada, client)
+	tendOnce(t, client)
+	server.Advance(time.Hour)
+	tendOnce(t, client)
+	store.err = errors.New("down")
+	if _, err := client.TendOnce(t.Context()); !errors.Is(err, pkb.ErrStore) {
+		t.Errorf("TendOnce: %v", err)
+	}
+	synctest.Wait()
+	if want := []string{"linked false", "linked true"}; !slices.Equal(heard.notified, want) {
+		t.Errorf("notified %q, want %q", heard.notified, want)
+	}
+	want := []observe.Sweep{
+		{Outcome: observe.OutcomeOK, Links: 1, Undelivered: 1}, {Outcome: observe.OutcomeOK, Links: 1}, {Outcome: observe.OutcomeStore},
+	}
+	if diff := cmp.Diff(want, heard.sweeps); diff != "" {
+		t.Errorf("sweeps (-want +got):\n%s", diff)
+	}
+}
+
+// undue is a store that cannot return what is due.
+type undue struct {
+	*tokenstore.Memory
+	err error
+}
+
+func (u *undue) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+	if u.err != nil {
+		return nil, u.err
+	}
+	return u.Memory.Due(ctx, before, limit)
 }
 
 // A store that can neither find nor list what is due is named, when the client is made

@@ -130,15 +130,22 @@ func (k *Keeper) emit(e Event) {
 	}
 	k.Logger.LogAttrs(context.Background(), levels[e.Kind], "pkb: link event", attrs...)
 	if k.OnEvent != nil {
-		k.events.add(k, e)
+		k.events.add(k, e.Kind, func() { k.OnEvent(e) })
 	}
+}
+
+// handed is a call of the host's, about an event of this kind, or "" for what is only
+// measured.
+type handed struct {
+	kind Kind
+	call func()
 }
 
 // eventQueue hands events to the host in order, one at a time, so that no flight
 // waits for the host.
 type eventQueue struct {
 	mu      sync.Mutex
-	waiting []Event
+	waiting []handed
 	running bool
 	dropped int
 	idle    chan struct{} // closed when the queue is empty; nil unless drain waits
@@ -147,7 +154,7 @@ type eventQueue struct {
 // maxWaiting bounds the events that a slow host has not accepted yet.
 const maxWaiting = 4096
 
-func (q *eventQueue) add(k *Keeper, e Event) {
+func (q *eventQueue) add(k *Keeper, kind Kind, call func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) >= maxWaiting {
@@ -156,14 +163,14 @@ func (q *eventQueue) add(k *Keeper, e Event) {
 		}
 		return
 	}
-	q.waiting = append(q.waiting, e)
+	q.waiting = append(q.waiting, handed{kind, call})
 	if !q.running {
 		q.running = true
 		go q.deliver(k)
 	}
 }
 
-// deliver hands over the queue. If OnEvent panics, or ends its goroutine, only that
+// deliver hands over the queue. If the host panics, or ends its goroutine, only that
 // event is lost.
 func (q *eventQueue) deliver(k *Keeper) {
 	for {
@@ -177,10 +184,10 @@ func (q *eventQueue) deliver(k *Keeper) {
 			q.mu.Unlock()
 			return
 		}
-		e := q.waiting[0]
+		next := q.waiting[0]
 		q.waiting = q.waiting[1:]
 		q.mu.Unlock()
-		k.hand(e)
+		k.hand(next)
 	}
 }
 
@@ -204,18 +211,18 @@ func (q *eventQueue) drain(patience time.Duration) {
 	}
 }
 
-func (k *Keeper) hand(e Event) {
+func (k *Keeper) hand(h handed) {
 	returned := make(chan struct{})
 	go func() {
 		ok := false
 		defer func() {
 			_ = recover()
 			if !ok {
-				k.Logger.Error("pkb: Config.OnEvent panicked", "event", string(e.Kind))
+				k.Logger.Error("pkb: Config.OnEvent panicked", "event", string(h.kind))
 			}
 			close(returned)
 		}()
-		k.OnEvent(e)
+		h.call()
 		ok = true
 	}()
 	<-returned

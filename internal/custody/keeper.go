@@ -29,8 +29,8 @@ import (
 )
 
 // Config is what a Keeper needs. Every field is required except Ring, Verify,
-// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, Warnings, Notify,
-// KeepWarm, TendRate, Forgive and the time-outs that have a default.
+// VerifyFirst, Scope, Ticks, OnEvent, Follow, SessionLife, Warnings, Notify, OnNotice,
+// OnSweep, KeepWarm, TendRate, Forgive and the time-outs that have a default.
 type Config struct {
 	Store tokenstore.Store
 	// Ring seals what the store keeps. It may be nil for a store in memory only.
@@ -71,6 +71,11 @@ type Config struct {
 	// Notify delivers a notice to the host, which accepts it by returning nil. It may
 	// be nil: then none are kept.
 	Notify func(context.Context, Notice) error
+	// OnNotice is called after a call of Notify, with whether the host accepted the
+	// notice, and OnSweep when Tend or TendOnce has done what was due. Both are called as
+	// OnEvent is, and may be nil.
+	OnNotice func(n Notice, accepted bool)
+	OnSweep  func(Sweep)
 	// KeepWarm is after how long without a refresh Tend refreshes a link; 0 means
 	// never.
 	KeepWarm time.Duration
@@ -248,6 +253,15 @@ func (k *Keeper) Close(ctx context.Context) error {
 	}
 	k.events.drain(deafAfter)
 	return err
+}
+
+// Sweep is what was done for links that were due.
+type Sweep struct {
+	// Links is how many were looked at since the last one, and Undelivered is as in
+	// Health.
+	Links, Undelivered int
+	// Err is why the sweep ended early, or nil: a *StoreError.
+	Err error
 }
 
 // Health is the state of a keeper.

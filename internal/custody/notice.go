@@ -99,7 +99,10 @@ func (t *trip) notify(n core.Notice, closing bool) core.Input {
 		return struct{}{}, k.Notify(ctx, told)
 	})
 	in.Heard = err == nil
-	k.tender.heard(t.e.user, in.Heard)
+	k.tender.heard(t.e.user, in.Heard, k.now())
+	if k.OnNotice != nil {
+		k.events.add(k, "", func() { k.OnNotice(told, in.Heard) })
+	}
 	if err != nil {
 		k.Logger.Warn("pkb: Config.Notify did not accept a notice; it is delivered again later", "link", conceal.LinkName(t.e.user), "error", err)
 	}

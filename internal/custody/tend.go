@@ -39,8 +39,9 @@ type tender struct {
 	// for one signal that there are some.
 	owed map[string]struct{}
 	wake chan struct{}
-	// refused are the users of whom the host did not accept a notice.
-	refused map[string]struct{}
+	// refused are the users of whom the host did not accept a notice, and when it last
+	// did not, or when the notice was last seen to be owed still.
+	refused map[string]time.Time
 	// next is when the next refresh may begin.
 	next time.Time
 }
@@ -83,7 +84,7 @@ func (s *tender) nudged() (users []string) {
 	return users
 }
 
-func (s *tender) heard(user string, yes bool) {
+func (s *tender) heard(user string, yes bool, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if yes {
@@ -91,9 +92,22 @@ func (s *tender) heard(user string, yes bool) {
 		return
 	}
 	if s.refused == nil {
-		s.refused = map[string]struct{}{}
+		s.refused = map[string]time.Time{}
 	}
-	s.refused[user] = struct{}{}
+	s.refused[user] = now
+}
+
+// doubtful returns some users of whom a notice was refused so long ago that it is
+// another process that has tried since.
+func (s *tender) doubtful(now time.Time) (users []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for user, at := range s.refused {
+		if now.Sub(at) > tellAgainMost+leaseTTL+patience && len(users) < tendBatch {
+			users = append(users, user)
+		}
+	}
+	return users
 }
 
 func (s *tender) health() (running bool, undelivered int) {
@@ -120,7 +134,9 @@ type sweeping struct {
 	aside map[string]time.Time
 	// busy counts those that another process is busy with.
 	busy int
-	done int
+	// done counts those that were looked at, and reported is how many of them were in
+	// a report to the host.
+	done, reported int
 	// listed is when the store was last listed.
 	listed time.Time
 }
@@ -167,7 +183,9 @@ func (k *Keeper) Tend(ctx context.Context) error {
 			return ErrClosed
 		}
 		wait := tendEvery/2 + mathrand.N(tendEvery)
-		if err := s.all(); err != nil {
+		err := s.all()
+		s.report(err)
+		if err != nil {
 			fails++
 			wait = min(time.Second<<min(fails, 6), time.Minute)
 			wait += mathrand.N(wait) // so that the processes do not return at once
@@ -177,6 +195,20 @@ func (k *Keeper) Tend(ctx context.Context) error {
 		s.wait(wait)
 	}
 	return nil
+}
+
+// report reports a sweep to the host.
+func (s *sweeping) report(err error) {
+	if s.k.OnSweep == nil || errors.Is(err, ErrClosed) || s.ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	links := s.done - s.reported
+	s.reported = s.done
+	s.mu.Unlock()
+	_, undelivered := s.k.tender.health()
+	sweep := Sweep{Links: links, Undelivered: undelivered, Err: err}
+	s.k.events.add(s.k, "", func() { s.k.OnSweep(sweep) })
 }
 
 func (k *Keeper) canTend() bool {
@@ -212,6 +244,7 @@ func (k *Keeper) TendOnce(ctx context.Context) (links int, err error) {
 	k.tender.begin()
 	defer k.tender.end()
 	s := k.sweeps(ctx)
+	defer func() { s.report(err) }()
 	deadline := k.now().Add(leaseTTL + patience + 2*lookSoon)
 	for {
 		if k.work.closing() {
@@ -238,11 +271,26 @@ func (s *sweeping) all() error {
 			return err
 		}
 		if len(users) == 0 {
-			return nil
+			return s.doubts()
 		}
 		s.each(users)
 	}
 	return s.ctx.Err()
+}
+
+// doubts reads the records of whose notices this process does not know any more
+// whether they are owed. It delivers nothing: they are not due here.
+func (s *sweeping) doubts() error {
+	k := s.k
+	for _, user := range k.tender.doubtful(k.now()) {
+		r, err := k.view(s.ctx, user)
+		if _, failed := errors.AsType[*StoreError](err); failed {
+			return err
+		}
+		owed := len(r.Notices) > 0 || err != nil && !errors.Is(err, ErrNoLink) // what does not open stays as it was
+		k.tender.heard(user, !owed, k.now())
+	}
+	return nil
 }
 
 // due returns the users to look at now, but those put aside: one query.

@@ -621,3 +621,162 @@ func TestNoticeKindsStay(t *testing.T) {
 		}
 	}
 }
+
+// A notice that one process could not deliver is undelivered there for as long as it
+// is owed, though others try by now, and no longer: an alert on it would never end.
+func TestDeliveredByAnotherProcess(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var well atomic.Bool
+		down := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("down here") }}
+		other := inbox{answer: func(context.Context, custody.Notice) error {
+			if well.Load() {
+				return nil
+			}
+			return errors.New("down there")
+		}}
+		first, second := keeper(t, undue{s, nil}, i, down.config), keeper(t, s, i, other.config)
+		tending(t, first)
+		synctest.Wait()
+		link(t, first, i)
+		time.Sleep(30 * time.Second)
+		for range 5 {
+			time.Sleep(time.Hour)
+			once(t, second)
+			if h := first.Health(); h.Undelivered != 1 {
+				t.Fatalf("%d undelivered, while another process tries", h.Undelivered)
+			}
+		}
+		well.Store(true)
+		time.Sleep(time.Hour)
+		once(t, second)
+		time.Sleep(2 * time.Hour)
+		if h := first.Health(); h.Undelivered != 0 {
+			t.Errorf("%d undelivered, and another process has delivered it", h.Undelivered)
+		}
+		if n, m := down.count(), other.count(); n != 1 || m != 6 {
+			t.Errorf("the host was asked %d and %d times", n, m)
+		}
+	})
+}
+
+// undue is a store that does not return what is due.
+type undue struct {
+	*tokenstore.Memory
+	err error
+}
+
+func (u undue) Due(context.Context, time.Time, int) ([]tokenstore.Record, error) { return nil, u.err }
+
+// Processes that look whether a notice is still owed do not try to deliver it more
+// often.
+func TestUndeliveredWhereOthersTry(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		b := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("down") }}
+		first := keeper(t, s, i, b.config)
+		link(t, first, i)
+		for _, k := range []*custody.Keeper{first, keeper(t, s, i, b.config), keeper(t, s, i, b.config)} {
+			tending(t, k)
+		}
+		time.Sleep(7 * 24 * time.Hour)
+		if n := b.count(); n < 100 || n > 200 {
+			t.Errorf("asked %d times in a week", n)
+		}
+	})
+}
+
+// Whoever measures is told of each delivery and of each sweep, with what failed.
+func TestTendingIsMeasured(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var told []string
+		var sweeps []custody.Sweep
+		b := inbox{}
+		b.answer = func(context.Context, custody.Notice) error {
+			if b.count() == 1 {
+				panic("secret")
+			}
+			return nil
+		}
+		broken := &hooked{Memory: s}
+		k := keeper(t, broken, i, b.config, func(c *custody.Config) {
+			c.OnNotice = func(n custody.Notice, accepted bool) { told = append(told, fmt.Sprint(n.Kind, " ", accepted)) }
+			c.OnSweep = func(s custody.Sweep) { sweeps = append(sweeps, s) }
+		})
+		link(t, k, i)
+		once(t, k)
+		time.Sleep(2 * time.Minute)
+		once(t, k)
+		synctest.Wait()
+		if want := []string{"made false", "made true"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if want := []custody.Sweep{{Links: 1, Undelivered: 1}, {Links: 1}}; !slices.Equal(sweeps, want) {
+			t.Errorf("sweeps %+v, want %+v", sweeps, want)
+		}
+
+		stop := tending(t, k)
+		must(t, k.Lose(t.Context(), user, token(t, k), frozen))
+		time.Sleep(time.Minute)
+		stop()
+		synctest.Wait()
+		n, links := len(sweeps), 0
+		for _, s := range sweeps[2:] {
+			links += s.Links
+		}
+		if n < 6 || n > 16 || links < 1 || links > 2 {
+			t.Errorf("%d links in %d sweeps of a minute, want one, or that twice", links, n-2)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = k.TendOnce(ctx)
+		must(t, k.Close(t.Context()))
+		_, _ = k.TendOnce(t.Context())
+		synctest.Wait()
+		if len(sweeps) != n {
+			t.Error("what ended with its context, or with the keeper, was told as a sweep")
+		}
+	})
+}
+
+// A store that fails shows in the sweeps.
+func TestSweepsOfAStoreThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var sweeps []custody.Sweep
+		k := keeper(t, undue{s, errReadOnly}, i, func(c *custody.Config) { c.OnSweep = func(s custody.Sweep) { sweeps = append(sweeps, s) } })
+		_, err := k.TendOnce(t.Context())
+		synctest.Wait()
+		var store *custody.StoreError
+		if !errors.As(err, &store) || len(sweeps) != 1 || !errors.As(sweeps[0].Err, &store) {
+			t.Errorf("%v, %+v", err, sweeps)
+		}
+	})
+}
+
+// Telemetry that panics or hangs keeps no notice from the host, and no sweep from its
+// work.
+func TestTelemetryThatPanics(t *testing.T) {
+	for name, bad := range map[string]func(until <-chan struct{}){
+		"panics": func(<-chan struct{}) { panic("secret") },
+		"ends":   func(<-chan struct{}) { runtime.Goexit() },
+		"hangs":  func(until <-chan struct{}) { <-until },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				until := make(chan struct{})
+				defer close(until)
+				var b inbox
+				k := keeper(t, s, i, b.config, func(c *custody.Config) {
+					c.OnNotice, c.OnSweep = func(custody.Notice, bool) { bad(until) }, func(custody.Sweep) { bad(until) }
+				})
+				tending(t, k)
+				link(t, k, i)
+				time.Sleep(5 * time.Minute)
+				must(t, k.Lose(t.Context(), user, token(t, k), frozen))
+				time.Sleep(2 * time.Hour)
+				wantKinds(t, &b, "made", "ended frozen")
+				if h := k.Health(); h.Abandoned != 0 {
+					t.Errorf("%d calls hold up what matters", h.Abandoned)
+				}
+			})
+		})
+	}
+}

@@ -36,6 +36,29 @@ type Follower interface {
 	Follow(refresh, caller context.Context) context.Context
 }
 
+// Tender is an optional interface of a Telemetry, for what Client.Tend and
+// Client.TendOnce do. It receives no app_user_id either, and is called one at a time,
+// in order with Event.
+type Tender interface {
+	// Swept is called when what was due has been done: every ten seconds or so while
+	// Tend runs, and at the end of TendOnce.
+	Swept(s Sweep)
+	// Notified is called after each call of Config.Notify, with whether it accepted the
+	// notice.
+	Notified(kind EventKind, accepted bool)
+}
+
+// Sweep is what was done for links that were due.
+type Sweep struct {
+	// Outcome is OutcomeOK, or why the sweep ended early, such as OutcomeStore.
+	Outcome Outcome
+	// Links is how many links were looked at since the last sweep.
+	Links int
+	// Undelivered is how many links have a notice that Config.Notify did not accept
+	// from this process.
+	Undelivered int
+}
+
 // Operation is something that a Client does: one of the constants, or another
 // Operation of a *pkb.APIError.
 type Operation string
