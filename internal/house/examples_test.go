@@ -19,7 +19,7 @@ var exampled = []string{"pkb", "pkb/advice", "pkb/identity", "pkb/keys", "pkb/ob
 // standard library, or observe.Telemetry, which a Client calls.
 var plain = []string{
 	"String", "GoString", "Format", "LogValue", "MarshalJSON", "MarshalText", "UnmarshalJSON", "UnmarshalText",
-	"Error", "Unwrap", "Is", "As", "Begin", "Event", "Follow",
+	"Error", "Unwrap", "Is", "As", "Begin", "Event", "Follow", "Swept", "Notified",
 }
 
 // call is a function or method, as it shows in the source: where a method is called,

@@ -15,7 +15,8 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
-// Metrics go to the MeterProvider of the host, here one that is read by hand.
+// Metrics go to the MeterProvider of the host, here one that is read by hand. Those of
+// links that are looked after begin with 0, so that an alert can miss them.
 func ExampleNew() {
 	reader := sdkmetric.NewManualReader()
 	telemetry, err := pkbotel.New(pkbotel.Config{
@@ -55,4 +56,7 @@ func ExampleNew() {
 	// pkb.client.link.events
 	// pkb.client.links.lost
 	// pkb.client.links
+	// pkb.client.notices
+	// pkb.client.sweeps
+	// pkb.client.links.tended
 }

@@ -15,16 +15,21 @@
 //	pkb.client.link.events         counter        what happened to links, by kind
 //	pkb.client.links.lost          counter        links that ended, by cause
 //	pkb.client.links               gauge          links in the store, by state; see [Telemetry.CountLinks]
+//	pkb.client.notices             counter        calls of pkb.Config.Notify, by kind and whether it accepted the notice
+//	pkb.client.sweeps              counter        how often pkb.Client.Tend did what was due, by outcome
+//	pkb.client.links.tended        counter        links that it looked at
+//	pkb.client.links.undelivered   gauge          links with a notice that Notify did not accept from this process
 //
 // # Attributes
 //
 //	pkb.operation              authorize, complete, exchange, refresh, users/self, ...       spans, durations
-//	pkb.outcome                an observe.Outcome: ok, unavailable, uncertain, ...            spans, durations
+//	pkb.outcome                an observe.Outcome: ok, unavailable, uncertain, ...            spans, durations, sweeps
 //	http.response.status_code  of PKB's response; absent without one                          spans, durations
 //	pkb.code                   PKB's response code, or that of RFC 6749; absent without one   spans
 //	pkb.requests               the number of requests of a call, including retries            spans
 //	error.type                 pkb.outcome, of a span that failed                             spans
-//	pkb.event                  an observe.EventKind                                           events
+//	pkb.event                  an observe.EventKind                                           events, notices
+//	pkb.notice.accepted        true or false                                                  notices
 //	pkb.cause                  an observe.Cause                                               links lost
 //	pkb.link.state             linked, uncertain or relink_required                           links
 //
@@ -70,10 +75,14 @@ const scope = "github.com/betawerk/pkb-go/pkb/pkbotel"
 // The names of metrics and attributes. They are what dashboards and alerts are
 // made of.
 const (
-	metricDuration = "pkb.client.operation.duration"
-	metricEvents   = "pkb.client.link.events"
-	metricLost     = "pkb.client.links.lost"
-	metricLinks    = "pkb.client.links"
+	metricDuration    = "pkb.client.operation.duration"
+	metricEvents      = "pkb.client.link.events"
+	metricLost        = "pkb.client.links.lost"
+	metricLinks       = "pkb.client.links"
+	metricNotices     = "pkb.client.notices"
+	metricSweeps      = "pkb.client.sweeps"
+	metricTended      = "pkb.client.links.tended"
+	metricUndelivered = "pkb.client.links.undelivered"
 
 	keyOperation = attribute.Key("pkb.operation")
 	keyOutcome   = attribute.Key("pkb.outcome")
@@ -84,13 +93,14 @@ const (
 	keyEvent     = attribute.Key("pkb.event")
 	keyCause     = attribute.Key("pkb.cause")
 	keyState     = attribute.Key("pkb.link.state")
+	keyAccepted  = attribute.Key("pkb.notice.accepted")
 )
 
 // buckets are the limits of durations in seconds: from a response of a server
 // nearby to the defaults of pkb.Config.RequestTimeout and TokenTimeout.
 var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 180}
 
-// kinds, causes and states are counted from the start.
+// kinds, causes, states and noticed, the kinds of notices, are counted from the start.
 var (
 	kinds = []observe.EventKind{
 		observe.EventApproved, observe.EventExchanged, observe.EventLinked, observe.EventRefreshed, observe.EventAdopted,
@@ -103,6 +113,9 @@ var (
 	causes = []observe.Cause{
 		observe.CauseSessionExpired, observe.CauseSessionInvalid, observe.CauseGrantRejected, observe.CauseFinalTokenExpired,
 		observe.CauseOutcomeUnknown, observe.CauseFrozen, observe.CauseWrongPatient, observe.CauseShared, observe.CauseRefusedUnclear, observe.CauseResponseUnreadable,
+	}
+	noticed = []observe.EventKind{
+		observe.EventLinked, observe.EventRelinkRequired, observe.EventEndsSoon, observe.EventSharedRecord, observe.EventWrongPatient, observe.EventAbandoned,
 	}
 	states = []tokenstore.State{tokenstore.StateLinked, tokenstore.StateUncertain, tokenstore.StateRelinkRequired}
 )
@@ -125,11 +138,17 @@ type Telemetry struct {
 	events   metric.Int64Counter
 	lost     metric.Int64Counter
 	links    metric.Int64Gauge
+
+	notices     metric.Int64Counter
+	sweeps      metric.Int64Counter
+	tended      metric.Int64Counter
+	undelivered metric.Int64Gauge
 }
 
 var (
 	_ observe.Telemetry = (*Telemetry)(nil)
 	_ observe.Follower  = (*Telemetry)(nil)
+	_ observe.Tender    = (*Telemetry)(nil)
 )
 
 // New returns a Telemetry. It returns the error of a MeterProvider that does not
@@ -143,7 +162,7 @@ func New(cfg Config) (*Telemetry, error) {
 	}
 	meter := cfg.MeterProvider.Meter(scope)
 	t := &Telemetry{tracer: cfg.TracerProvider.Tracer(scope)}
-	var errs [4]error
+	var errs [5]error
 	t.duration, errs[0] = meter.Float64Histogram(metricDuration, metric.WithUnit("s"),
 		metric.WithDescription("How long operations took."), metric.WithExplicitBucketBoundaries(buckets...))
 	t.events, errs[1] = meter.Int64Counter(metricEvents, metric.WithUnit("{event}"),
@@ -152,9 +171,30 @@ func New(cfg Config) (*Telemetry, error) {
 		metric.WithDescription("Links that ended and that only the patient can repair."))
 	t.links, errs[3] = meter.Int64Gauge(metricLinks, metric.WithUnit("{link}"),
 		metric.WithDescription("Links in the store."))
+	errs[4] = t.tending(meter)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
+	t.begin()
+	return t, nil
+}
+
+// tending makes the metrics of pkb.Client.Tend.
+func (t *Telemetry) tending(meter metric.Meter) error {
+	var errs [4]error
+	t.notices, errs[0] = meter.Int64Counter(metricNotices, metric.WithUnit("{notice}"),
+		metric.WithDescription("Calls of Config.Notify."))
+	t.sweeps, errs[1] = meter.Int64Counter(metricSweeps, metric.WithUnit("{sweep}"),
+		metric.WithDescription("How often what was due was done."))
+	t.tended, errs[2] = meter.Int64Counter(metricTended, metric.WithUnit("{link}"),
+		metric.WithDescription("Links that were looked at because something was due."))
+	t.undelivered, errs[3] = meter.Int64Gauge(metricUndelivered, metric.WithUnit("{link}"),
+		metric.WithDescription("Links with a notice that Config.Notify did not accept from this process."))
+	return errors.Join(errs[:]...)
+}
+
+// begin begins all counts with 0.
+func (t *Telemetry) begin() {
 	ctx := context.Background()
 	for _, kind := range kinds {
 		t.events.Add(ctx, 0, metric.WithAttributes(keyEvent.String(string(kind))))
@@ -162,7 +202,13 @@ func New(cfg Config) (*Telemetry, error) {
 	for _, cause := range causes {
 		t.lost.Add(ctx, 0, metric.WithAttributes(keyCause.String(string(cause))))
 	}
-	return t, nil
+	for _, kind := range noticed {
+		for _, accepted := range []bool{true, false} {
+			t.notices.Add(ctx, 0, metric.WithAttributes(keyEvent.String(string(kind)), keyAccepted.Bool(accepted)))
+		}
+	}
+	t.sweeps.Add(ctx, 0, metric.WithAttributes(keyOutcome.String(string(observe.OutcomeOK))))
+	t.tended.Add(ctx, 0)
 }
 
 // causedBy is the context's key for the span that a refresh links to.
@@ -224,6 +270,19 @@ func (t *Telemetry) Event(kind observe.EventKind, cause observe.Cause) {
 	if kind == observe.EventRelinkRequired {
 		t.lost.Add(ctx, 1, metric.WithAttributes(keyCause.String(string(cause))))
 	}
+}
+
+// Swept implements observe.Tender.
+func (t *Telemetry) Swept(s observe.Sweep) {
+	ctx := context.Background()
+	t.sweeps.Add(ctx, 1, metric.WithAttributes(keyOutcome.String(string(s.Outcome))))
+	t.tended.Add(ctx, int64(s.Links))
+	t.undelivered.Record(ctx, int64(s.Undelivered))
+}
+
+// Notified implements observe.Tender.
+func (t *Telemetry) Notified(kind observe.EventKind, accepted bool) {
+	t.notices.Add(context.Background(), 1, metric.WithAttributes(keyEvent.String(string(kind)), keyAccepted.Bool(accepted)))
 }
 
 // CountLinks counts the links of client by state, for the gauge

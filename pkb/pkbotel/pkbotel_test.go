@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/betawerk/pkb-go/pkb"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbotel"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -194,6 +195,49 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%d links are still counted as linked", n)
 		}
 	})
+}
+
+// Whether somebody looks after links, and what is not delivered, shows in metrics of
+// its own.
+func TestMetricsOfTending(t *testing.T) { synctest.Test(t, testMetricsOfTending) }
+
+func testMetricsOfTending(t *testing.T) {
+	full := true
+	r := newRig(t, func(c *pkb.Config) {
+		c.Notify = func(context.Context, observe.Notice) error {
+			if full {
+				return errors.New("full")
+			}
+			return nil
+		}
+	})
+	r.link(t.Context(), t)
+	const (
+		refused     = "pkb.client.notices{pkb.event=linked,pkb.notice.accepted=false}"
+		accepted    = "pkb.client.notices{pkb.event=linked,pkb.notice.accepted=true}"
+		sweeps      = "pkb.client.sweeps{pkb.outcome=ok}"
+		tended      = "pkb.client.links.tended{}"
+		undelivered = "pkb.client.links.undelivered{}"
+	)
+	for n, want := range []map[string]int64{
+		{},
+		{sweeps: 1, tended: 1, refused: 1, undelivered: 1},
+		{sweeps: 2, tended: 2, refused: 1, accepted: 1},
+	} {
+		if n > 0 {
+			if _, err := r.TendOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			full = false
+			r.pkb.Advance(time.Hour)
+		}
+		got := r.metrics(t)
+		for _, name := range []string{refused, accepted, sweeps, tended, undelivered} {
+			if got[name] != want[name] {
+				t.Errorf("after %d sweeps %s is %d, want %d", n, name, got[name], want[name])
+			}
+		}
+	}
 }
 
 // A store that cannot list leaves the gauge alone.

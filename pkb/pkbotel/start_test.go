@@ -41,3 +41,25 @@ func TestEverythingIsCountedFromTheStart(t *testing.T) {
 		}
 	}
 }
+
+// The same for notices: a kind that pkb makes begins with 0, or its first refusal has
+// no increase.
+func TestNoticesAreCountedFromTheStart(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "../tend.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]bool{}
+	ast.Inspect(f, func(node ast.Node) bool {
+		if fn, ok := node.(*ast.FuncDecl); ok && fn.Name.Name != "noticeKind" {
+			return false
+		}
+		if s, ok := node.(*ast.SelectorExpr); ok && strings.HasPrefix(s.Sel.Name, "Event") && s.Sel.Name != "EventKind" {
+			made[s.Sel.Name] = true
+		}
+		return true
+	})
+	if n := len(slices.Compact(slices.Sorted(slices.Values(noticed)))); len(made) == 0 || n != len(made) {
+		t.Errorf("%d are counted from the start, and pkb makes %v", n, made)
+	}
+}

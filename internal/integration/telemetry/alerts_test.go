@@ -108,10 +108,13 @@ func TestPrometheusLoadsTheAlerts(t *testing.T) {
 
 // The metrics, as Prometheus names them.
 const (
-	events     = "pkb_client_link_events_total"
-	lost       = "pkb_client_links_lost_total"
-	operations = "pkb_client_operation_duration_seconds_count"
-	durations  = "pkb_client_operation_duration_seconds_bucket"
+	events      = "pkb_client_link_events_total"
+	lost        = "pkb_client_links_lost_total"
+	operations  = "pkb_client_operation_duration_seconds_count"
+	durations   = "pkb_client_operation_duration_seconds_bucket"
+	sweeps      = "pkb_client_sweeps_total"
+	notices     = "pkb_client_notices_total"
+	undelivered = "pkb_client_links_undelivered"
 )
 
 // series are what Prometheus has scraped, one sample a minute, in promtool's
@@ -131,6 +134,18 @@ func cause(cause, values string) series {
 
 func operation(op, outcome, values string) series {
 	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_operation=%q,pkb_outcome=%q}", operations, op, outcome), values}
+}
+
+func sweep(outcome, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_outcome=%q}", sweeps, outcome), values}
+}
+
+func notice(kind string, accepted bool, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=\"a\",pkb_event=%q,pkb_notice_accepted=\"%t\"}", notices, kind, accepted), values}
+}
+
+func waiting(instance, values string) series {
+	return series{fmt.Sprintf("%s{job=\"app\",instance=%q}", undelivered, instance), values}
 }
 
 // took is how many of an operation's responses in a minute arrived within five
@@ -274,6 +289,24 @@ func TestAlertsFire(t *testing.T) {
 		"PKBAnswersUnreadable": {
 			{"PKB changed its response", []series{operation("users/self", "unreadable", rate(1))}, 5},
 			{"two were cut", []series{operation("users/self", "unreadable", atOnce(2))}, never},
+		},
+		"PKBNobodyTends": {
+			{"the process that tends is gone", []series{sweep("ok", "0+6x99 600x380")}, 185},
+			{"the store fails, sweep after sweep", []series{sweep("ok", "0+6x99 600x380"), sweep("store", rate(1))}, 185},
+			{"a job once an hour, the first an hour after the start", []series{sweep("ok", "0x59 1x59 2x59 3x59 4x59 5x59 6x59 7x60")}, never},
+			{"all is well", []series{sweep("ok", "0+6x480")}, never},
+		},
+		"PKBNoticesRefused": {
+			{"the host's table is down", []series{notice("relink_required", true, "0+1x99 100x380"), notice("relink_required", false, rate(1))}, 45},
+			{"one link's notice is refused each time", []series{
+				notice("linked", true, "0x480"), notice("linked", false, "0x99 1 2 2 3x3 4x7 5x15 6x31 7x59 8x59 9x59 10x59 11x59 12x30"),
+			}, never},
+			{"many are refused, and others accepted", []series{notice("linked", true, steady), notice("linked", false, rate(1))}, never},
+		},
+		"PKBNoticesUndelivered": {
+			{"one is refused each time, now by this process and now by that one", []series{waiting("a", "0x99 1x59 0x59 1x259"), waiting("b", "0x99 0x49 1x330")}, 121},
+			{"the table is down for half an hour", []series{waiting("a", "0x99 40x29 12x29 0x320")}, never},
+			{"all is well", []series{waiting("a", quiet)}, never},
 		},
 	}
 	for _, r := range rules(t) {

@@ -101,7 +101,7 @@ func TestDashboardLoads(t *testing.T) {
 	if panels == 0 || len(slices.Compact(ids)) != len(d.Panels) {
 		t.Errorf("%d panels; ids %v", panels, ids)
 	}
-	for _, metric := range []string{events, lost, operations, durations, "pkb_client_links"} {
+	for _, metric := range []string{events, lost, operations, durations, sweeps, notices, undelivered, "pkb_client_links", "pkb_client_links_tended_total"} {
 		if !used[metric] {
 			t.Errorf("no panel shows %s", metric)
 		}

@@ -71,6 +71,7 @@ func scrape(t *testing.T) exposed {
 		Environment: pkb.BaseURL(server.URL()), ClientID: "test", RedirectURL: "https://app.example/pkb/callback",
 		Store: tokenstore.NewMemory(), HTTPClient: &http.Client{Transport: server.Transport()}, Now: server.Now,
 		Telemetry: adapter, Identify: func(context.Context, pkb.Candidate) error { return nil },
+		Notify: func(context.Context, observe.Notice) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +93,12 @@ func scrape(t *testing.T) exposed {
 		t.Fatal(err)
 	}
 	if err := adapter.CountLinks(ctx, client); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.TendOnce(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Close(ctx); err != nil { // which waits for the last events
 		t.Fatal(err)
 	}
 
@@ -243,7 +250,7 @@ func TestStrange(t *testing.T) {
 			t.Errorf("%s: found %q, want %q", expression, got, want)
 		}
 	}
-	if got := slices.Sorted(maps.Keys(found)); len(got) != 7 {
+	if got := slices.Sorted(maps.Keys(found)); len(got) != 11 {
 		t.Errorf("a scrape finds %q", got)
 	}
 }
