@@ -5,6 +5,7 @@ package sinks_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/identity"
 	"github.com/betawerk/pkb-go/pkb/keys"
+	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbsystem"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -34,8 +36,12 @@ const (
 )
 
 // planted are the searches: for what is secret or about a patient, and for ids,
-// which name somebody to whoever knows them and say nothing about a patient.
-type planted struct{ secrets, ids *canary.Search }
+// which name somebody to whoever knows them and say nothing about a patient. notice is
+// what the host was told of the link.
+type planted struct {
+	secrets, ids *canary.Search
+	notice       observe.Notice
+}
 
 // value is one of ours, in every way in which a host may hold it.
 type value struct {
@@ -115,6 +121,11 @@ func values(t *testing.T) ([]value, planted) {
 		Environment: pkb.BaseURL(server.URL()), ClientID: "c", ClientSecret: pkb.NewSecret(secret), RedirectURL: redirect, Keys: ring,
 		Store: tokenstore.NewMemory(), HTTPClient: &http.Client{Transport: transport(server.Transport().RoundTrip)}, Now: server.Now,
 	}
+	var notices []observe.Notice
+	config.Notify = func(_ context.Context, n observe.Notice) error {
+		notices = append(notices, n)
+		return nil
+	}
 	client, err := pkb.New(config)
 	must(err)
 	address, pending, err := client.Authorize(ctx, user)
@@ -123,6 +134,13 @@ func values(t *testing.T) ([]value, planted) {
 	must(err)
 	_, err = client.Complete(ctx, user, pending, back.Query())
 	must(err)
+	another, err := pkb.New(config) // another process delivers it
+	must(err)
+	_, err = another.TendOnce(ctx)
+	must(err)
+	if len(notices) != 1 || notices[0].AppUserID != user {
+		t.Fatalf("the host was told %v", notices)
+	}
 	access, err := client.Token(ctx, user)
 	must(err)
 	self, err := client.ForUser(user).Self(ctx)
@@ -144,7 +162,7 @@ func values(t *testing.T) ([]value, planted) {
 	must(err)
 	untyped, err := fhir.Decode[fhir.Any](resource.Raw())
 	must(err)
-	found := planted{&canary.Search{}, &canary.Search{}}
+	found := planted{&canary.Search{}, &canary.Search{}, notices[0]}
 	for name, text := range map[string]string{
 		"client secret": secret, "system secret": systemSecret, "first name": firstName, "last name": lastName, "date of birth": born, "NHS number": digits,
 		"state": pending.State().Reveal(), "access token": access.Value.Reveal(), "key": string(key), "code": back.Query().Get("code"),
