@@ -25,6 +25,8 @@ type accountPage struct {
 	// read, and then Trouble is a text about it.
 	Record  *record
 	Trouble string
+	// Messages are what has happened to the link since it was made.
+	Messages []message
 }
 
 // record is who the patient is at PKB. Self and NHSNumber print [redacted] everywhere,
@@ -105,7 +107,10 @@ func (a *app) look(ctx context.Context, appUserID string) (p accountPage, versio
 			p.words = wordsLinked
 		}
 	}
-	return p, versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt, p.Title, p.Text), nil
+	if p.Messages, err = a.inbox.messages(ctx, appUserID); err != nil {
+		return p, "", err
+	}
+	return p, versionOf(link.State, link.Cause, link.PublicID, link.LinkedAt, p.Title, p.Text, p.Messages), nil
 }
 
 func (a *app) noAccount(w http.ResponseWriter, r *http.Request, err error) {
@@ -161,6 +166,9 @@ func (a *app) unlink(w http.ResponseWriter, r *http.Request) {
 		a.log.Error("webapp: a link cannot be ended", "error", err)
 		a.sorry(w, r, http.StatusServiceUnavailable, "Your record is still linked", "It could not be unlinked now. Try again in a few minutes.")
 		return
+	}
+	if err := a.inbox.forget(r.Context(), who.ID); err != nil {
+		a.log.Error("webapp: messages about a link that is gone are still there", "error", err)
 	}
 	http.Redirect(w, r, "/account", http.StatusSeeOther)
 }

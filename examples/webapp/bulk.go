@@ -42,6 +42,7 @@ func makeUp(ctx context.Context, p *past, d *data, count int) error {
 	}
 	for _, r := range records {
 		r.Version = 0
+		r.TendAt = time.Time{} // nobody looks after it: it is to stay as it is
 		if _, err := d.links.Save(ctx, r); errors.Is(err, tokenstore.ErrConflict) {
 			return errors.New("-links is for a new database: this one has made-up links already")
 		} else if err != nil {

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command webapp is a small health app whose users link their PKB records: a
-// log-in of its own, an account page, and a page for its operators.
+// log-in of its own, an account page that tells patients what has happened to their
+// link, and a page for its operators.
 //
 //	go run ./examples/webapp
 //
@@ -68,8 +69,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		err = nil
 	case err = <-h.broken:
 	}
-	// A refresh that is cut off between PKB's response and the save costs the link:
-	// wait for it.
+	// First the server ends, then Tend, then the client, which waits for refreshes under
+	// way: one that is cut off between PKB's response and the save costs the link. The
+	// database closes last.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	return errors.Join(err, h.close(closing))

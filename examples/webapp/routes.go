@@ -20,6 +20,7 @@ type app struct {
 	client   *pkb.Client
 	sessions *sessions
 	overview *overview
+	inbox    *inbox
 	log      *slog.Logger
 	// url is where people open the app; pkb is PKB's origin.
 	url, pkb string

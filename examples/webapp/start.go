@@ -23,6 +23,9 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
 
+// keepWarm is how soon a patient learns that PKB has ended a link that nobody uses.
+const keepWarm = 7 * 24 * time.Hour
+
 // host is the running app.
 type host struct {
 	// url is what a person opens. behind is where this replica listens, if that is
@@ -70,6 +73,7 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 	cfg := pkb.Config{
 		Environment: env, ClientID: s.clientID, RedirectURL: s.redirect,
 		Store: d.links, Keys: d.keys, Logger: log, UserAgent: "pkb-go-webapp", ApprovalLife: s.approval,
+		Notify: d.inbox.take, KeepWarm: keepWarm,
 	}
 	if s.links > 0 {
 		if err := h.makeUp(ctx, &s, d, env.Name); err != nil {
@@ -83,13 +87,14 @@ func start(ctx context.Context, s settings, log *slog.Logger) (h *host, err erro
 	if err != nil {
 		return h, err
 	}
-	h.onClose(client.Close)
+	h.onClose(client.Close) // after tend has ended, and before the database closes
+	h.tend(ctx, client, log)
 	authorize, err := url.Parse(env.AuthorizeURL)
 	if err != nil {
 		return h, err
 	}
 	h.serve(listener, &app{
-		client: client, sessions: d.sessions, overview: d.overview, log: log, secure: redirect.Scheme == "https", now: time.Now,
+		client: client, sessions: d.sessions, overview: d.overview, inbox: d.inbox, log: log, secure: redirect.Scheme == "https", now: time.Now,
 		url: h.url, pkb: authorize.Scheme + "://" + authorize.Host,
 	}, max(redirect.EscapedPath(), "/"))
 	return h, nil
@@ -150,6 +155,7 @@ type data struct {
 	links    *sqlstore.Store
 	sessions *sessions
 	overview *overview
+	inbox    *inbox
 	keys     *keys.Keyring
 }
 
@@ -167,8 +173,9 @@ func (h *host) open(ctx context.Context, s *settings, env pkb.Environment) (*dat
 	d := &data{
 		db: db, dialect: dialect, links: links, sessions: &sessions{db: db, now: time.Now, accounts: accounts},
 		overview: &overview{db: db, environment: env.Name, clientID: s.clientID, now: time.Now},
+		inbox:    &inbox{db: db, now: time.Now},
 	}
-	for _, migrate := range []func(context.Context) error{links.Migrate, d.sessions.migrate, d.overview.migrate} {
+	for _, migrate := range []func(context.Context) error{links.Migrate, d.sessions.migrate, d.overview.migrate, d.inbox.migrate} {
 		if err := migrate(ctx); err != nil {
 			return nil, err
 		}

@@ -108,3 +108,20 @@ func wordsSoon(end time.Time) words {
 		"Approve again before that day to keep it.",
 	}, "Approve again"}
 }
+
+// wordsNotice returns what a patient reads about something that has happened, and
+// whether they should approve again.
+func wordsNotice(n observe.Notice) (text string, again bool) {
+	switch n.Kind {
+	case observe.EventEndsSoon:
+		return wordsSoon(n.EndsAt).Text[0] + " Approve again before that day to keep it.", true
+	case observe.EventRelinkRequired:
+		w := wordsEnded(n.Cause)
+		return w.Title + ".", w.Approve != ""
+	case observe.EventSharedRecord:
+		return "You said yes to a record that another account has linked. So we did not link it here.", false
+	case observe.EventWrongPatient:
+		return "You said yes with an account that is not yours. So we did not link it.", true
+	}
+	return "You said yes at PKB, but we could not check it in time. Please start again.", true
+}

@@ -280,6 +280,7 @@ func TestRelink(t *testing.T) {
 	open.hears("PKB has ended your link")
 	open.stayed()
 	amira.open(s.url + "/account")
+	amira.sees("Messages") // the notice was delivered, by one replica or the other
 	amira.checkPatient("account-ended")
 	olu.sees("API_SESSION_INVALID")
 	olu.hears("Ended")
@@ -291,6 +292,7 @@ func TestRelink(t *testing.T) {
 	amira.press("Approve")
 	amira.sees("Ada Example")
 	open.sees("Ada Example")
+	open.until("the messages about the link before are gone", "!document.body.innerText.includes('Messages')")
 	olu.until("the operators see the new approval", "document.querySelectorAll('.timeline li').length >= 8")
 	olu.check("operator-link")
 	olu.press("All links")
