@@ -1,7 +1,7 @@
 # What a contributor runs. The rules behind it are in CONTRIBUTING.md.
 
 # Every module of this repository; a test in internal/house keeps the list complete.
-MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/sinks internal/integration/telemetry internal/testdata/consumer pkb/pkbotel
+MODULES := . examples/pkbctl examples/webapp internal/integration internal/integration/judge internal/integration/sinks internal/integration/telemetry internal/testdata/consumer pkb/pkbotel tokenstore/etcdstore
 
 # What needs servers, browsers, or peers that take minutes to compile. Every other
 # module is tested on any laptop.

@@ -802,6 +802,12 @@ var below = map[string]string{
 	"sqlstore.ErrRefused":       "Grant SELECT, INSERT, UPDATE and DELETE on the table.",
 	"sqlstore.ErrSettings":      "Change the setting that the text names. `pkbctl doctor` finds it out, too.",
 	"sqlstore.ErrUnavailable":   "Check the database. What was sent and may be done is found out by the library.",
+	"etcdstore.ErrBusy":         "Look at what else uses this etcd. It is tried again.",
+	"etcdstore.ErrDamaged":      "Find out who writes below the prefix, and which release of the library runs elsewhere.",
+	"etcdstore.ErrFull":         "Compact, defragment, and disarm the alarm; then set --auto-compaction-retention.",
+	"etcdstore.ErrRefused":      "Grant the role readwrite on the whole prefix.",
+	"etcdstore.ErrSettings":     "Raise the flag that the text names.",
+	"etcdstore.ErrUnavailable":  "Check that most members of etcd run. What was sent and may be done is found out by the library.",
 	"fhir.ErrDateTime":          "See what PKB sends in its place; if it is not FHIR, report it to PKB.",
 	"fhir.ErrMalformed":         "See whether a proxy answers in PKB's place; if not, report it to PKB.",
 	"fhir.ErrPurview":           "Report it to PKB: each patient has one record.",
@@ -820,6 +826,7 @@ func (awayStore) Load(context.Context, string) (tokenstore.Record, error) {
 // waits are the errors of a store that end by themselves.
 var waits = map[string]error{
 	"tokenstore.ErrUnavailable": tokenstore.ErrUnavailable, "sqlstore.ErrUnavailable": sqlstore.ErrUnavailable, "sqlstore.ErrBusy": sqlstore.ErrBusy,
+	"etcdstore.ErrUnavailable": tokenstore.ErrUnavailable, "etcdstore.ErrBusy": tokenstore.ErrUnavailable, // it is these, too
 }
 
 var update = flag.Bool("update", false, "write errors.md anew")
@@ -875,6 +882,7 @@ error wrapped in others too. Of several rows that fit, the first counts.
 	inStore := "a store of yours that returns it; it comes inside `ErrStore`, or behind `ErrTryLater`"
 	behind("tokenstore", "../tokenstore", pkb.ErrStore, inStore)
 	behind("sqlstore", "../tokenstore/sqlstore", pkb.ErrStore, inStore)
+	behind("etcdstore", "../tokenstore/etcdstore", pkb.ErrStore, inStore)
 	behind("fhir", "../fhir", &pkb.APIError{Status: 200}, "give the call such a body; from a call of pkb it comes inside an `*APIError`")
 	return b.String()
 }

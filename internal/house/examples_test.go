@@ -13,7 +13,7 @@ import (
 )
 
 // exampled are the packages in which every exported call has an example.
-var exampled = []string{"pkb", "pkb/advice", "pkb/identity", "pkb/keys", "pkb/observe", "pkb/record", "pkb/pkbsystem", "pkb/pkbotel", "tokenstore", "fhir"}
+var exampled = []string{"pkb", "pkb/advice", "pkb/identity", "pkb/keys", "pkb/observe", "pkb/record", "pkb/pkbsystem", "pkb/pkbotel", "tokenstore", "tokenstore/etcdstore", "fhir"}
 
 // plain are methods that need no example: they implement an interface of the
 // standard library, or observe.Telemetry, which a Client calls.

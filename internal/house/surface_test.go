@@ -20,7 +20,7 @@ import (
 // variables, functions and types. fhir is FHIR's, and has as many as FHIR.
 var names = map[string]int{
 	"pkb": 60, "pkb/identity": 46, "pkb/record": 25, "pkb/observe": 80, "pkb/keys": 8, "pkb/advice": 8, "pkb/pkbsystem": 20, "pkb/pkbtest": 30, "pkb/pkbotel": 5,
-	"tokenstore": 30, "tokenstore/sqlstore": 15, "tokenstore/storetest": 5,
+	"tokenstore": 30, "tokenstore/sqlstore": 15, "tokenstore/etcdstore": 10, "tokenstore/storetest": 5,
 }
 
 // ordinaryMethods are how many methods there are at most that do something: all but those
@@ -39,12 +39,12 @@ var printers = map[string]string{
 
 	"pkb/pkbsystem.Config": hides, "pkb/pkbsystem.Client": hides,
 	"pkb.Config": hides, "pkb.Client": hides, "pkb.Patient": hides, "pkb.Web": hides,
-	"tokenstore.Memory": hides, "tokenstore.Blob": hides, "tokenstore.Record": hides, "tokenstore/sqlstore.Store": hides,
+	"tokenstore.Memory": hides, "tokenstore.Blob": hides, "tokenstore.Record": hides, "tokenstore/sqlstore.Store": hides, "tokenstore/etcdstore.Store": hides,
 	"pkb/pkbtest.Server": hides, "pkb/pkbtest.Request": hides,
 
 	"pkb.Link": namesNobody, "pkb/observe.Event": namesNobody, "pkb/observe.Notice": namesNobody,
 
-	"pkb.APIError": tells, "pkb.TryLaterError": tells, "pkb.SharedRecordError": tells, "tokenstore/sqlstore.Error": tells,
+	"pkb.APIError": tells, "pkb.TryLaterError": tells, "pkb.SharedRecordError": tells, "tokenstore/sqlstore.Error": tells, "tokenstore/etcdstore.Error": tells,
 
 	"fhir.List":          "it writes null for a value that is absent, where an extension stands for it",
 	"pkb/identity.Match": "a host logs what a comparison has shown",

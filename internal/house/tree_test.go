@@ -127,12 +127,15 @@ func under(name string, dirs ...string) bool {
 
 // inOtherModule reports whether name belongs to an inner module.
 func inOtherModule(name string) bool {
-	return under(name, "internal/integration", "internal/testdata", "examples/webapp", "examples/pkbctl", "pkb/pkbotel")
+	return under(name, "internal/integration", "internal/testdata", "examples/webapp", "examples/pkbctl") || isAdapter(name)
 }
+
+// isAdapter reports whether name belongs to an inner module that hosts link.
+func isAdapter(name string) bool { return under(name, sortedKeys(adapterImports)...) }
 
 // isLibrary reports whether name is code that a host links.
 func isLibrary(name string) bool {
-	return isGo(name) && !isTest(name) && (!inOtherModule(name) || under(name, "pkb/pkbotel")) &&
+	return isGo(name) && !isTest(name) && (!inOtherModule(name) || isAdapter(name)) &&
 		under(name, "pkb", "tokenstore", "fhir", "internal") && !under(name, "internal/house")
 }
 

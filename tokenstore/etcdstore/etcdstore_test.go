@@ -1,0 +1,553 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package etcdstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/namespace"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/tokenstore/etcdstore"
+	"github.com/betawerk/pkb-go/tokenstore/storetest"
+)
+
+// open returns a store on a member of its own.
+func open(t testing.TB, c etcdstore.Config) (*etcdstore.Store, *member, *clientv3.Client) {
+	t.Helper()
+	m, err := startMember()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.stop)
+	client, err := m.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() }) // it may be closed already
+	s, err := etcdstore.New(client, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, m, client
+}
+
+func save(t *testing.T, s *etcdstore.Store, r tokenstore.Record) tokenstore.Record {
+	t.Helper()
+	saved, err := s.Save(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+// The contract; on real servers: internal/integration/etcd.
+func TestContract(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{})
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return s })
+}
+
+// One tenant's part, in a part of an etcd.
+func TestContractWithPrefixInANamespace(t *testing.T) {
+	_, m, client := open(t, etcdstore.Config{})
+	all, err := etcdstore.New(namespace.NewKV(client, "team/"), etcdstore.Config{Prefix: "app/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"tenant-a", "tenant-b/x", "tenant-a0"} {
+		save(t, all, tokenstore.Record{AppUserID: id, TendAt: time.Unix(1, 0)})
+	}
+	part, err := tokenstore.WithPrefix(all, "tenant-a/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return part })
+	for _, key := range m.names() {
+		if !strings.HasPrefix(key, "team/app/") {
+			t.Fatalf("the key %q is outside the namespace", key)
+		}
+	}
+}
+
+func BenchmarkStore(b *testing.B) {
+	s, _, _ := open(b, etcdstore.Config{})
+	storetest.Benchmark(b, func(*testing.B) tokenstore.Store { return s })
+}
+
+// A write that etcd may have done is sent once, and its outcome is called unknown:
+// never a conflict, and never a success.
+func TestUnknownOutcomeIsReportedAsSuch(t *testing.T) {
+	for name, fail := range map[string]error{
+		"leader changed": rpctypes.ErrGRPCLeaderChanged, "request timed out": rpctypes.ErrGRPCTimeout,
+		"no leader": rpctypes.ErrGRPCNoLeader, "stopped": rpctypes.ErrGRPCStopped, "leader lost": rpctypes.ErrGRPCTimeoutDueToLeaderFail,
+		"connection lost": status.Error(codes.Unavailable, "transport is closing"),
+	} {
+		for when, done := range map[string]bool{"before": false, "after": true} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				s, m, _ := open(t, etcdstore.Config{})
+				r := save(t, s, tokenstore.Record{AppUserID: "a"})
+				fault := func(what string) error {
+					if what == "txn" {
+						return fail
+					}
+					return nil
+				}
+				if done {
+					m.faults(nil, fault)
+				} else {
+					m.faults(fault, nil)
+				}
+				r.Cause = "written"
+				_, err := s.Save(t.Context(), r)
+				if !errors.Is(err, etcdstore.ErrUnavailable) || !errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, tokenstore.ErrConflict) {
+					t.Errorf("Save: %v, want ErrUnavailable", err)
+				}
+				if n := count(m.asked(), "txn"); n != 1 {
+					t.Errorf("the write was sent %d times", n)
+				}
+				m.faults(nil, nil)
+				_, err = s.Save(t.Context(), r) // as a caller finds out
+				if done != errors.Is(err, tokenstore.ErrConflict) || !done && err != nil {
+					t.Errorf("Save again: %v, and it was done: %v", err, done)
+				}
+				m.faults(nil, fault)
+				now, err := s.Load(t.Context(), "a")
+				if err != nil || now.Cause != "written" {
+					t.Errorf("Load: %v, %v", now, err)
+				}
+				if err := s.Delete(t.Context(), "a", now.Version); !errors.Is(err, etcdstore.ErrUnavailable) {
+					t.Errorf("Delete: %v, want ErrUnavailable", err)
+				}
+			})
+		}
+	}
+}
+
+// The client sends a write again when a member, or a proxy, responds with a status of
+// its own context. The second one finds what the first one wrote.
+func TestWriteThatTheClientSendsTwiceKnowsItsOwn(t *testing.T) {
+	for what, fail := range map[string]error{
+		"cancelled": status.Error(codes.Canceled, "context canceled"), "too late": status.Error(codes.DeadlineExceeded, "context deadline exceeded"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			s, m, _ := open(t, etcdstore.Config{})
+			first := save(t, s, tokenstore.Record{AppUserID: "a"})
+			left := 1
+			m.faults(nil, func(request string) error {
+				if request == "txn" && left > 0 {
+					left--
+					return fail
+				}
+				return nil
+			})
+			first.Cause = "written"
+			second, err := s.Save(t.Context(), first)
+			if n := count(m.asked(), "txn"); n != 2 {
+				t.Fatalf("the client sent it %d times: this test has lost its reason", n)
+			}
+			now, loadErr := s.Load(t.Context(), "a")
+			if diff := cmp.Diff(now, second); err != nil || loadErr != nil || diff != "" || now.Cause != "written" {
+				t.Errorf("Save: %v; Load: %v (-loaded +saved):\n%s", err, loadErr, diff)
+			}
+			// Somebody else's is a conflict.
+			left = 1
+			if _, err := s.Save(t.Context(), first); !errors.Is(err, tokenstore.ErrConflict) {
+				t.Errorf("Save on an old version: %v, want ErrConflict", err)
+			}
+		})
+	}
+}
+
+// A member that notices a deadline before the client does responds so, and the client
+// sends the write again: so none is sent along.
+func TestWritesCarryNoDeadline(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := s.Save(ctx, tokenstore.Record{AppUserID: "a"})
+	if err == nil {
+		err = s.Delete(ctx, "a", r.Version)
+	}
+	if err != nil || m.deadline {
+		t.Errorf("%v; with a deadline: %v", err, m.deadline)
+	}
+}
+
+func count(all []string, what string) (n int) {
+	for _, s := range all {
+		if s == what {
+			n++
+		}
+	}
+	return n
+}
+
+// Every failure has an error of its own, and none of etcd's text.
+func TestFailuresHaveNames(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail error
+		want error
+		text string
+	}{
+		"full":         {rpctypes.ErrGRPCNoSpace, etcdstore.ErrFull, "etcdstore: save: etcd has no space left within its quota; compact, defragment and disarm the alarm (ResourceExhausted)"},
+		"busy":         {rpctypes.ErrGRPCRequestTooManyRequests, etcdstore.ErrBusy, "etcdstore: save: etcd has too many requests (ResourceExhausted)"},
+		"large":        {rpctypes.ErrGRPCRequestTooLarge, etcdstore.ErrSettings, "--max-request-bytes"},
+		"ops":          {rpctypes.ErrGRPCTooManyOps, etcdstore.ErrSettings, "--max-txn-ops"},
+		"role":         {rpctypes.ErrGRPCPermissionDenied, etcdstore.ErrRefused, "(PermissionDenied)"},
+		"password":     {rpctypes.ErrGRPCAuthFailed, etcdstore.ErrRefused, "(InvalidArgument)"},
+		"no user":      {rpctypes.ErrGRPCUserEmpty, etcdstore.ErrRefused, "(InvalidArgument)"},
+		"time":         {status.Error(codes.DeadlineExceeded, "secret-canary"), etcdstore.ErrUnavailable, "etcdstore: save: etcd is not available: no response within 100ms"},
+		"something":    {status.Error(codes.Internal, "secret-canary"), nil, "etcdstore: save: etcd failed (Internal)"},
+		"an odd etcd":  {status.Error(codes.Code(99), "secret-canary"), nil, "(Code(99))"},
+		"corrupt disk": {rpctypes.ErrGRPCCorrupt, nil, "(DataLoss)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, m, _ := open(t, etcdstore.Config{Timeout: 100 * time.Millisecond})
+			m.faults(func(string) error { return test.fail }, nil)
+			_, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Sealed: []byte("secret-canary")})
+			for range 3 { // time may end while etcd is asked once more
+				if test.want != nil && !errors.Is(err, test.want) {
+					_, err = s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Sealed: []byte("secret-canary")})
+				}
+			}
+			var of *etcdstore.Error
+			if !errors.As(err, &of) || of.Op != "save" || test.want != nil && !errors.Is(err, test.want) {
+				t.Fatalf("Save: %v, want %v", err, test.want)
+			}
+			if text := fmt.Sprintf("%v|%+v|%#v|%s", err, err, err, of); !strings.Contains(text, test.text) || strings.Contains(text, "canary") {
+				t.Errorf("it prints %s", text)
+			}
+			waits := errors.Is(test.want, etcdstore.ErrBusy) || errors.Is(test.want, etcdstore.ErrUnavailable)
+			if errors.Is(err, tokenstore.ErrUnavailable) != waits {
+				t.Errorf("waiting is enough: %v, want %v", !waits, waits)
+			}
+			if err := s.Check(t.Context()); test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("Check: %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+// What etcd refused unseen is sent again, and so are reads.
+func TestWhatIsSafeIsSentAgain(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	r := save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "p"})
+	for what, of := range map[string]struct {
+		fail error
+		call func() error
+		of   string
+	}{
+		"a write that was refused": {rpctypes.ErrGRPCRequestTooManyRequests, func() error { _, err := s.Save(t.Context(), r); return err }, "txn"},
+		"a read":                   {rpctypes.ErrGRPCTimeout, func() error { _, err := s.FindPublicID(t.Context(), "p", 1); return err }, "read txn"},
+		"a load":                   {rpctypes.ErrGRPCLeaderChanged, func() error { _, err := s.Load(t.Context(), "a"); return err }, "range"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			left := 2
+			m.faults(func(request string) error {
+				if request == of.of && left > 0 {
+					left--
+					return of.fail
+				}
+				return nil
+			}, nil)
+			if err := of.call(); err != nil || left != 0 {
+				t.Errorf("%v, and %d faults are left", err, left)
+			}
+			if n := count(m.asked(), of.of); n != 3 {
+				t.Errorf("it was sent %d times, want 3", n)
+			}
+		})
+	}
+}
+
+// A member that lags is asked first for what a write replaces, and is not believed.
+func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	first := save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "old"})
+	second := first.Clone()
+	second.PublicID = "middle"
+	m.faults(nil, nil)
+	second = save(t, s, second)
+	if diff := cmp.Diff([]string{"serializable", "txn"}, m.asked()); diff != "" {
+		t.Errorf("a Save on a record that the member has (-want +got):\n%s", diff)
+	}
+
+	lagging := true
+	m.faults(func(what string) error {
+		if what == "serializable" && lagging {
+			return status.Error(codes.NotFound, "this member has nothing yet")
+		}
+		return nil
+	}, nil)
+	third := second.Clone()
+	third.PublicID = "new"
+	third = save(t, s, third)
+	if diff := cmp.Diff([]string{"serializable", "range", "txn"}, m.asked()); diff != "" {
+		t.Errorf("a Save on a record that the member does not have (-want +got):\n%s", diff)
+	}
+	if keys := m.names(); len(keys) != 2 {
+		t.Errorf("index keys are left behind: %q", keys)
+	}
+	if _, err := s.Save(t.Context(), second); !errors.Is(err, tokenstore.ErrConflict) {
+		t.Errorf("Save on an old version: %v", err)
+	}
+	if err := s.Delete(t.Context(), "a", second.Version); !errors.Is(err, tokenstore.ErrConflict) {
+		t.Errorf("Delete on an old version: %v", err)
+	}
+	if err := s.Delete(t.Context(), "a", third.Version); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever comes between the read and the write of a Delete has won.
+func TestDeleteThatComesSecond(t *testing.T) {
+	for what, test := range map[string]struct {
+		meanwhile func(m *member)
+		want      error
+	}{
+		"a save":   {func(m *member) { m.revision++; m.set("pkb/links/r/a", []byte(`{"format":1}`)) }, tokenstore.ErrConflict},
+		"a delete": {func(m *member) { delete(m.keys, "pkb/links/r/a") }, tokenstore.ErrNotFound},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s, m, _ := open(t, etcdstore.Config{})
+			r := save(t, s, tokenstore.Record{AppUserID: "a"})
+			m.faults(func(request string) error {
+				if request == "txn" {
+					test.meanwhile(m)
+				}
+				return nil
+			}, nil)
+			if err := s.Delete(t.Context(), "a", r.Version); !errors.Is(err, test.want) {
+				t.Errorf("Delete: %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+// A refresh writes one key. What is not asked for any more leaves no key behind.
+func TestIndexKeysFollowTheRecord(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	r := save(t, s, tokenstore.Record{AppUserID: "a/b\x00", PublicID: "one", Claim: "two", TendAt: time.Unix(5, 0)})
+	if diff := cmp.Diff([]string{
+		"pkb/links/p/3fc4ccfe745870e2c0d99f71f30ff065/a/b\x00", "pkb/links/p/7692c3ad3540bb803c020b3aee66cd88/a/b\x00",
+		"pkb/links/r/a/b\x00", "pkb/links/t/80000000004c4b40/a/b\x00",
+	}, m.names()); diff != "" {
+		t.Errorf("the keys, which other programs of the same release read (-want +got):\n%s", diff)
+	}
+	before := m.keys["pkb/links/t/80000000004c4b40/a/b\x00"].ModRevision
+	r.Generation++
+	r = save(t, s, r)
+	if m.keys["pkb/links/t/80000000004c4b40/a/b\x00"].ModRevision != before {
+		t.Error("a Save that changes no index key has written one")
+	}
+	r.Claim = r.PublicID
+	r.TendAt = time.Time{}
+	r = save(t, s, r)
+	if keys := m.names(); len(keys) != 2 {
+		t.Errorf("the keys are %q", keys)
+	}
+	if err := s.Delete(t.Context(), r.AppUserID, r.Version); err != nil || len(m.names()) != 0 {
+		t.Errorf("after Delete, %v, the keys are %q", err, m.names())
+	}
+}
+
+// An index key that leads to another record than it promises shows nobody's record.
+func TestStaleIndexKeysShowNothing(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	at := time.Unix(100, 0).UTC()
+	right := save(t, s, tokenstore.Record{AppUserID: "right", PublicID: "p", TendAt: at})
+	save(t, s, tokenstore.Record{AppUserID: "other", PublicID: "q", TendAt: at.Add(time.Hour)})
+	save(t, s, tokenstore.Record{AppUserID: "never", PublicID: "q"})
+	hash, due := "", ""
+	for _, key := range m.names() {
+		if id, ok := strings.CutSuffix(key, "right"); ok && strings.Contains(key, "/p/") {
+			hash = id
+		} else if ok && strings.Contains(key, "/t/") {
+			due = id
+		}
+	}
+	for i := range 200 { // more than one page of them
+		m.put(fmt.Sprint(hash, "gone", i), "")
+		m.put(fmt.Sprint(due, "gone", i), "")
+	}
+	for _, id := range []string{"other", "never"} {
+		m.put(hash+id, "")
+		m.put(due+id, "")
+	}
+	m.put("pkb/links/t/8", "") // no key of ours
+	for limit := range 4 {
+		found, err := s.FindPublicID(t.Context(), "p", limit)
+		if diff := cmp.Diff([]tokenstore.Record{right}[:min(limit, 1)], found); err != nil || len(found)+min(limit, 1) > 0 && diff != "" {
+			t.Errorf("FindPublicID, at most %d: %v\n%s", limit, err, diff)
+		}
+		found, err = s.Due(t.Context(), at.Add(time.Minute), limit)
+		if diff := cmp.Diff([]tokenstore.Record{right}[:min(limit, 1)], found); err != nil || len(found)+min(limit, 1) > 0 && diff != "" {
+			t.Errorf("Due, at most %d: %v\n%s", limit, err, diff)
+		}
+	}
+}
+
+// However long a page is, a request reads a bounded number of records.
+func TestPagesAreReadInBoundedRequests(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	const n = 150
+	for i := range n {
+		save(t, s, tokenstore.Record{AppUserID: fmt.Sprintf("%03d", i), PublicID: "p", TendAt: time.Unix(int64(i), 0)})
+	}
+	for what, test := range map[string]struct {
+		call func() ([]tokenstore.Record, error)
+		want []string
+	}{
+		"List": {func() ([]tokenstore.Record, error) { return s.List(t.Context(), "", n+1) }, []string{"range", "range", "range"}},
+		"Due":  {func() ([]tokenstore.Record, error) { return s.Due(t.Context(), time.Unix(n, 0), n+1) }, []string{"range", "read txn", "read txn", "read txn"}},
+		"FindPublicID": {func() ([]tokenstore.Record, error) { return s.FindPublicID(t.Context(), "p", n+1) },
+			[]string{"range", "read txn", "read txn", "read txn"}},
+	} {
+		m.faults(nil, nil)
+		all, err := test.call()
+		if err != nil || len(all) != n || !slices.IsSortedFunc(all, func(a, b tokenstore.Record) int { return strings.Compare(a.AppUserID, b.AppUserID) }) {
+			t.Errorf("%s: %d records in some order, %v", what, len(all), err)
+		}
+		if diff := cmp.Diff(test.want, m.asked()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	if page, err := s.List(t.Context(), "", 0); err != nil || len(page) != 0 {
+		t.Errorf("List, at most 0: %d, %v", len(page), err)
+	}
+}
+
+// What others wrote below the prefix is no record, and is left alone.
+func TestForeignValueIsNamed(t *testing.T) {
+	for _, value := range []string{"", "{}", "canary", `{"format":2}`, `{"format":1,"sealed":1}`} {
+		s, m, _ := open(t, etcdstore.Config{})
+		m.put("pkb/links/r/a", value)
+		_, loadErr := s.Load(t.Context(), "a")
+		_, listErr := s.List(t.Context(), "", 1)
+		_, saveErr := s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Version: 2})
+		for _, err := range []error{loadErr, listErr, saveErr, s.Delete(t.Context(), "a", 2), s.Check(t.Context())} {
+			if !errors.Is(err, etcdstore.ErrDamaged) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%q: %v, want ErrDamaged", value, err)
+			}
+		}
+	}
+}
+
+// A text that JSON would change is refused.
+func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{})
+	for _, r := range []tokenstore.Record{{Cause: "\xff"}, {Lease: tokenstore.Lease{Owner: "\xff"}}, {KeyID: strings.Repeat("x", 4097)}} {
+		r.AppUserID = "a"
+		if _, err := s.Save(t.Context(), r); !errors.Is(err, tokenstore.ErrInvalid) {
+			t.Errorf("Save: %v, want ErrInvalid", err)
+		}
+	}
+	// And the largest of what is taken fits what Check has tried.
+	text := strings.Repeat("\x01", 4096)
+	save(t, s, tokenstore.Record{
+		AppUserID: "a", Environment: text, ClientID: text, State: tokenstore.State(text), Cause: text, PublicID: text, Claim: text, KeyID: text,
+		Lease: tokenstore.Lease{Owner: text}, Pair: strings.Repeat("<", tokenstore.MaxPair), Candidate: strings.Repeat("<", tokenstore.MaxPair),
+		Sealed: make([]byte, tokenstore.MaxSealed), Details: make([]byte, tokenstore.MaxDetails),
+		ExpiresAt: time.Unix(-1e12, 0), EndsAt: time.Unix(-1e12, 0), DueAt: time.Unix(-1e12, 0), TendAt: time.Unix(-1e12, 0),
+	})
+}
+
+// An etcd that does not respond costs the store's time-out, or the caller's patience.
+func TestTimeout(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{Timeout: 20 * time.Millisecond})
+	release := make(chan struct{})
+	m.faults(func(string) error { <-release; return nil }, nil)
+	defer close(release)
+	_, err := s.Load(t.Context(), "a")
+	if !errors.Is(err, etcdstore.ErrUnavailable) || err.Error() != "etcdstore: load: etcd is not available: no response within 20ms" {
+		t.Errorf("Load: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := s.Save(ctx, tokenstore.Record{AppUserID: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Save: %v, want the caller's error", err)
+	}
+}
+
+// A client that was closed is named, and one that finds no etcd is not.
+func TestClosedAndAbsent(t *testing.T) {
+	s, m, client := open(t, etcdstore.Config{Timeout: 200 * time.Millisecond})
+	r := save(t, s, tokenstore.Record{AppUserID: "a"})
+	m.stop()
+	if _, err := s.Save(t.Context(), r); !errors.Is(err, etcdstore.ErrUnavailable) {
+		t.Errorf("Save without a server: %v", err)
+	}
+	if _, err := s.Load(t.Context(), "a"); !errors.Is(err, etcdstore.ErrUnavailable) {
+		t.Errorf("Load without a server: %v", err)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrClosed) {
+		t.Errorf("Load after Close: %v", err)
+	}
+	if _, err := s.Save(t.Context(), r); !errors.Is(err, tokenstore.ErrClosed) {
+		t.Errorf("Save after Close: %v", err)
+	}
+}
+
+// A store prints nothing of its etcd, by no road.
+func TestStorePrintsNothing(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{Prefix: "canary/"})
+	var b strings.Builder
+	slog.New(slog.NewTextHandler(&b, nil)).Info("", "store", s)
+	fmt.Fprintf(&b, "%v %+v %#v %s %q %d %v", s, s, s, s, s, s, struct{ S any }{s})
+	if err := template.Must(template.New("").Parse("{{.}}")).Execute(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Contains(text, "canary") || strings.Count(text, "etcdstore.Store") != 9 {
+		t.Errorf("it prints %s", text)
+	}
+}
+
+// Check writes nothing.
+func TestCheckWritesNothing(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	if err := s.Check(t.Context()); err != nil || len(m.names()) != 0 || m.revision != 1 {
+		t.Errorf("%v, and the keys are %q at revision %d", err, m.names(), m.revision)
+	}
+}
+
+// A mistake is named before anything is sent.
+func TestNewRefuses(t *testing.T) {
+	var none *clientv3.Client
+	for want, try := range map[string]func() error{
+		"no client": func() error { _, err := etcdstore.New(nil, etcdstore.Config{}); return err },
+		"open for":  func() error { _, err := etcdstore.New(none, etcdstore.Config{}); return err },
+		"slash": func() error {
+			_, err := etcdstore.New(namespace.NewKV(nil, ""), etcdstore.Config{Prefix: "a"})
+			return err
+		},
+		"128 bytes": func() error {
+			_, err := etcdstore.New(namespace.NewKV(nil, ""), etcdstore.Config{Prefix: strings.Repeat("a", 128) + "/"})
+			return err
+		},
+		"-1s": func() error {
+			_, err := etcdstore.New(namespace.NewKV(nil, ""), etcdstore.Config{Timeout: -time.Second})
+			return err
+		},
+	} {
+		if err := try(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}

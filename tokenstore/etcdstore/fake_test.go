@@ -1,0 +1,211 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package etcdstore_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+// member is as much of an etcd as the store uses, in memory and behind gRPC, so that
+// what a real client does with faults is seen. The real server is tried in
+// internal/integration/etcd.
+type member struct {
+	pb.UnimplementedKVServer
+	address string
+	stop    func()
+
+	mu       sync.Mutex
+	keys     map[string]*mvccpb.KeyValue
+	revision int64
+	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
+	deadline bool     // a transaction that writes came with a deadline
+	// before and after are called with what is asked, and may fail a request that
+	// was not done, or was.
+	before, after func(request string) error
+}
+
+// startMember starts a member on a free port.
+func startMember() (*member, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	m := &member{address: listener.Addr().String(), keys: map[string]*mvccpb.KeyValue{}, revision: 1}
+	server := grpc.NewServer()
+	pb.RegisterKVServer(server, m)
+	go func() { _ = server.Serve(listener) }() // until Stop
+	m.stop = server.Stop
+	return m, nil
+}
+
+// connect returns a client as a host makes it.
+func (m *member) connect() (*clientv3.Client, error) {
+	return clientv3.New(clientv3.Config{Endpoints: []string{m.address}, Logger: zap.NewNop()})
+}
+
+// faults sets what happens to requests from now on.
+func (m *member) faults(before, after func(request string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before, m.after, m.requests = before, after, nil
+}
+
+// asked returns what was asked since faults.
+func (m *member) asked() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.requests)
+}
+
+// put changes a key behind the store's back.
+func (m *member) put(key, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revision++
+	m.set(key, []byte(value))
+}
+
+// names returns the keys.
+func (m *member) names() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.keys))
+}
+
+func (m *member) set(key string, value []byte) {
+	m.keys[key] = &mvccpb.KeyValue{Key: []byte(key), Value: value, ModRevision: m.revision}
+}
+
+// request does f between the faults.
+func (m *member) request(what string, f func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests = append(m.requests, what)
+	if m.before != nil {
+		if err := m.before(what); err != nil {
+			return err
+		}
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	if m.after != nil {
+		return m.after(what)
+	}
+	return nil
+}
+
+// Range implements pb.KVServer.
+func (m *member) Range(_ context.Context, r *pb.RangeRequest) (response *pb.RangeResponse, err error) {
+	what := "range"
+	if r.Serializable {
+		what = "serializable"
+	}
+	err = m.request(what, func() error {
+		response = m.get(r)
+		return nil
+	})
+	return response, err
+}
+
+func (m *member) get(r *pb.RangeRequest) *pb.RangeResponse {
+	response := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: m.revision}}
+	for _, key := range slices.Sorted(maps.Keys(m.keys)) {
+		if string(r.RangeEnd) == "" && key != string(r.Key) || string(r.RangeEnd) != "" && (key < string(r.Key) || key >= string(r.RangeEnd)) {
+			continue
+		}
+		response.Count++
+		if r.CountOnly || r.Limit > 0 && int64(len(response.Kvs)) >= r.Limit {
+			continue
+		}
+		kv := *m.keys[key]
+		if r.KeysOnly {
+			kv.Value = nil
+		}
+		response.Kvs = append(response.Kvs, &kv)
+	}
+	return response
+}
+
+// Txn implements pb.KVServer.
+func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnResponse, err error) {
+	what := "read txn"
+	for _, op := range slices.Concat(r.Success, r.Failure) {
+		if op.GetRequestRange() == nil {
+			what = "txn"
+		}
+	}
+	err = m.request(what, func() error {
+		if _, ok := ctx.Deadline(); ok && what == "txn" {
+			m.deadline = true
+		}
+		response = &pb.TxnResponse{Succeeded: true}
+		for _, c := range r.Compare {
+			response.Succeeded = response.Succeeded && m.holds(c)
+		}
+		ops := r.Success
+		if !response.Succeeded {
+			ops = r.Failure
+		}
+		for _, op := range ops {
+			if op.GetRequestRange() == nil {
+				m.revision++ // once for all of them
+				break
+			}
+		}
+		touched := map[string]bool{}
+		for _, op := range ops {
+			if err := m.apply(op, response, touched); err != nil {
+				return err
+			}
+		}
+		response.Header = &pb.ResponseHeader{Revision: m.revision}
+		return nil
+	})
+	return response, err
+}
+
+// holds reports whether a comparison of revisions does.
+func (m *member) holds(c *pb.Compare) bool {
+	var revision int64
+	if kv := m.keys[string(c.Key)]; kv != nil {
+		revision = kv.ModRevision
+	}
+	to := c.TargetUnion.(*pb.Compare_ModRevision).ModRevision
+	return c.Result == pb.Compare_EQUAL && revision == to || c.Result == pb.Compare_LESS && revision < to
+}
+
+func (m *member) apply(op *pb.RequestOp, response *pb.TxnResponse, touched map[string]bool) error {
+	key := ""
+	switch {
+	case op.GetRequestRange() != nil:
+		response.Responses = append(response.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: m.get(op.GetRequestRange())}})
+		return nil
+	case op.GetRequestPut() != nil:
+		key = string(op.GetRequestPut().Key)
+		m.set(key, op.GetRequestPut().Value)
+		response.Responses = append(response.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{}}})
+	default:
+		key = string(op.GetRequestDeleteRange().Key)
+		delete(m.keys, key)
+		response.Responses = append(response.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{}}})
+	}
+	if touched[key] {
+		return fmt.Errorf("etcd refuses a transaction that changes %s twice", strings.ToValidUTF8(key, "?"))
+	}
+	touched[key] = true
+	return nil
+}
