@@ -9,6 +9,14 @@
 //		storetest.Run(t, func(t *testing.T) tokenstore.Store { return openMyStore(t) })
 //	}
 //
+// And a store whose database has several nodes:
+//
+//	func TestMyCluster(t *testing.T) {
+//		cluster := startMyCluster(t, 3)
+//		storetest.CheckSpread(t, 3, func(t *testing.T, node int) tokenstore.Store { return openMyStore(t, cluster[node]) },
+//			func(node int) (restore func() error, err error) { return cluster[node].Start, cluster[node].Kill() })
+//	}
+//
 // There is nothing to opt out of: a store that fails a check loses links. Each
 // failure describes what it would do to a patient's link. The check of an optional
 // interface that the store lacks is skipped, with what does not work without it.
