@@ -124,10 +124,14 @@ func codeOf(err error) codes.Code {
 	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
 		return e.Code()
 	}
-	if s, ok := status.FromError(err); ok {
-		return s.Code()
+	s, ok := status.FromError(err)
+	switch {
+	case !ok:
+		return status.FromContextError(err).Code()
+	case s.Message() == context.Canceled.Error() || s.Message() == context.DeadlineExceeded.Error():
+		return codes.Unavailable // etcd 3.4 sends an error of its own context as unknown
 	}
-	return status.FromContextError(err).Code()
+	return s.Code()
 }
 
 // pause waits before a request is sent again, longer with each try. It reports whether

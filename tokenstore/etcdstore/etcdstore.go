@@ -311,7 +311,7 @@ const (
 // ask sends one request within the store's time-out. It sends again what etcd refused
 // before looking at it, and reads; never a write that may have been done.
 func ask[R any](ctx context.Context, s *Store, op string, does effect, send func(context.Context) (R, error)) (response R, err error) {
-	limited, cancel := bounded(ctx, s.timeout, does)
+	limited, cancel := bounded(ctx, s.timeout)
 	defer cancel()
 	for try := 1; ; try++ {
 		err := limited.Err()
@@ -339,16 +339,12 @@ func ask[R any](ctx context.Context, s *Store, op string, does effect, send func
 	}
 }
 
-// bounded returns ctx with a time-out. That of a write is not sent to etcd as a
-// deadline: a member that notices it first responds so, and the client takes that for
-// a reason to send the write again, though it may have been done.
-func bounded(ctx context.Context, timeout time.Duration, does effect) (context.Context, context.CancelFunc) {
+// bounded returns ctx with a time-out, neither of which is sent to etcd as a deadline: a
+// member that notices one first responds so, and the client takes that for a reason to
+// send a write again, though it may have been done.
+func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	// A member that has lost the others reports that at once instead of waiting.
-	ctx = clientv3.WithRequireLeader(ctx)
-	if does == reads {
-		return context.WithTimeout(ctx, timeout)
-	}
-	limited, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	limited, cancel := context.WithCancel(context.WithoutCancel(clientv3.WithRequireLeader(ctx)))
 	left := context.AfterFunc(ctx, cancel)
 	timer := time.AfterFunc(timeout, cancel)
 	return limited, func() {

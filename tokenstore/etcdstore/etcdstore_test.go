@@ -94,7 +94,7 @@ func TestUnknownOutcomeIsReportedAsSuch(t *testing.T) {
 	for name, fail := range map[string]error{
 		"leader changed": rpctypes.ErrGRPCLeaderChanged, "request timed out": rpctypes.ErrGRPCTimeout,
 		"no leader": rpctypes.ErrGRPCNoLeader, "stopped": rpctypes.ErrGRPCStopped, "leader lost": rpctypes.ErrGRPCTimeoutDueToLeaderFail,
-		"connection lost": status.Error(codes.Unavailable, "transport is closing"),
+		"the server's context": status.Error(codes.Unknown, "context deadline exceeded"), "connection lost": status.Error(codes.Unavailable, "transport is closing"),
 	} {
 		for when, done := range map[string]bool{"before": false, "after": true} {
 			t.Run(name+" "+when, func(t *testing.T) {
@@ -173,8 +173,8 @@ func TestWriteThatTheClientSendsTwiceKnowsItsOwn(t *testing.T) {
 }
 
 // A member that notices a deadline before the client does responds so, and the client
-// sends the write again: so none is sent along.
-func TestWritesCarryNoDeadline(t *testing.T) {
+// sends a write again: so none is sent along.
+func TestNoDeadlineIsSent(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

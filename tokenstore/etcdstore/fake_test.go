@@ -31,7 +31,7 @@ type member struct {
 	keys     map[string]*mvccpb.KeyValue
 	revision int64
 	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
-	deadline bool     // a transaction that writes came with a deadline
+	deadline bool     // a request came with a deadline
 	// before and after are called with what is asked, and may fail a request that
 	// was not done, or was.
 	before, after func(request string) error
@@ -109,12 +109,14 @@ func (m *member) request(what string, f func() error) error {
 }
 
 // Range implements pb.KVServer.
-func (m *member) Range(_ context.Context, r *pb.RangeRequest) (response *pb.RangeResponse, err error) {
+func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.RangeResponse, err error) {
 	what := "range"
 	if r.Serializable {
 		what = "serializable"
 	}
 	err = m.request(what, func() error {
+		_, deadline := ctx.Deadline()
+		m.deadline = m.deadline || deadline
 		response = m.get(r)
 		return nil
 	})
@@ -149,9 +151,8 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 		}
 	}
 	err = m.request(what, func() error {
-		if _, ok := ctx.Deadline(); ok && what == "txn" {
-			m.deadline = true
-		}
+		_, deadline := ctx.Deadline()
+		m.deadline = m.deadline || deadline
 		response = &pb.TxnResponse{Succeeded: true}
 		for _, c := range r.Compare {
 			response.Succeeded = response.Succeeded && m.holds(c)

@@ -85,12 +85,8 @@ func StartMariaDB(ctx context.Context) (*Server, error) {
 // newServer makes a directory that account owns, if this is root, sets a server
 // up in it, on a free port, and starts it.
 func newServer(ctx context.Context, account string, stop syscall.Signal, describe func(s *Server, as *syscall.SysProcAttr, port string) (setup *exec.Cmd)) (s *Server, err error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	port, err := freePort(ctx)
 	if err != nil {
-		return nil, err
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err = errors.Join(err, listener.Close()); err != nil {
 		return nil, err
 	}
 	s = &Server{stop: stop}
@@ -123,8 +119,18 @@ func newServer(ctx context.Context, account string, stop syscall.Signal, describ
 	return s, s.Start(ctx)
 }
 
+// freePort returns a port at which nobody listens.
+func freePort(ctx context.Context) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, errors.Join(err, listener.Close())
+}
+
 // DSN names the server's database, for sql.Open with PostgresDriver or
-// MariaDBDriver.
+// MariaDBDriver; of an etcd it is the endpoint.
 func (s *Server) DSN() string { return s.dsn }
 
 // Start starts a server that was stopped or killed, and waits until it responds.
@@ -133,15 +139,9 @@ func (s *Server) Start(ctx context.Context) error {
 	defer cancel()
 	for {
 		if s.ended == nil {
-			running, ended := s.command(), make(chan struct{})
-			if err := running.Start(); err != nil {
+			if err := s.launch(); err != nil {
 				return err
 			}
-			s.running, s.ended = running, ended
-			go func() {
-				_ = running.Wait() // why it ended does not matter
-				close(ended)
-			}()
 		}
 		err := s.answers(ctx)
 		if err == nil {
@@ -156,6 +156,27 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 }
+
+// launch starts the program, and does not wait.
+func (s *Server) launch() error {
+	running, ended := s.command(), make(chan struct{})
+	if err := running.Start(); err != nil {
+		return err
+	}
+	s.running, s.ended = running, ended
+	go func() {
+		_ = running.Wait() // why it ended does not matter
+		close(ended)
+	}()
+	return nil
+}
+
+// Freeze stops the server's processes where they are, as a machine that is suspended:
+// its connections stay open. Thaw lets them go on, as if no time had passed.
+func (s *Server) Freeze() error { return syscall.Kill(-s.running.Process.Pid, syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (s *Server) Thaw() error { return syscall.Kill(-s.running.Process.Pid, syscall.SIGCONT) }
 
 // Stop ends the server as an operator does it: connections are cut, and what
 // was acknowledged is on disk.

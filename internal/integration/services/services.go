@@ -1,8 +1,8 @@
 // Copyright 2026 Betawerk
 // SPDX-License-Identifier: Apache-2.0
 
-// Package services finds what tests need in addition to Go: a PostgreSQL, a MariaDB, and
-// programs of this machine.
+// Package services finds what tests need in addition to Go: a PostgreSQL, a MariaDB, an
+// etcd, and programs of this machine.
 //
 // A test that asks for a server gets an empty database of its own on it, which
 // is dropped when the test ends; what else is on the server is not touched.
