@@ -84,6 +84,7 @@ func (c *Client) Authorize(ctx context.Context, appUserID string, opts ...Author
 		RedirectURL: redirect,
 		Environment: c.cfg.Environment.Name,
 		ClientID:    c.cfg.ClientID,
+		Part:        c.part(),
 		ExpiresAt:   c.cfg.Now().Add(c.cfg.ApprovalLife).UTC().Truncate(time.Millisecond),
 		Switch:      a.another,
 		Share:       a.share,

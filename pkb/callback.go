@@ -149,7 +149,7 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 	switch {
 	case p == nil:
 		return "", &StateError{Reason: stateNoPending}
-	case p.Environment != c.cfg.Environment.Name || p.ClientID != c.cfg.ClientID:
+	case !p.belongsTo(c):
 		return "", &StateError{Reason: stateOtherClient}
 	case p.AppUserID != appUserID:
 		return "", &StateError{Reason: stateOtherUser}

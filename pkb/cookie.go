@@ -50,9 +50,9 @@ type keptPending struct {
 	Unlinks     uint64 `json:"u,omitempty"`
 }
 
-// clientMark names the environment and client id in a cookie.
+// clientMark names the environment, the client id and the prefix of the store in a cookie.
 func (w *Web) clientMark() string {
-	sum := sha256.Sum256([]byte(w.client.cfg.Environment.Name + "\x00" + w.client.cfg.ClientID))
+	sum := sha256.Sum256([]byte(w.client.cfg.Environment.Name + "\x00" + w.client.cfg.ClientID + "\x00" + w.client.part()))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -101,7 +101,7 @@ func (w *Web) open(value, user string) (Pending, error) {
 		}
 	}
 	if errors.Is(err, seal.ErrNotAuthentic) {
-		return newPending(&pending{Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID}), nil
+		return newPending(&pending{Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID, Part: w.client.part()}), nil
 	}
 	kept, ok := readKept(text)
 	if !ok {
@@ -112,7 +112,7 @@ func (w *Web) open(value, user string) (Pending, error) {
 		ExpiresAt: time.UnixMilli(kept.ExpiresAt).UTC(), Switch: kept.Switch, Share: kept.Share, Unlinks: kept.Unlinks,
 	}
 	if kept.Client == w.clientMark() {
-		p.Environment, p.ClientID = w.client.cfg.Environment.Name, w.client.cfg.ClientID
+		p.Environment, p.ClientID, p.Part = w.client.cfg.Environment.Name, w.client.cfg.ClientID, w.client.part()
 	}
 	return newPending(p), nil
 }

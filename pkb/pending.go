@@ -24,18 +24,33 @@ type Pending struct{ started }
 type started = conceal.Hidden[*pending]
 
 type pending struct {
-	State       string    `json:"state"`
-	Verifier    string    `json:"verifier,omitempty"`
-	AppUserID   string    `json:"user"`
-	RedirectURL string    `json:"redirect"`
-	Environment string    `json:"env"`
-	ClientID    string    `json:"client"`
-	ExpiresAt   time.Time `json:"exp"`
-	Switch      bool      `json:"switch,omitempty"`
-	Share       bool      `json:"share,omitempty"`
+	State       string `json:"state"`
+	Verifier    string `json:"verifier,omitempty"`
+	AppUserID   string `json:"user"`
+	RedirectURL string `json:"redirect"`
+	Environment string `json:"env"`
+	ClientID    string `json:"client"`
+	// Part is the prefix of the store: the user of another one is somebody else.
+	Part      string    `json:"part,omitempty"`
+	ExpiresAt time.Time `json:"exp"`
+	Switch    bool      `json:"switch,omitempty"`
+	Share     bool      `json:"share,omitempty"`
 	// Unlinks is how often the user had been unlinked: an authorization from before
 	// an unlink must not restore the link.
 	Unlinks uint64 `json:"unlinks,omitempty"`
+}
+
+// belongsTo reports whether a client has started it, or another of the same links.
+func (p *pending) belongsTo(c *Client) bool {
+	return p.Environment == c.cfg.Environment.Name && p.ClientID == c.cfg.ClientID && p.Part == c.part()
+}
+
+// part is the prefix under which the client's links are in its store.
+func (c *Client) part() string {
+	if part, ok := c.cfg.Store.(interface{ Prefix() string }); ok {
+		return part.Prefix()
+	}
+	return ""
 }
 
 func newPending(p *pending) Pending { return Pending{conceal.Of(p)} }
