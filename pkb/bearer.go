@@ -18,8 +18,8 @@ import (
 )
 
 // HTTPClient returns a client that adds one user's bearer token to requests for the
-// origins of the environment's REST and FHIR addresses. Requests to other origins
-// are sent without it. It follows no redirect and keeps no cookies.
+// origins of the environment's REST and FHIR addresses. Other requests are sent
+// without it. It follows no redirect and keeps no cookies.
 //
 // After a 401, or a 403 with a response code about the token, it refreshes the
 // token and sends the request once more, if the token is still the current one and

@@ -218,8 +218,7 @@ func (e *storeFailure) Error() string {
 func (e *storeFailure) Is(target error) bool { return target == ErrStore }
 func (e *storeFailure) Unwrap() error        { return e.cause }
 
-// APIError is a response of PKB that is not a success, or the absence of a
-// response.
+// APIError is a response of PKB that is not a success, or the absence of one.
 type APIError struct {
 	// Operation is what was asked for: "code exchange", "purview", "users/self",
 	// "date-of-last-data-point", a resource, such as "Observation search" or

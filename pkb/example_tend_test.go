@@ -5,6 +5,7 @@ package pkb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // A process of your backend looks after the links that nobody uses just now. Notices
@@ -104,4 +106,36 @@ func ExampleClient_Import() {
 	fmt.Println(link.State, link.Verified)
 	// Output:
 	// linked true
+}
+
+// An operator's page shows which notices your program has not accepted yet, from a row of
+// the table.
+func ExampleNoticesOf() {
+	ctx := context.Background()
+	server := pkbtest.New(pkbtest.Config{})
+	ada := server.AddPatient(pkbtest.Patient{})
+	store := tokenstore.NewMemory()
+	client, err := demoClient(server, pkb.Config{
+		Store:  store,
+		Notify: func(context.Context, observe.Notice) error { return errors.New("the outbox is full") },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	demoLink(ctx, server, ada, client)
+	if _, err := client.TendOnce(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	record, err := store.Load(ctx, "app-user-1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, n := range pkb.NoticesOf(record) {
+		fmt.Println(n.AppUserID, n.Kind, "refused", n.Tries)
+	}
+	// Output:
+	// app-user-1 linked refused 1
 }

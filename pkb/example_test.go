@@ -38,7 +38,9 @@ func demoClient(server *pkbtest.Server, config pkb.Config) (*pkb.Client, error) 
 	config.Environment = pkb.BaseURL(server.URL())
 	config.ClientID = server.ClientID()
 	config.RedirectURL = "https://app.example/pkb/callback"
-	config.Store = tokenstore.NewMemory()
+	if config.Store == nil {
+		config.Store = tokenstore.NewMemory()
+	}
 	config.HTTPClient = &http.Client{Transport: server.Transport()}
 	config.Now = server.Now
 	return pkb.New(config)

@@ -91,8 +91,8 @@ func (p ResealProgress) Left() time.Duration {
 // hundred records and at the end. If it is interrupted, call it again: it skips
 // what is done.
 //
-// An error ends the sequence: a *ConfigError if the store cannot list, ErrStore,
-// ErrClosed, that of ctx, or, at the end, ErrKeys if records did not open.
+// An error ends it: a *ConfigError if the store cannot list, ErrStore, ErrClosed,
+// that of ctx, or, at the end, ErrKeys if records did not open.
 func (c *Client) Reseal(ctx context.Context) iter.Seq2[ResealProgress, error] {
 	return func(yield func(ResealProgress, error) bool) {
 		start := c.cfg.Now()

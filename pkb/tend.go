@@ -11,6 +11,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/pkb/observe"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // Tend looks after links that nobody uses just now, until ctx ends. It delivers
@@ -49,8 +50,8 @@ func tended(err error) error {
 
 // Import makes a link of tokens that other code obtained for a user. They are saved,
 // checked by Purview and Config.Identify as after an authorization, and then used. If
-// the access token has expired, the refresh token is presented first, once. Call
-// Import before the user is linked: it never takes the place of a link that works.
+// the access token has expired, the refresh token is presented first, once. A link that
+// works is never replaced.
 //
 // Stop whatever has refreshed these tokens before: a refresh token works once, and two
 // programs that use the same end the session.
@@ -111,8 +112,22 @@ func (c *Config) notify() func(context.Context, custody.Notice) error {
 		return nil
 	}
 	return func(ctx context.Context, n custody.Notice) error {
-		return c.Notify(ctx, observe.Notice{
-			ID: n.ID, Kind: noticeKind(n), AppUserID: n.User, Cause: observe.Cause(n.Cause), At: n.At, EndsAt: n.EndsAt, Last: n.Last, Earlier: n.Earlier,
-		})
+		return c.Notify(ctx, newNotice(n))
 	}
+}
+
+func newNotice(n custody.Notice) observe.Notice {
+	return observe.Notice{
+		ID: n.ID, Kind: noticeKind(n), AppUserID: n.User, Cause: observe.Cause(n.Cause), At: n.At,
+		EndsAt: n.EndsAt, Last: n.Last, Earlier: n.Earlier, Tries: n.Tries,
+	}
+}
+
+// NoticesOf returns the notices that a stored record owes Config.Notify, in order.
+// Like LinkOf, it is for operators.
+func NoticesOf(r tokenstore.Record) (owed []observe.Notice) {
+	for _, n := range custody.Owed(r) {
+		owed = append(owed, newNotice(n))
+	}
+	return owed
 }

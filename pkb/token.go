@@ -67,8 +67,7 @@ func (c *Client) presentToken(ctx context.Context, appUserID string) (custody.To
 
 // TokenSource returns an oauth2.TokenSource for one user, for libraries that take
 // one. Its tokens have no refresh token. A wait for a refresh ends after
-// Config.RequestTimeout; HTTPClient, which uses the context of each request, is
-// better.
+// Config.RequestTimeout; HTTPClient uses the context of each request instead.
 //
 // An oauth2.Token prints its access token: do not log it.
 func (c *Client) TokenSource(appUserID string) oauth2.TokenSource {

@@ -76,7 +76,7 @@ type Web struct {
 // another replica if all have the same Config.Keys. Without Keys a random key is
 // used, and the callback must come to the same process. Loading a callback again,
 // or going Back to it, leads where the first visit led, in whatever process and
-// browser, as long as that visit's link exists.
+// browser, as long as its link exists.
 //
 // Web panics if User is missing or Done is not a path on this site, which are
 // mistakes in the program.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/tokenstore"
 )
 
 // notice is one that a record owes the host. It holds nothing secret and nothing
@@ -73,6 +74,25 @@ type Notice struct {
 	Last   bool
 	// Earlier is how many earlier ends of the link this one stands for.
 	Earlier int
+	// Tries is how often the host has not accepted it.
+	Tries int
+}
+
+// of returns the notice as the host gets it.
+func (n notice) of(user string) Notice {
+	return Notice{
+		ID: strconv.FormatInt(n.At.UnixMilli(), 36) + "-" + strconv.FormatUint(n.N, 10), User: user, Kind: n.Kind, Cause: n.Cause, At: n.At,
+		EndsAt: n.EndsAt, Last: n.Warning == core.Late, Earlier: n.Also, Tries: n.Tries,
+	}
+}
+
+// Owed returns the notices that a record owes the host, the oldest first. It opens
+// nothing.
+func Owed(r tokenstore.Record) (all []Notice) {
+	for _, n := range remembered(r).Notices {
+		all = append(all, n.of(r.AppUserID))
+	}
+	return all
 }
 
 // notifyWithin bounds one delivery. With what it takes to claim and to clear it ends
@@ -90,11 +110,7 @@ func (t *trip) notify(n core.Notice, closing bool) core.Input {
 		in.Facts = t.facts()
 		return in
 	}
-	kept := t.row.details.Notices[i]
-	told := Notice{
-		ID: strconv.FormatInt(kept.At.UnixMilli(), 36) + "-" + strconv.FormatUint(n.N, 10), User: t.e.user, Kind: n.Kind, Cause: n.Cause, At: kept.At,
-		EndsAt: kept.EndsAt, Last: n.Warning == core.Late, Earlier: n.Also,
-	}
+	told := t.row.details.Notices[i].of(t.e.user)
 	_, err := guard(k, t.tending.ctx, notifyWithin, "Config.Notify", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, k.Notify(ctx, told)
 	})

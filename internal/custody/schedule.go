@@ -54,7 +54,7 @@ func (k *Keeper) schedule(o, base *row, by core.EventKind) {
 	if !o.Candidate.ID.IsZero() || o.Phase == core.Linked && o.Public == "" {
 		next.add(k.checkAt(o, base, by, now))
 	}
-	if k.Notify != nil && len(o.Notices) > 0 {
+	if len(o.Notices) > 0 {
 		next.add(o.details.TellAt)
 	}
 	was := base.stored.TendAt
@@ -62,7 +62,7 @@ func (k *Keeper) schedule(o, base *row, by core.EventKind) {
 	switch {
 	case plain && !was.IsZero() && (next.at.IsZero() || was.Before(next.at)):
 		next.at = was
-	case by == core.Postpone && !next.at.After(now):
+	case by == core.Postpone && !next.at.After(now) && (k.Notify != nil || len(o.Notices) == 0):
 		next.at = now.Add(askAgain + mathrand.N(askAgain/3))
 	}
 	if !next.at.IsZero() {

@@ -350,11 +350,19 @@ func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (users []str
 		case aside || r.TendAt.IsZero() || r.TendAt.After(now):
 		case r.Environment != s.k.Environment || r.ClientID != s.k.ClientID:
 			s.aside[r.AppUserID] = now.Add(time.Hour)
+		case s.k.Notify == nil && owes(r):
+			s.aside[r.AppUserID] = now.Add(tellAgain) // it stays due, for a process that delivers
 		default:
 			users = append(users, r.AppUserID)
 		}
 	}
 	return users
+}
+
+// owes reports whether a record is due because of a notice.
+func owes(r tokenstore.Record) bool {
+	d := remembered(r)
+	return len(d.Notices) > 0 && !r.TendAt.Before(d.TellAt.Truncate(time.Microsecond))
 }
 
 // each looks after several users, a few at a time.
@@ -383,7 +391,7 @@ func (s *sweeping) one(user string) {
 		return
 	}
 	defer k.work.end()
-	t := k.visit(s.ctx, user, core.Flight{Goal: core.Tend})
+	t := k.visit(s.ctx, user, core.Flight{Goal: core.Tend, Unheard: k.Notify == nil})
 	t.tending, t.deadline, t.early = s, k.now().Add(putFor), func(error) {}
 	t.ctx = context.WithoutCancel(s.ctx)
 	end, err := t.run()

@@ -780,3 +780,78 @@ func TestTelemetryThatPanics(t *testing.T) {
 		})
 	}
 }
+
+// A process to which the host gave no Notify, such as an operator's command, delivers
+// nothing, claims nothing and delays nothing, and what it finds out itself is kept for
+// the process that delivers, if the link has had notices.
+func TestNoticesWaitForAProcessThatDelivers(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		b := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("full") }}
+		teller, mute := keeper(t, s, i, b.config), keeper(t, s, i)
+		link(t, teller, i)
+		once(t, teller) // refused, and due again in a minute
+		time.Sleep(2 * time.Minute)
+		before := record(t, s)
+		if n := once(t, mute); n != 0 {
+			t.Errorf("it looked at %d", n)
+		}
+		if after := record(t, s); after.Version != before.Version || !after.TendAt.Equal(before.TendAt) {
+			t.Errorf("the record was written, and is due at %v, and not at %v", after.TendAt, before.TendAt)
+		}
+		must(t, mute.Lose(t.Context(), user, token(t, mute), sessionExpired))
+		if at := record(t, s).TendAt; at.After(time.Now()) {
+			t.Errorf("the notices are due %v from now", time.Until(at))
+		}
+		owed := custody.Owed(record(t, s))
+		if len(owed) != 2 || owed[0].Tries != 1 || owed[1].Kind != custody.NoticeEnded || owed[1].Cause != "session_expired" || owed[1].User != user {
+			t.Errorf("the record owes %+v", owed)
+		}
+		b.answer = nil
+		once(t, teller)
+		wantKinds(t, &b, "made", "made", "ended session_expired")
+	})
+}
+
+// What a sweep without Notify finds out is due at once for one that delivers.
+func TestASweepThatDeliversNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		warm := func(c *custody.Config) { c.KeepWarm = 2 * time.Hour }
+		teller, mute := keeper(t, s, i, b.config, warm), keeper(t, s, i, warm)
+		link(t, teller, i)
+		once(t, teller)
+		time.Sleep(3 * time.Hour)
+		i.dead[1] = true
+		once(t, mute)
+		if r := record(t, s); r.State != tokenstore.StateRelinkRequired || r.TendAt.After(time.Now()) || len(custody.Owed(r)) != 1 {
+			t.Errorf("%s, due at %v, owing %v", r.State, r.TendAt, custody.Owed(r))
+		}
+		once(t, mute)
+		wantKinds(t, &b, "made")
+		once(t, teller)
+		wantKinds(t, &b, "made", "ended session_invalid")
+	})
+}
+
+// A notice that is put off keeps no sweep from what else is due.
+func TestASweepBesideANoticeThatIsPutOff(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		b := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("full") }}
+		warm := func(c *custody.Config) { c.KeepWarm = 2 * time.Hour }
+		teller, mute := keeper(t, s, i, b.config, warm), keeper(t, s, i, warm)
+		link(t, teller, i)
+		linked := record(t, s).RefreshedAt
+		for next := record(t, s).TendAt; next.Before(linked.Add(2 * time.Hour)); next = record(t, s).TendAt {
+			time.Sleep(time.Until(next) + time.Second)
+			once(t, teller)
+		}
+		told := b.count()
+		time.Sleep(time.Until(record(t, s).TendAt) + time.Second)
+		if n := once(t, mute); n != 1 || !record(t, s).RefreshedAt.After(linked) {
+			t.Errorf("looked at %d, and the link is as it was refreshed at %v", n, record(t, s).RefreshedAt)
+		}
+		if owed := custody.Owed(record(t, s)); len(owed) != 1 || owed[0].Tries != told || b.count() != told {
+			t.Errorf("told %d times, then %d; owing %+v", told, b.count(), owed)
+		}
+	})
+}

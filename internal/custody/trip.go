@@ -106,7 +106,7 @@ func (k *Keeper) checkLater(user string) (*flight, error) {
 // run drives the flight to its end. It returns an error that no flight can fix: the
 // record does not open, or the keeper closes.
 func (t *trip) run() (core.Effect, error) {
-	f, e := t.program.Step(t.k.policy, core.Input{Kind: core.Begin, Nonce: nonce()})
+	f, e := t.program.Step(t.policy(), core.Input{Kind: core.Begin, Nonce: nonce()})
 	t.program = f
 	for e.Kind != core.Done {
 		if e.Tell != 0 {
@@ -123,6 +123,16 @@ func (t *trip) run() (core.Effect, error) {
 	return e, nil
 }
 
+// policy is the keeper's. Where no notices are delivered they are kept all the same in
+// a record that has had some: another process delivers them.
+func (t *trip) policy() core.Policy {
+	p := t.k.policy
+	if t.row.Noticed > 0 {
+		p.Notices = mostNotices
+	}
+	return p
+}
+
 // step feeds back the result of an effect, and updates memory.
 func (t *trip) step(in core.Input) core.Effect {
 	if in.Kind == core.Entered || in.Kind == core.Begin {
@@ -132,7 +142,7 @@ func (t *trip) step(in core.Input) core.Effect {
 		t.program.Rejected = !t.rejected.IsZero() && in.Rec.Active.ID == t.rejected
 	}
 	t.confirm(in)
-	f, e := t.program.Step(t.k.policy, in)
+	f, e := t.program.Step(t.policy(), in)
 	t.program = f
 	if in.Kind == core.Answered && e.Kind != core.Post && t.approval == nil {
 		t.leave(in)

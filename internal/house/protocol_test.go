@@ -117,7 +117,7 @@ superseded: the record has moved on, and there is nothing to do.
 
 A write that makes or ends a link, announces the end of its session, or gives up an authorization that waited adds a notice of that to the same record, whatever its row. A
 notice stays, through an unlink too, until the host has accepted it. Of too many, the oldest goes that is no end of a link, since what follows it shows what is so now; if all are
-ends, the two oldest become one, which counts both.
+ends, the two oldest become one, which counts both. A process to which the host gave no way to be told adds notices only to a record that has had some, and leaves them to others.
 
 ## How a link moves
 

@@ -38,6 +38,8 @@ type Notice struct {
 	// Earlier is how many earlier ends of the link this one stands for, if the host
 	// accepted no notices for long.
 	Earlier int `json:"earlier,omitempty"`
+	// Tries is how often Config.Notify has not accepted it so far.
+	Tries int `json:"tries,omitempty"`
 }
 
 // String implements fmt.Stringer.
