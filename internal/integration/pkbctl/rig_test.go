@@ -130,7 +130,8 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 	return h
 }
 
-func openStore(t testing.TB, k kind, dsn string) *sqlstore.Store {
+// openDatabase opens a database; a file need not survive a power cut.
+func openDatabase(t testing.TB, k kind, dsn string) *sql.DB {
 	t.Helper()
 	if k.dialect == sqlstore.SQLite {
 		dsn = (&url.URL{Scheme: "file", Path: dsn, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)"}).String()
@@ -141,7 +142,12 @@ func openStore(t testing.TB, k kind, dsn string) *sqlstore.Store {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(2)
-	store, err := sqlstore.New(db, sqlstore.Config{Dialect: k.dialect})
+	return db
+}
+
+func openStore(t testing.TB, k kind, dsn string) *sqlstore.Store {
+	t.Helper()
+	store, err := sqlstore.New(openDatabase(t, k, dsn), sqlstore.Config{Dialect: k.dialect})
 	if err != nil {
 		t.Fatal(err)
 	}
