@@ -33,7 +33,8 @@ type Health struct {
 	KeyIDs []string
 	// Tending reports that Tend runs in this process.
 	Tending bool
-	// Undelivered is how many links have a notice that Config.Notify did not accept.
+	// Undelivered is how many links have a notice that Config.Notify did not accept in
+	// this process in the last two hours, or that a later version has to deliver.
 	Undelivered int
 	// Busy is how many authorizations and refreshes are under way.
 	Busy int

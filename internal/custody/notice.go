@@ -27,6 +27,8 @@ type notice struct {
 	// At is when it happened, and EndsAt, when the session ends, if that is known.
 	At     time.Time `json:"at"`
 	EndsAt time.Time `json:"ends_at,omitzero"`
+
+	rest *unknown
 }
 
 func (n notice) owed() core.Notice {

@@ -24,6 +24,8 @@ type Happened struct {
 	Count int `json:"n,omitempty"`
 	// Cause is set for RelinkRequired.
 	Cause Cause `json:"cause,omitempty"`
+
+	rest *unknown
 }
 
 // maxPast bounds what is kept of a link's past: with everything else it fits many
@@ -133,6 +135,6 @@ func (t *trip) succession(was core.Record, w *written, say func(Kind, Cause)) {
 func Verified(r tokenstore.Record) bool { return r.PublicID != "" }
 
 func remembered(r tokenstore.Record) (d details) {
-	_, _ = decode(r.Details, &d) // what cannot be read is not remembered
+	_ = decode(r.Details, &d) // what cannot be read is not remembered
 	return d
 }

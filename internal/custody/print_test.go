@@ -4,6 +4,7 @@
 package custody
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestNothingOfTokensIsPrinted(t *testing.T) {
 	id := core.PairID{Session: "session", Seq: 1}
 	v := newVault()
 	v.answers[id], v.unread[id] = &kept, []byte("canary")
-	held.rest = unknown{"later": []byte(`"canary"`)}
+	held.rest = &unknown{members: map[string]json.RawMessage{"later": []byte(`"canary"`)}}
 	r := row{stored: tokenstore.Record{AppUserID: "canary"}, secrets: held, vault: v}
 	l := live{Token: Token{Value: "canary"}}
 	e := &entry{user: "canary"}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody/core"
@@ -32,6 +33,7 @@ type answer struct {
 	LinkedAt time.Time `json:"linked_at"`
 
 	grant *tokenwire.Grant // Body, parsed; nil if not parsed yet
+	rest  *unknown
 }
 
 // secrets is the content of a record's sealed blob: everything secret, and a copy of
@@ -47,7 +49,7 @@ type secrets struct {
 	PublicID  string     `json:"public_id,omitempty"`
 	Cause     core.Cause `json:"cause,omitempty"` // of a link that has ended
 
-	rest unknown
+	rest *unknown
 }
 
 // details is what a record remembers in clear in addition to its columns.
@@ -74,13 +76,15 @@ type details struct {
 	// TellAt is when the first notice is next delivered.
 	TellAt time.Time `json:"tell_at,omitzero"`
 
-	rest unknown
+	rest *unknown
 }
 
 type mark struct {
 	Session string         `json:"s"`
 	By      string         `json:"by,omitempty"`
 	State   core.MarkState `json:"is"`
+
+	rest *unknown
 }
 
 // vault holds the responses of pairs. A core.Record names pairs only.
@@ -157,8 +161,7 @@ func (k *Keeper) open(ctx context.Context, r tokenstore.Record) (row, error) {
 	if r.Environment != k.Environment || r.ClientID != k.ClientID {
 		return row{}, ErrForeign
 	}
-	rest, err := decode(r.Details, &o.details)
-	if o.details.rest = rest; err != nil || o.details.Format < 1 && r.Pair+r.Candidate != "" {
+	if err := decode(r.Details, &o.details); err != nil || o.details.Format < 1 && r.Pair+r.Candidate != "" {
 		return row{}, &SealError{Cause: ErrDamaged}
 	}
 	if o.details.Format > format {
@@ -217,8 +220,7 @@ func (k *Keeper) unseal(ctx context.Context, o *row) error {
 	if err != nil {
 		return &SealError{Cause: err}
 	}
-	rest, err := decode(plain, &o.secrets)
-	if o.secrets.rest = rest; err != nil {
+	if err := decode(plain, &o.secrets); err != nil {
 		return &SealError{Cause: seal.ErrNotAuthentic}
 	}
 	s := &o.secrets
@@ -367,7 +369,7 @@ func (k *Keeper) seal(ctx context.Context, o *row, base row, anew bool) error {
 	if same && !anew && len(base.stored.Sealed) > 0 {
 		return nil
 	}
-	plain, err := encode(&o.secrets, o.secrets.rest)
+	plain, err := encode(&o.secrets)
 	if err == nil {
 		r.Sealed, r.KeyID, err = k.closeSeal(ctx, k.place(*r), plain)
 	}
@@ -383,13 +385,23 @@ func (o *row) remember(now time.Time) error {
 	d.Noticed, d.Teller, d.Telling, d.Notices = o.Noticed, o.Telling.Owner, o.Telling.Notice, o.notices(now)
 	d.Format, d.Unlinks, d.Unclear, d.Lease = format, o.Unlinks, o.Active.Unclear, o.Lease.Pair.String()
 	d.Tried, d.Waiting, d.Unread, d.Held = o.Candidate.Tried, o.Candidate.Unclear, o.Active.Unread, o.Candidate.Unread
-	d.Marks = nil
-	for _, m := range o.Marks {
-		d.Marks = append(d.Marks, mark{Session: m.Session, By: m.By, State: m.State})
-	}
-	b, err := encode(d, d.rest)
+	d.Marks = o.marks()
+	b, err := encode(d)
 	o.stored.Details = b
 	return err
+}
+
+// marks are the record's, with what another version has written of those that were
+// there before.
+func (o *row) marks() (all []mark) {
+	for _, m := range o.Marks {
+		kept := mark{Session: m.Session, By: m.By, State: m.State}
+		if i := slices.IndexFunc(o.details.Marks, func(was mark) bool { return was.Session == m.Session }); i >= 0 {
+			kept.rest = o.details.Marks[i].rest
+		}
+		all = append(all, kept)
+	}
+	return all
 }
 
 // A foreign key is host code.

@@ -160,6 +160,7 @@ func (t *trip) sweepFacts(f *core.Facts, now time.Time) {
 	if t.tending == nil {
 		return
 	}
+	f.Full = t.tending.full()
 	f.Owing = !r.stored.TendAt.IsZero() && !r.stored.TendAt.After(now)
 	f.Old = (r.Phase == core.Unlinked || r.Phase == core.Pending) && !r.stored.DueAt.IsZero() && !now.Before(r.stored.DueAt)
 	f.OldKey = k.Ring != nil && len(r.stored.Sealed) > 0 && r.stored.KeyID != k.Ring.KeyID()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -84,6 +85,7 @@ func (s *tender) nudged() (users []string) {
 	return users
 }
 
+// heard notes whether a user's first notice was delivered now.
 func (s *tender) heard(user string, yes bool, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -401,6 +403,10 @@ func (s *sweeping) one(user string) {
 	if t.program.Rec.Phase != core.Linked {
 		k.forget(user)
 	}
+	if n := t.program.Rec.Notices; err == nil && k.Notify != nil && len(n) > 0 && !n[0].Kind.Known() {
+		k.tender.heard(user, false, k.now())
+		k.Logger.Warn("pkb: a notice is left to the later version that wrote it, and so are those after it", "link", conceal.LinkName(user))
+	}
 	k.left(t.e)
 	s.mu.Lock()
 	s.done++
@@ -427,6 +433,14 @@ func (t *trip) until(r core.Result, err error) time.Duration {
 		return 0
 	}
 	return tellAgain
+}
+
+// full reports whether only few more records can be put aside: then what stays due
+// for others is postponed, so that it does not end all sweeps of this process.
+func (s *sweeping) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.aside) > mostAside/2
 }
 
 func (s *sweeping) putAside(user string, d time.Duration) {

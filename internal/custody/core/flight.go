@@ -83,8 +83,9 @@ type Facts struct {
 	// record has been without tokens for long enough; OldKey, that another key
 	// sealed it.
 	Undecided, Old, OldKey bool
-	// Owing means that something is due by what the record has.
-	Owing bool
+	// Owing means that something is due by what the record has, and Full, that this
+	// process leaves as many records due as it can.
+	Owing, Full bool
 	// Parsed is the successor, now readable, in the kept response to ParsedFrom.
 	Parsed     Pair
 	ParsedFrom PairID

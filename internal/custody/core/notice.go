@@ -16,7 +16,15 @@ const (
 	Dropped                        // an authorization that waited was given up; Cause is why
 )
 
+// Known reports whether this version knows the kind. A notice of another kind is left
+// to the version that wrote it, and so is what follows it, or the host would be told
+// in the wrong order.
+func (k NoticeKind) Known() bool { return k >= Made && k <= Dropped }
+
 func (k NoticeKind) String() string {
+	if !k.Known() {
+		return "of a later version"
+	}
 	return [...]string{"", "made", "ended", "ends soon", "dropped"}[k]
 }
 

@@ -206,3 +206,24 @@ func TestASweepRefreshesOnce(t *testing.T) {
 		t.Errorf("after the refresh: %v", e.Kind)
 	}
 }
+
+// A notice of a later version is left to that version, and so is the record's being
+// due, as long as there is room for that.
+func TestANoticeOfALaterVersionWaits(t *testing.T) {
+	r := aLink()
+	r.Noticed, r.Notices = 2, []core.Notice{{N: 1, Kind: core.Dropped + 1}, {N: 2, Kind: core.Ended}}
+	if _, e := sweep(policy, r, core.Facts{Owing: true}); e.Kind != core.Done {
+		t.Errorf("%v", e.Kind)
+	}
+	_, e := sweep(policy, r, core.Facts{Owing: true, Full: true})
+	if e.Kind != core.Save || len(e.Rec.Notices) != 2 || e.Rec.Telling.Owner != "" {
+		t.Errorf("where no more can be left due: %+v", e)
+	}
+	r.Notices = r.Notices[1:]
+	if _, e = sweep(policy, r, core.Facts{Owing: true}); e.Kind != core.Save || e.Rec.Telling.Notice != 2 {
+		t.Errorf("when it is gone: %+v", e)
+	}
+	if s := (core.Dropped + 1).String(); s != "of a later version" {
+		t.Errorf("it is called %q", s)
+	}
+}

@@ -59,19 +59,22 @@ func (f *Flight) renews(now Facts) bool {
 	return f.Rec.Phase == Linked && !a.ID.IsZero() && !a.Final && !f.behind() && f.Bought.IsZero() && f.After == 0 && (now.Idle || doubtful)
 }
 
-// tell delivers the first notice, unless another process may be delivering it, or
-// the host has just refused one.
+// tell delivers the first notice, unless another process may be delivering it, this
+// version does not know its kind, or the host has just refused one.
 func (f Flight) tell(p Policy, in Input) (Flight, Effect) {
 	r := &f.Rec
 	f.At = atDecide
+	foreign := p.Notices > 0 && len(r.Notices) > 0 && !r.Notices[0].Kind.Known()
 	busy := r.Telling.Owner != "" && r.owed(r.Telling.Notice) && f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})
 	switch {
-	case p.Notices > 0 && len(r.Notices) > 0 && !busy && !f.Unheard:
+	case p.Notices > 0 && len(r.Notices) > 0 && !foreign && !busy && !f.Unheard:
 		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0].N, Owner: f.Teller, Instead: r.Telling.Owner})
 	case busy && p.Notices > 0:
 		return f.done(LaterElsewhere, PairID{})
 	case f.After == LaterHeld || f.After == LaterElsewhere: // that ends soon, or for all links at once
 		return f.done(f.After, PairID{})
+	case foreign && !in.Facts.Full: // it stays due, for the version that knows the kind
+		return f.done(Swept, PairID{})
 	case in.Facts.Owing && !f.Left:
 		f.Left = true
 		return f.put(p, in, Event{Kind: Postpone})

@@ -162,6 +162,7 @@ func tending() []*setup {
 		{name: "notices and calls", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), call(2)}, b: budget{kill: 1, crash: 1}},
 		{name: "too many notices", policy: telling(2), begin: owing(whose(linked("p1"), 2, "p2"), core.Made, core.Dropped), programs: [3]program{call(1), approve("s2", core.Terms{Switch: true}), tend(1)}, b: budget{kill: 1}},
 		{name: "too many ends", policy: telling(2), begin: owing(linked("p1"), core.Ended, core.Ended), programs: [3]program{call(2), tend(2)}, b: budget{kill: 1, unknown: 1}},
+		{name: "a notice of a later version", policy: telling(3), begin: owing(linked("p1"), core.Dropped+1, core.Made), programs: [3]program{tend(2), call(2), tend(1)}, b: budget{kill: 1, unknown: 1}},
 		{name: "late saves of notices", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), tend(2)}, b: budget{lateSave: 1}},
 		{name: "a tombstone that owes notices", policy: telling(3), begin: owing(linked("p1"), core.Ended), old: true, programs: [3]program{tend(2), unlinks, tend(1)}, b: budget{unknown: 1, deaf: 1}},
 		{name: "the store goes back, notices", policy: telling(3), begin: owing(linked("p1"), core.Made), keeps: true, programs: [3]program{tend(2), call(1)}, b: budget{back: 1, kill: 1}},

@@ -300,6 +300,7 @@ func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 			choices[n].Owing, choices[n].Old, choices[n].OldKey = true, c.old && w.alone(i), w.oldKey
 		}
 		fork(c.undecided && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.Undecided = true })
+		fork(len(r.Notices) > 0 && !r.Notices[0].Kind.Known(), func(f *core.Facts) { f.Full = true })
 		fork(c.idle, func(f *core.Facts) { f.Idle = true })
 		fork(c.idle && f.ActiveOver, func(f *core.Facts) { f.Ended = true })
 	}
