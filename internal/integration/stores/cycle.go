@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
+	"github.com/betawerk/pkb-go/internal/integration/statements"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/keys"
@@ -186,18 +187,15 @@ func compare(total time.Duration, ours, theirs func() error) (perSecond, ratio f
 
 // count counts what the library's work sends through the driver.
 func (d database) count(ctx context.Context, dsn string, r *result) (err error) {
-	var calls atomic.Int64
-	db, err := d.open(dsn, &calls)
-	if err != nil {
-		return err
-	}
+	var sent statements.Counter
+	db := d.open(dsn, &sent)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1) // so that its statements are prepared after the first time
 	store, err := d.store(ctx, db)
 	if err != nil {
 		return err
 	}
-	return r.count(ctx, store, func() int { return int(calls.Load()) })
+	return r.count(ctx, store, func() int { return int(sent.Executed.Load() + sent.Prepared.Load()) })
 }
 
 // countedStore counts calls of a store.

@@ -22,10 +22,7 @@ func killed(ctx context.Context, d database) (lost int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	db, err := d.open(server.DSN(), nil)
-	if err != nil {
-		return 0, err
-	}
+	db := d.open(server.DSN(), nil)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	store, err := d.store(ctx, db)
 	if err != nil {

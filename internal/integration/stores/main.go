@@ -157,10 +157,7 @@ func tryDatabase(ctx context.Context, out io.Writer, d database, s size) (r resu
 		return r, err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	db, err := d.open(dsn, nil)
-	if err != nil {
-		return r, err
-	}
+	db := d.open(dsn, nil)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if r, err = contract(ctx, out, func() (tokenstore.Store, error) { return d.store(ctx, db) }); err != nil {
 		return r, err
