@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/betawerk/pkb-go/internal/apicall"
 	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -52,7 +54,9 @@ type Config struct {
 	// used. Requests to the token endpoint use a copy without Timeout, and without
 	// the ResponseHeaderTimeout and kept connections of a *http.Transport. Any other
 	// RoundTripper is used unchanged, and must not repeat requests: that presents a
-	// refresh token twice. EventTransportRepeats reports one that does.
+	// refresh token twice. EventTransportRepeats reports one that does; a repetition
+	// by net/http is cut off before the token is in it. The
+	// file transports.md, in this directory, has the transports that were tried.
 	HTTPClient *http.Client
 	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
 	// ASCII.
@@ -199,9 +203,27 @@ func (c *Config) checkApplication(bad complain) {
 	if _, problem := redirectURI(c.RedirectURL); problem != "" {
 		bad("RedirectURL", "%s", problem)
 	}
+	if c.HTTPClient != nil {
+		if problem := transportProblem(c.HTTPClient.Transport); problem != "" {
+			bad("HTTPClient", "%s", problem)
+		}
+	}
 	if !apicall.Printable(strings.ReplaceAll(c.UserAgent, " ", "")) || len(c.UserAgent) > maxName {
 		bad("UserAgent", "has characters that are not printable ASCII, or more than %d bytes: it is a header of each request", maxName)
 	}
+}
+
+// transportProblem returns what is wrong with a transport, or "".
+func transportProblem(rt http.RoundTripper) string {
+	switch t := rt.(type) {
+	case *oauth2.Transport:
+		return "has an oauth2.Transport, which replaces the patient's token in each request by one of its own: pass a client without it"
+	case *http.Transport:
+		if t == nil {
+			return "has a nil *http.Transport: leave Transport unset for the default one"
+		}
+	}
+	return ""
 }
 
 // maxName bounds what is kept or sent as a name, in bytes.

@@ -5,6 +5,8 @@ package pkb_test
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/betawerk/pkb-go/pkb/observe"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/oauth2"
 )
 
 // fields returns the fields that an error of New names.
@@ -44,16 +47,27 @@ func TestNewNamesEveryMistakeAtOnce(t *testing.T) {
 			FHIRURL: "https://pkb.example/fhir?x=1", PurviewURL: "ftp://pkb.example", PurviewMethod: "PUT",
 		},
 		ClientID: "my client", SecretInHeader: true, RedirectURL: "http://app.example/cb",
-		Store: durable{}, TokenTimeout: -1, HardMargin: time.Hour, Retries: 11, MaxCallsPerPatient: -1, MaxResponseBytes: 4095,
+		HTTPClient: &http.Client{Transport: (*http.Transport)(nil)},
+		Store:      durable{}, TokenTimeout: -1, HardMargin: time.Hour, Retries: 11, MaxCallsPerPatient: -1, MaxResponseBytes: 4095,
 	})
 	want := []string{
 		"Environment.Name", "Environment.AuthorizeURL", "Environment.TokenURL", "Environment.RESTURL",
 		"Environment.FHIRURL", "Environment.PurviewURL", "Environment.PurviewMethod",
-		"ClientID", "SecretInHeader", "RedirectURL", "Keys", "TokenTimeout", "HardMargin",
+		"ClientID", "SecretInHeader", "RedirectURL", "HTTPClient", "Keys", "TokenTimeout", "HardMargin",
 		"Retries", "MaxCallsPerPatient", "MaxResponseBytes",
 	}
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("everything wrong (-want +got):\n%s", diff)
+	}
+}
+
+// A transport with a token of its own would send it to PKB in place of the patient's.
+func TestTransportWithATokenOfItsOwn(t *testing.T) {
+	own := oauth2.NewClient(t.Context(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "host's"}))
+	config := pkb.Config{Environment: pkb.Sandbox(), ClientID: "c", RedirectURL: redirectURL, Store: tokenstore.NewMemory(), HTTPClient: own}
+	_, err := pkb.New(config)
+	if diff := cmp.Diff([]string{"HTTPClient"}, fields(err)); diff != "" || !strings.Contains(fmt.Sprint(err), "oauth2.Transport") {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -182,7 +182,7 @@ func TestRequestsToTheLetter(t *testing.T) {
 			Method: "POST", URL: "https://sandbox.patientsknowbest.com/fhir/Consent/$purview",
 			Header: http.Header{
 				"Accept": {"application/fhir+json"}, "Content-Type": {"application/fhir+json"},
-				"Authorization": {"Bearer " + token}, "User-Agent": {"pkb-go"},
+				"Authorization": {"Bearer " + token}, "Cache-Control": {"no-store"}, "User-Agent": {"pkb-go"},
 			},
 			Body: `{"resourceType":"Parameters"}`,
 		}
@@ -199,7 +199,7 @@ func TestRequestsToTheLetter(t *testing.T) {
 		{
 			Method: "GET", URL: "https://sandbox.patientsknowbest.com/json/users/self",
 			Header: http.Header{
-				"Accept": {"application/json"}, "Authorization": {"Bearer 2YotnFZFEjr1zCsicMWpAA"}, "User-Agent": {"pkb-go"},
+				"Accept": {"application/json"}, "Authorization": {"Bearer 2YotnFZFEjr1zCsicMWpAA"}, "Cache-Control": {"no-store"}, "User-Agent": {"pkb-go"},
 			},
 		},
 		{

@@ -35,6 +35,11 @@ func (s Sender) Send(req *http.Request, token string) (*http.Response, error) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", s.UserAgent)
 	}
+	// What is about a patient is not for caches: those that are transports keep
+	// responses by their address, which is the same for every patient.
+	if out.Header.Get("Cache-Control") == "" {
+		out.Header.Set("Cache-Control", "no-store")
+	}
 	resp, err := s.Transport.RoundTrip(out)
 	if resp != nil {
 		resp.Request = req // logging it logs no token

@@ -54,7 +54,12 @@ func (d dumps) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // repeats is the transport that means well.
-type repeats struct{ base http.RoundTripper }
+type repeats struct {
+	base http.RoundTripper
+	// unknown sends the form without its length the second time, so that nothing tells
+	// that it is the same.
+	unknown bool
+}
 
 func (r repeats) RoundTrip(req *http.Request) (*http.Response, error) {
 	form, err := io.ReadAll(req.Body)
@@ -64,6 +69,9 @@ func (r repeats) RoundTrip(req *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		again := req.Clone(req.Context())
 		again.Body = io.NopCloser(bytes.NewReader(form))
+		if r.unknown && try == 2 {
+			again.ContentLength = -1
+		}
 		resp, err := r.base.RoundTrip(again)
 		if try == 2 || err == nil && resp.StatusCode < 500 {
 			return resp, err
@@ -79,7 +87,7 @@ var ways = map[string]func(base http.RoundTripper) http.RoundTripper{
 	"plain":   func(base http.RoundTripper) http.RoundTripper { return base },
 	"logs":    func(base http.RoundTripper) http.RoundTripper { return logs{base} },
 	"dumps":   func(base http.RoundTripper) http.RoundTripper { return dumps{base} },
-	"repeats": func(base http.RoundTripper) http.RoundTripper { return repeats{base} },
+	"repeats": func(base http.RoundTripper) http.RoundTripper { return repeats{base: base} },
 }
 
 // server is a TCP server that answers requests as it is told.
@@ -218,7 +226,7 @@ func TestSentAndThenNoConnection(t *testing.T) {
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
-	e := endpoint(repeats{base})
+	e := endpoint(repeats{base: base})
 	e.URL = cuts.url()
 	out := e.Refresh(t.Context(), "rt", "")
 	if out.Class != tokenwire.Ambiguous || dials.Load() != 2 || cuts.forms.Load() != 1 {
@@ -405,8 +413,8 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// H2: a transport that repeats by itself presents the token twice, and what
-// the server says then is about the second time.
+// H2: a transport that repeats by itself, and cannot be stopped, presents the token
+// twice, and what the server says then is about the second time.
 func TestRepeatingTransport(t *testing.T) {
 	for name, tc := range map[string]struct {
 		responses []string
@@ -429,7 +437,7 @@ func TestRepeatingTransport(t *testing.T) {
 					fmt.Fprintf(conn, "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
 				}
 			})
-			e := endpoint(repeats{&http.Transport{}})
+			e := endpoint(repeats{base: &http.Transport{}, unknown: true})
 			e.URL = srv.url()
 			out := e.Refresh(t.Context(), "rt", "")
 			if out.Class != tc.want || !out.Repeated || out.Cause != "" {
@@ -442,6 +450,163 @@ func TestRepeatingTransport(t *testing.T) {
 				t.Fatalf("%d forms were sent: the test does not show what it is for", n)
 			}
 		})
+	}
+}
+
+// H2: the form that a transport sends for a second time is cut off before it is on the
+// wire, whatever the transport makes of the first response.
+func TestSecondSendIsCutOff(t *testing.T) {
+	for name, first := range map[string]string{
+		"no response":     "",
+		"busy":            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+		"a mistake":       "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+		"half a response": "HTTP/1.1 200 OK\r\nContent-Le",
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serve(t, func(conn net.Conn, next func() (*http.Request, bool)) {
+				if _, ok := next(); ok {
+					_, _ = io.WriteString(conn, first)
+				}
+			})
+			e := endpoint(repeats{base: &http.Transport{}})
+			e.URL = srv.url()
+			out := e.Refresh(t.Context(), "rt", "")
+			if out.Class != tokenwire.Ambiguous || !out.Repeated || out.Err == nil || !strings.Contains(out.Err.Error(), "tried to send the request more than once") {
+				t.Errorf("%v, repeated %t: %v; want ambiguous, and the transport named", out, out.Repeated, out.Err)
+			}
+			<-srv.closed
+			<-srv.closed
+			if n := srv.forms.Load(); n != 1 {
+				t.Errorf("%d forms were sent: the token was presented twice", n)
+			}
+		})
+	}
+}
+
+// The same over HTTP/2, where the connection has requests of others.
+func TestSecondSendIsCutOffOverHTTP2(t *testing.T) {
+	var n atomic.Int32
+	srv, trust := http2Server(t, func(w io.Writer, stream uint32) bool {
+		n.Add(1)
+		reset(w, stream, internalError)
+		return true
+	})
+	base := &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}
+	defer base.CloseIdleConnections()
+	e := endpoint(repeats{base: base})
+	e.URL = "https://" + srv.address
+	if out := e.Refresh(t.Context(), "rt", ""); out.Class != tokenwire.Ambiguous || !out.Repeated || n.Load() != 1 {
+		t.Errorf("%v, repeated %t, after %d forms; want ambiguous after one", out, out.Repeated, n.Load())
+	}
+}
+
+// A transport that asks twice at once to be faster gets the one response, and it counts.
+func TestHedgeIsCutOff(t *testing.T) {
+	for name, tc := range map[string]struct {
+		response string
+		want     tokenwire.Class
+	}{
+		"tokens":  {"200 OK|" + tokens, tokenwire.OK},
+		"refused": {`400 Bad Request|{"error":"invalid_grant"}`, tokenwire.Rejected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, proceed := make(chan struct{}), make(chan struct{})
+			srv := serve(t, func(conn net.Conn, next func() (*http.Request, bool)) {
+				if _, ok := next(); ok {
+					close(asked)
+					<-proceed
+					status, body, _ := strings.Cut(tc.response, "|")
+					fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+				}
+			})
+			base := &http.Transport{}
+			e := endpoint(roundTrip(func(req *http.Request) (*http.Response, error) {
+				form, _ := io.ReadAll(req.Body)
+				send := func() (*http.Response, error) {
+					again := req.Clone(req.Context())
+					again.Body = io.NopCloser(bytes.NewReader(form))
+					return base.RoundTrip(again)
+				}
+				go func() {
+					defer close(proceed)
+					<-asked
+					if resp, err := send(); err == nil {
+						_ = resp.Body.Close()
+						t.Error("the second request got a response")
+					}
+				}()
+				return send()
+			}))
+			e.URL = srv.url()
+			if out := e.Refresh(t.Context(), "rt", ""); out.Class != tc.want || !out.Repeated || srv.forms.Load() != 1 {
+				t.Errorf("%v, repeated %t, after %d forms: %v; want %v after one", out, out.Repeated, srv.forms.Load(), out.Err, tc.want)
+			}
+		})
+	}
+}
+
+// What else a transport sends with the context of the request goes through.
+func TestOtherRequestsAreNotCutOff(t *testing.T) {
+	var audits atomic.Int32
+	srv := serve(t, func(conn net.Conn, next func() (*http.Request, bool)) {
+		req, ok := next()
+		if !ok {
+			return
+		}
+		if req.URL.Path == "/audit" {
+			audits.Add(1)
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(tokens), tokens)
+	})
+	base := &http.Transport{}
+	e := endpoint(roundTrip(func(req *http.Request) (*http.Response, error) {
+		audit := func() error {
+			post, err := http.NewRequestWithContext(req.Context(), http.MethodPost, "http://"+srv.address+"/audit", strings.NewReader(`{}`))
+			if err != nil {
+				return err
+			}
+			post.Header.Set("Content-Type", "application/json")
+			resp, err := base.RoundTrip(post)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return err
+		}
+		if err := audit(); err != nil {
+			return nil, err
+		}
+		resp, err := base.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		return resp, audit()
+	}))
+	e.URL = srv.url()
+	if out := e.Refresh(t.Context(), "rt", ""); out.Class != tokenwire.OK || audits.Load() != 2 {
+		t.Errorf("%v after %d audits: %v; want tokens and two", out, audits.Load(), out.Err)
+	}
+}
+
+// H3 behind a transport that is not ours: no connection is kept on which the rest of a
+// response arrives and is printed.
+func TestRestOfResponseIsNotPrintedByOthers(t *testing.T) {
+	var printed bytes.Buffer
+	defer log.SetOutput(log.Writer())
+	log.SetOutput(&printed)
+	srv := serve(t, func(conn net.Conn, next func() (*http.Request, bool)) {
+		if _, ok := next(); ok {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"+tokens)
+			next()
+		}
+	})
+	host := &http.Transport{}
+	defer host.CloseIdleConnections()
+	e := endpoint(logs{host})
+	e.URL = srv.url()
+	_ = e.Refresh(t.Context(), "rt", "")
+	<-srv.closed
+	if printed.Len() > 0 {
+		t.Errorf("printed: %s", &printed)
 	}
 }
 
@@ -605,7 +770,7 @@ func TestRefusedAtTheSecondTime(t *testing.T) {
 		return true
 	})
 	base := &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true, DisableKeepAlives: true}
-	e := endpoint(repeats{base})
+	e := endpoint(repeats{base: base, unknown: true})
 	e.URL = "https://" + srv.address
 	if out := e.Refresh(t.Context(), "rt", ""); out.Class != tokenwire.Ambiguous || !out.Repeated || n.Load() != 2 {
 		t.Errorf("%v, repeated %t, after %d requests; want ambiguous", out, out.Repeated, n.Load())

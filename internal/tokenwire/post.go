@@ -47,7 +47,8 @@ type Endpoint struct {
 	// HTTP has the transport. Its Timeout, Jar and CheckRedirect are not used. A
 	// *http.Transport is copied at the first request, and the copy has no
 	// ResponseHeaderTimeout and keeps no connections; nil means a default one. Any
-	// other transport is used as it is.
+	// other transport is used as it is, with a request that asks for the connection to
+	// be closed.
 	HTTP *http.Client
 	// Timeout bounds one POST, from dialling to the last byte of the response.
 	Timeout time.Duration
@@ -88,9 +89,10 @@ type Outcome struct {
 	// Body is the response as received (decompressed), when Class is OK or Unread:
 	// it is, or may be, the only copy of a successor.
 	Body []byte
-	// Repeated means that the transport sent the form, or may have sent it, more
-	// than once in this POST. Class is then OK, Unread or Ambiguous: the last
-	// response can be about the second time.
+	// Repeated means that the transport sent the form more than once in this POST, or
+	// tried to. A second send over HTTP/1 is cut off before the form is in it. Where
+	// that is not certain, Class is OK, Unread or Ambiguous: the last response can be
+	// about the second time.
 	Repeated bool
 	// Err is what went wrong with the transport, or with reading the response. Its
 	// text repeats nothing from the server. For other responses see Status and Code.
@@ -168,13 +170,26 @@ func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
 	} else {
 		o = e.judge(got)
 	}
-	if o.Repeated = s.repeated(); o.Repeated && o.Class != OK && o.Class != Unread {
+	var arrived bool
+	o.Repeated, arrived = s.repeated()
+	o.blame(arrived)
+	return o
+}
+
+// blame changes the outcome of a form that the transport sent more than once, or tried
+// to. arrived: the last response can be about the second time.
+func (o *Outcome) blame(arrived bool) {
+	if !o.Repeated || o.Class == OK || o.Class == Unread {
+		return
+	}
+	if arrived {
 		o.Class, o.Cause = Ambiguous, ""
 		if o.Err == nil {
 			o.Err = &Failure{What: "the application's HTTP transport sent the request more than once"}
 		}
+	} else if o.Status == 0 {
+		o.Err = &Failure{What: "the application's HTTP transport tried to send the request more than once", Cause: o.Err}
 	}
-	return o
 }
 
 func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *http.Request, error) {
@@ -185,6 +200,7 @@ func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *htt
 		}
 	}
 	s := &sending{form: strings.NewReader(form.Encode())}
+	ctx, s.stop = context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(s.traced(ctx), http.MethodPost, e.URL, s)
 	if err != nil {
 		return nil, nil, err
@@ -192,7 +208,10 @@ func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *htt
 	// Length without GetBody: the transport can send the form once and cannot send
 	// it again.
 	req.ContentLength = int64(s.form.Len())
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	// Also of a transport that is not ours: net/http prints what arrives on a connection
+	// that it keeps.
+	req.Close = true
+	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("Accept", "application/json")
 	if e.UserAgent != "" {
 		req.Header.Set("User-Agent", e.UserAgent)

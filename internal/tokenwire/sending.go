@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -31,7 +32,40 @@ type sending struct {
 	got     int  // connections that could be used
 	headers int  // requests whose headers were written
 	after   int  // of these, those written after the form was read
+
+	// conn is the latest connection, and shape that of the request whose headers are
+	// being written on it.
+	conn  net.Conn
+	shape shape
+	// shapes are those of the forms whose headers were written.
+	shapes map[string]bool
+	// cut is how many second sends of the form were cut off.
+	cut int
+	// stop ends the context of the request.
+	stop context.CancelFunc
 }
+
+// shape is what the headers of a request have about its body. A transport that sends
+// the form again sends it in the same shape.
+type shape struct {
+	text string
+	// form: the body is a form, if not this one.
+	form, http2 bool
+}
+
+func (s *shape) add(name string, values []string) {
+	switch name = strings.ToLower(name); name {
+	case ":method":
+		s.http2 = true
+	case "content-type":
+		s.form = slices.Equal(values, []string{mediaType})
+	case "content-length", "transfer-encoding":
+		s.text += name + ": " + strings.Join(values, ",") + "\n"
+	}
+}
+
+// mediaType is that of the form.
+const mediaType = "application/x-www-form-urlencoded"
 
 var errFormClosed = errors.New("tokenwire: the form has been closed")
 
@@ -64,6 +98,7 @@ func (s *sending) traced(ctx context.Context) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			s.conn, s.shape = info.Conn, shape{}
 			if s.dump = isDump(info.Conn); s.dump {
 				s.wanted--
 				return
@@ -74,18 +109,51 @@ func (s *sending) traced(ctx context.Context) context.Context {
 				_ = info.Conn.Close()
 			}
 		},
-		WroteHeaders: func() {
+		WroteHeaderField: func(name string, values []string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if s.dump {
-				return
-			}
-			s.headers++
-			if s.read {
-				s.after++
+			s.shape.add(name, values)
+		},
+		WroteHeaders: func() {
+			if again := s.wroteHeaders(); again != nil {
+				again()
 			}
 		},
 	})
+}
+
+// wroteHeaders notes that the headers of a request were written, before its body is.
+// If the body is the form for a second time, it returns what cuts it off.
+func (s *sending) wroteHeaders() (cutOff func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dump {
+		return nil
+	}
+	s.headers++
+	if s.read {
+		s.after++
+	}
+	of := s.shape
+	s.shape = shape{}
+	if !of.form {
+		return nil
+	}
+	if s.read && s.shapes[of.text] {
+		if of.http2 {
+			// The connection has requests of others, so only this one is canceled. That
+			// it was is not certain: it is not counted.
+			return s.stop
+		}
+		s.cut++
+		conn := s.conn
+		return func() { _ = conn.Close() }
+	}
+	if s.shapes == nil {
+		s.shapes = map[string]bool{}
+	}
+	s.shapes[of.text] = true
+	return nil
 }
 
 // isDump reports whether conn is the connection of httputil.DumpRequestOut, which
@@ -112,13 +180,15 @@ func (s *sending) neverLeft(ended, refused bool) bool {
 	return true
 }
 
-// repeated reports whether the form may have been sent twice. It can be read once,
-// so the headers of a second request with it are written after it was read. Requests
-// that a transport made before, such as for a token of its own, do not match.
-func (s *sending) repeated() bool {
+// repeated reports whether the transport sent the form twice, or tried to. It can be
+// read once, so the headers of a second request with it are written after it was read.
+// Requests that a transport made before, such as for a token of its own, do not match.
+// arrived: more than one of the requests may have had the form in it.
+func (s *sending) repeated() (tried, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.headers > 1 && s.after > 0
+	tried = s.headers > 1 && s.after > 0
+	return tried, tried && s.headers-s.cut > 1
 }
 
 // saysRefused matches the errors of net/http, and of golang.org/x/net/http2, for a

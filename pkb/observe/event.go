@@ -90,7 +90,7 @@ const (
 	// EventDiscarded: Client.Discard dropped a response that could not be read.
 	EventDiscarded EventKind = "discarded"
 	// EventTransportRepeats: Config.HTTPClient sent a request to the token endpoint
-	// more than once. That ends sessions: remove the repetition.
+	// more than once, or tried to. That ends sessions: remove the repetition.
 	EventTransportRepeats EventKind = "transport_repeats"
 )
 
