@@ -54,9 +54,8 @@ type Config struct {
 	// used. Requests to the token endpoint use a copy without Timeout, and without
 	// the ResponseHeaderTimeout and kept connections of a *http.Transport. Any other
 	// RoundTripper is used unchanged, and must not repeat requests: that presents a
-	// refresh token twice. EventTransportRepeats reports one that does; a repetition
-	// by net/http is cut off before the token is in it. The
-	// file transports.md, in this directory, has the transports that were tried.
+	// refresh token twice. EventTransportRepeats reports one that does; net/http's
+	// is cut off before the token is in it. The file transports.md has those tried.
 	HTTPClient *http.Client
 	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
 	// ASCII.

@@ -20,6 +20,8 @@ const MaxGrade = 6.0
 var names = []string{"Patients Know Best", "NHS", "PKB"}
 
 var (
+	// A date counts as a name does: whichever month it is in, the text is as hard.
+	date        = regexp.MustCompile(`\b\d{1,2} (January|February|March|April|May|June|July|August|September|October|November|December) \d{4}\b`)
 	sentenceEnd = regexp.MustCompile(`[.!?]+(\s|$)`)
 	word        = regexp.MustCompile(`[\p{L}\p{N}]+(['’-][\p{L}\p{N}]+)*`)
 )
@@ -30,6 +32,7 @@ func Grade(text string) float64 {
 	for _, name := range names {
 		text = strings.ReplaceAll(text, name, "Name")
 	}
+	text = date.ReplaceAllLiteralString(text, "Name")
 	sentences, words, syllables := 0, 0, 0
 	for _, sentence := range sentenceEnd.Split(text, -1) {
 		found := word.FindAllString(sentence, -1)

@@ -38,6 +38,7 @@ func TestGrade(t *testing.T) {
 		"six easy":      {"The cat sat on the mat.", 0.39*6 + 11.8 - 15.59},
 		"two sentences": {"The cat sat. Did it sit on the mat?", 0.39*4.5 + 11.8 - 15.59},
 		"a name":        {"Patients Know Best works.", 0.39*2 + 11.8 - 15.59},
+		"a date":        {"It ends on 12 November 2026.", 0.39*4 + 11.8 - 15.59},
 		"an address":    {"See app.example now.", 0.39*4 + 11.8*6/4 - 15.59},
 		"no full stop":  {"Go back", 0.39*2 + 11.8 - 15.59},
 	} {
