@@ -75,7 +75,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -261,12 +260,10 @@ func (s *Store) read(ctx context.Context, op, appUserID string, options ...clien
 // is none. Otherwise it changes nothing, and kept has the record.
 func (s *Store) swap(ctx context.Context, op, appUserID string, version uint64, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
 	key := s.records + appUserID
-	if version > math.MaxInt64 {
-		return &clientv3.TxnResponse{}, nil // never given out
-	}
+	held := int64(version) //nolint:gosec // one that does not fit was never given out
 	return ask(ctx, s, op, writes, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.kv.Txn(ctx).
-			If(clientv3.Compare(clientv3.ModRevision(key), "=", int64(version))).
+			If(clientv3.Compare(clientv3.ModRevision(key), "=", held)).
 			Then(ops...).
 			Else(clientv3.OpGet(key)).
 			Commit()
