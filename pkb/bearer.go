@@ -19,7 +19,7 @@ import (
 
 // HTTPClient returns a client that adds one user's bearer token to requests for the
 // origins of the environment's REST and FHIR addresses. Other requests are sent
-// without it. It follows no redirect and keeps no cookies.
+// without it. It follows no redirect, keeps no cookies, and sends "Cache-Control: no-store".
 //
 // After a 401, or a 403 with a response code about the token, it refreshes the
 // token and sends the request once more, if the token is still the current one and

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 )
@@ -109,6 +111,37 @@ func TestCancellingEndsTheWaitBetweenTwoTries(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	})
+}
+
+// A cache goes by the address, and that of users/self is the same for every patient.
+func TestNoCacheKeepsWhatIsAboutAPatient(t *testing.T) {
+	var sent []string
+	r := newRig(t)
+	r.config.HTTPClient = &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		if req.Header.Get("Authorization") != "" {
+			sent = append(sent, req.Method+" "+req.Header.Get("Cache-Control"))
+		}
+		return r.pkb.Transport().RoundTrip(req)
+	})}
+	r.Client = r.replica(t)
+	r.link(t, user, r.patient)
+	if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	own, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.pkb.URL()+"/json/users/self", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Header.Set("Cache-Control", "no-cache") // the host's decision
+	resp, err := r.HTTPClient(user).Do(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	want := []string{"POST no-store", "GET no-store", "GET no-cache"} // Purview, when the link is made, and two of users/self
+	if diff := cmp.Diff(want, sent); diff != "" {
+		t.Errorf("requests with a token, and what they have for caches (-want +got):\n%s", diff)
+	}
 }
 
 // What a host sends itself is the host's to repeat: it may not be a read.
