@@ -147,7 +147,9 @@ func (e *Endpoint) post(ctx context.Context, form url.Values) Outcome {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	s, req, err := e.request(ctx, form)
+	sendCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	s, req, err := e.request(sendCtx, stop, form)
 	if err != nil {
 		return Outcome{Class: NotSent, Err: &Failure{What: "the token address is not a URL", Cause: err}}
 	}
@@ -192,15 +194,14 @@ func (o *Outcome) blame(arrived bool) {
 	}
 }
 
-func (e *Endpoint) request(ctx context.Context, form url.Values) (*sending, *http.Request, error) {
+func (e *Endpoint) request(ctx context.Context, stop func(), form url.Values) (*sending, *http.Request, error) {
 	if e.Style == InForm {
 		form.Set("client_id", e.ClientID)
 		if secret := e.clientSecret(); secret != "" {
 			form.Set("client_secret", secret)
 		}
 	}
-	s := &sending{form: strings.NewReader(form.Encode())}
-	ctx, s.stop = context.WithCancel(ctx)
+	s := &sending{form: strings.NewReader(form.Encode()), stop: stop}
 	req, err := http.NewRequestWithContext(s.traced(ctx), http.MethodPost, e.URL, s)
 	if err != nil {
 		return nil, nil, err

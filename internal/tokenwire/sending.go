@@ -42,7 +42,7 @@ type sending struct {
 	// cut is how many second sends of the form were cut off.
 	cut int
 	// stop ends the context of the request.
-	stop context.CancelFunc
+	stop func()
 }
 
 // shape is what the headers of a request have about its body. A transport that sends

@@ -78,7 +78,7 @@ func TestPage(t *testing.T) {
 	}
 	const name = "../../../pkb/transports.md"
 	if *write {
-		if err := os.WriteFile(name, []byte(page(found)), 0o644); err != nil { //nolint:gosec // a page of the docs
+		if err := os.WriteFile(name, []byte(page(found)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
