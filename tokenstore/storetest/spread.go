@@ -251,13 +251,13 @@ func (s *spread) cutWhileWriting(node int) {
 		l.audit()
 	}()
 	for at, store := range s.stores {
-		for range 2 {
+		for range 4 {
 			writers.Go(func() {
 				for ctx.Err() == nil {
 					call, cancel := context.WithTimeout(ctx, s.patience)
 					_ = l.write(call, at, store, 0) // the ledger has the outcome
 					cancel()
-					wait(ctx, 5*time.Millisecond)
+					wait(ctx, 2*time.Millisecond)
 				}
 			})
 		}
@@ -268,12 +268,12 @@ func (s *spread) cutWhileWriting(node int) {
 			others = append(others, at)
 		}
 	}
-	l.waitFor("before a node was cut", append(others, node), 5)
+	l.waitFor("before a node was cut", append(others, node), 10)
 	restore, err := s.cut(node)
 	s.must(fmt.Sprintf("cutting node %d", node), err)
-	l.waitFor(fmt.Sprintf("after node %d was cut", node), others, 5)
+	l.waitFor(fmt.Sprintf("after node %d was cut", node), others, 10)
 	s.must(fmt.Sprintf("bringing node %d back", node), restore())
-	l.waitFor(fmt.Sprintf("after node %d was brought back", node), append(others, node), 3)
+	l.waitFor(fmt.Sprintf("after node %d was brought back", node), append(others, node), 10)
 }
 
 // wait waits for d, or until ctx ends.

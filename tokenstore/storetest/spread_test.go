@@ -265,7 +265,7 @@ func TestDeathWithoutReturn(t *testing.T) {
 	}{
 		"it stays away": {func(c *cluster) func(int) (func() error, error) {
 			return func(node int) (func() error, error) { _, err := c.cut(node); return func() error { return nil }, err }
-		}, "after node 0 was brought back, node 0 did not accept 3 writes"},
+		}, "after node 0 was brought back, node 0 did not accept 10 writes"},
 		"it cannot be cut": {func(*cluster) func(int) (func() error, error) {
 			return func(int) (func() error, error) { return nil, errors.New("no such node") }
 		}, "cutting node 0: no such node"},

@@ -102,7 +102,7 @@ func TestThreeMembers(t *testing.T) {
 
 	stores := make([]*etcdstore.Store, len(e))
 	for i, member := range e {
-		stores[i] = open(t, connect(t, "", member.DSN()), etcdstore.Config{Timeout: time.Second})
+		stores[i] = open(t, connect(t, "", member.DSN()), etcdstore.Config{})
 	}
 	storetest.CheckSpread(t, len(e), func(_ *testing.T, node int) tokenstore.Store { return stores[node] },
 		func(node int) (func() error, error) {
