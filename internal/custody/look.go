@@ -35,6 +35,10 @@ func (t *trip) load() (core.Input, error) {
 	if !t.program.Failing {
 		t.fails = 0 // or the waits between failing saves would never grow
 	}
+	if t.job.version != 0 && t.job.version != stored.Version {
+		t.batch.crossed.Store(true)
+	}
+	t.job.version = 0
 	t.row = r
 	t.vault.add(r.vault)
 	k.endpoint.saw(t.e.user, r.Record, k.now())

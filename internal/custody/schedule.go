@@ -59,6 +59,10 @@ func (k *Keeper) schedule(o, base *row, by core.EventKind) {
 	}
 	was := base.stored.TendAt
 	plain := by >= core.Acquire && by <= core.Reject && o.Phase == base.Phase && o.Noticed == base.Noticed && o.Candidate.ID == base.Candidate.ID
+	// A refresh that was due is done, and that needs no write of its own.
+	if by == core.Successor && !was.After(now) && o.Candidate.ID.IsZero() && o.Public != "" {
+		plain = false
+	}
 	switch {
 	case plain && !was.IsZero() && (next.at.IsZero() || was.Before(next.at)):
 		next.at = was

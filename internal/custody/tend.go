@@ -9,6 +9,7 @@ import (
 	"maps"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/conceal"
@@ -23,7 +24,7 @@ const (
 	listEvery = 5 * time.Minute
 	// tendBatch is how many records are asked for at a time, and tendAtOnce, how many
 	// of them are looked at at a time.
-	tendBatch  = 100
+	tendBatch  = 300
 	tendAtOnce = 8
 	// lookSoon is when a record is looked at again that another process is busy
 	// with.
@@ -43,8 +44,10 @@ type tender struct {
 	// refused are the users of whom the host did not accept a notice, and when it last
 	// did not, or when the notice was last seen to be owed still.
 	refused map[string]time.Time
-	// next is when the next refresh may begin.
-	next time.Time
+	// next is when the next refresh may begin, and spared has room for one signal that
+	// it is earlier than it was.
+	next   time.Time
+	spared chan struct{}
 }
 
 func (s *tender) nudge(user string) {
@@ -64,7 +67,7 @@ func (s *tender) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running++; s.owed == nil {
-		s.owed, s.wake = map[string]struct{}{}, make(chan struct{}, 1)
+		s.owed, s.wake, s.spared = map[string]struct{}{}, make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 }
 
@@ -118,13 +121,30 @@ func (s *tender) health() (running bool, undelivered int) {
 	return s.running > 0, len(s.refused)
 }
 
-// slot returns when the next refresh may begin.
-func (s *tender) slot(now time.Time, rate float64) time.Time {
+// take returns how long the next refresh has to wait; 0 means that it may begin, and
+// that the one after it waits.
+func (s *tender) take(now time.Time, every time.Duration) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := later(s.next, now)
-	s.next = at.Add(time.Duration(float64(time.Second) / rate))
-	return at
+	if wait = s.next.Sub(now); wait > every {
+		wait, s.next = every, now.Add(every) // the clock was set back
+	}
+	if wait > 0 {
+		return wait
+	}
+	s.next = later(s.next, now.Add(-every)).Add(every) // who comes a little late is not later for ever
+	return 0
+}
+
+// spare takes back that a refresh began.
+func (s *tender) spare(every time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = s.next.Add(-every)
+	select {
+	case s.spared <- struct{}{}:
+	default:
+	}
 }
 
 // sweeping is one run of Tend or TendOnce.
@@ -143,14 +163,35 @@ type sweeping struct {
 	listed time.Time
 }
 
-// pace waits until the next refresh may begin. It reports whether it may.
-func (s *sweeping) pace() bool {
-	rate := s.k.TendRate
+// job is a user to look after.
+type job struct {
+	user string
+	// version is that of the record that is due; 0 if it was not seen.
+	version uint64
+	// idle means that a refresh is due.
+	idle bool
+}
+
+func jobs(users []string) (all []job) {
+	for _, user := range users {
+		all = append(all, job{user: user})
+	}
+	return all
+}
+
+// batch is jobs that were given out together.
+type batch struct {
+	// crossed means that another process was found to be at the same records.
+	crossed atomic.Bool
+}
+
+// tendEach is the time between two refreshes.
+func (k *Keeper) tendEach() time.Duration {
+	rate := k.TendRate
 	if rate <= 0 {
 		rate = 10
 	}
-	now := s.k.now()
-	return s.sleep(s.k.tender.slot(now, rate).Sub(now))
+	return time.Duration(float64(time.Second) / rate)
 }
 
 // sleep reports whether the sweep goes on after d.
@@ -230,7 +271,7 @@ func (s *sweeping) wait(d time.Duration) {
 		case <-s.ctx.Done():
 			return
 		case <-s.k.tender.wake:
-			s.each(s.k.tender.nudged())
+			s.each(jobs(s.k.tender.nudged()))
 		}
 	}
 }
@@ -268,14 +309,14 @@ func (k *Keeper) TendOnce(ctx context.Context) (links int, err error) {
 // all does what is due, one batch after the other.
 func (s *sweeping) all() error {
 	for s.ctx.Err() == nil && !s.k.work.closing() {
-		users, err := s.due()
+		found, err := s.due()
 		if err != nil {
 			return err
 		}
-		if len(users) == 0 {
+		if len(found) == 0 {
 			return s.doubts()
 		}
-		s.each(users)
+		s.each(found)
 	}
 	return s.ctx.Err()
 }
@@ -295,8 +336,8 @@ func (s *sweeping) doubts() error {
 	return nil
 }
 
-// due returns the users to look at now, but those put aside: one query.
-func (s *sweeping) due() ([]string, error) {
+// due returns whom to look after now, but those put aside: one query.
+func (s *sweeping) due() ([]job, error) {
 	k, now := s.k, s.k.now()
 	s.mu.Lock()
 	maps.DeleteFunc(s.aside, func(_ string, until time.Time) bool { return !now.Before(until) })
@@ -320,7 +361,7 @@ func (s *sweeping) due() ([]string, error) {
 }
 
 // list is due for a store that can only list.
-func (s *sweeping) list(now time.Time) (users []string, err error) {
+func (s *sweeping) list(now time.Time) (all []job, err error) {
 	k := s.k
 	if !s.listed.IsZero() && now.Sub(s.listed) < listEvery {
 		return nil, nil
@@ -335,15 +376,18 @@ func (s *sweeping) list(now time.Time) (users []string, err error) {
 		}
 		if len(page) == 0 {
 			s.listed = now
-			return users, nil
+			return all, nil
 		}
 		after = page[len(page)-1].AppUserID
-		users = append(users, s.wanted(page, now)...)
+		for _, j := range s.wanted(page, now) {
+			j.version = 0 // it may be long until then, and it is not asked for again
+			all = append(all, j)
+		}
 	}
 }
 
 // wanted returns whose records are due, and puts those aside that are not ours.
-func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (users []string) {
+func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (all []job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range found {
@@ -355,10 +399,12 @@ func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (users []str
 		case s.k.Notify == nil && owes(r):
 			s.aside[r.AppUserID] = now.Add(tellAgain) // it stays due, for a process that delivers
 		default:
-			users = append(users, r.AppUserID)
+			linked := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
+			idle := linked && s.k.KeepWarm > 0 && now.Sub(r.RefreshedAt) >= s.k.KeepWarm
+			all = append(all, job{r.AppUserID, r.Version, idle})
 		}
 	}
-	return users
+	return all
 }
 
 // owes reports whether a record is due because of a notice.
@@ -367,34 +413,88 @@ func owes(r tokenstore.Record) bool {
 	return len(d.Notices) > 0 && !r.TendAt.Before(d.TellAt.Truncate(time.Microsecond))
 }
 
-// each looks after several users, a few at a time.
-func (s *sweeping) each(users []string) {
+// each does several jobs, a few at a time. Processes that were given the same ones
+// begin at different places, and ask anew where one meets what another has done:
+// otherwise all of them would look at every record.
+func (s *sweeping) each(all []job) {
+	b := &batch{}
 	var group sync.WaitGroup
+	defer group.Wait()
 	free := make(chan struct{}, tendAtOnce)
-	for _, user := range users {
-		if s.ctx.Err() != nil || s.k.work.closing() {
-			break
+	for _, j := range spread(all) {
+		ready := !b.crossed.Load() && (!j.idle || s.pace(&group))
+		if !ready || b.crossed.Load() || s.ctx.Err() != nil || s.k.work.closing() {
+			if ready {
+				s.spare(&j)
+			}
+			return
 		}
 		free <- struct{}{}
 		group.Go(func() {
 			defer func() { <-free }()
-			s.one(user)
+			s.one(j, b)
 		})
 	}
-	group.Wait()
+}
+
+// spare lets another refresh begin in place of a job's, if that has not begun.
+func (s *sweeping) spare(j *job) {
+	if j.idle {
+		s.k.tender.spare(s.k.tendEach())
+	}
+}
+
+// spread returns jobs from some place on. Refreshes, which have to wait, hold up
+// nothing else.
+func spread(all []job) (order []job) {
+	from := mathrand.N(max(len(all), 1))
+	for _, idle := range []bool{false, true} {
+		for i := range all {
+			if j := all[(from+i)%len(all)]; j.idle == idle {
+				order = append(order, j)
+			}
+		}
+	}
+	return order
+}
+
+// pace waits until the next refresh may begin, and reports whether it may. With a
+// group, in which that can run, it lets the host be told meanwhile what is new.
+func (s *sweeping) pace(group *sync.WaitGroup) bool {
+	k, wake := s.k, s.k.tender.wake
+	if group == nil {
+		wake = nil
+	}
+	for {
+		wait := k.tender.take(k.now(), k.tendEach())
+		if wait == 0 {
+			return s.ctx.Err() == nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-k.tender.spared:
+		case <-wake:
+			group.Go(func() { s.each(jobs(k.tender.nudged())) })
+		case <-s.ctx.Done():
+			timer.Stop()
+			return false
+		}
+		timer.Stop()
+	}
 }
 
 // one looks after one user. Whatever the trip could not write off is put aside, so
 // that the next query does not return it at once.
-func (s *sweeping) one(user string) {
-	k := s.k
+func (s *sweeping) one(j job, b *batch) {
+	k, user := s.k, j.user
 	if k.overrun() != nil || !k.work.begin() {
 		s.putAside(user, time.Minute)
 		return
 	}
 	defer k.work.end()
 	t := k.visit(s.ctx, user, core.Flight{Goal: core.Tend, Unheard: k.Notify == nil})
-	t.tending, t.deadline, t.early = s, k.now().Add(putFor), func(error) {}
+	t.tending, t.job, t.batch, t.deadline, t.early = s, j, b, k.now().Add(putFor), func(error) {}
 	t.ctx = context.WithoutCancel(s.ctx)
 	end, err := t.run()
 	if bought := t.program.Bought; err == nil && !bought.IsZero() && t.e.live.Load() != nil && t.row.Slot(bought) != nil {
@@ -408,10 +508,12 @@ func (s *sweeping) one(user string) {
 		k.Logger.Warn("pkb: a notice is left to the later version that wrote it, and so are those after it", "link", conceal.LinkName(user))
 	}
 	k.left(t.e)
+	s.spare(&t.job)
 	s.mu.Lock()
 	s.done++
 	if err == nil && end.Result == core.LaterElsewhere {
 		s.busy++
+		b.crossed.Store(true)
 	}
 	s.mu.Unlock()
 	s.putAside(user, t.until(end.Result, err))

@@ -494,19 +494,20 @@ func TestOneQueryABatch(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var b inbox
 		k := keeper(t, s, i, b.config, everybody)
-		for n := range 250 {
+		const links = 700
+		for n := range links {
 			_, err := approveAs(t, k, i, fmt.Sprint("user-", n), fmt.Sprint("session-", n))
 			must(t, err)
 		}
 		c := &asking{Memory: s}
 		sweeper := keeper(t, c, i, b.config)
-		if n := once(t, sweeper); n != 250 {
+		if n := once(t, sweeper); n != links {
 			t.Errorf("looked at %d", n)
 		}
 		if n := c.queries.Load(); n != 4 { // three batches, and one that finds nothing
 			t.Errorf("%d queries", n)
 		}
-		if b.count() != 250 {
+		if b.count() != links {
 			t.Errorf("%d notices", b.count())
 		}
 		if n := once(t, sweeper); n != 0 {
@@ -515,14 +516,113 @@ func TestOneQueryABatch(t *testing.T) {
 	})
 }
 
+// Replicas share the refreshes that are due: each uses all of its budget, and none
+// looks at what the others do. A refresh takes a load, the lease and the answer.
+func TestReplicasShareTheRefreshes(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		const links, replicas = 900, 3
+		warm := func(c *custody.Config) { c.KeepWarm = 24 * time.Hour }
+		first := keeper(t, s, i, everybody, warm)
+		for n := range links {
+			_, err := approveAs(t, first, i, fmt.Sprint("user-", n), fmt.Sprint("session-", n))
+			must(t, err)
+		}
+		time.Sleep(25 * time.Hour)
+		c := &asking{Memory: s}
+		var stops []func()
+		for range replicas {
+			stops = append(stops, tending(t, keeper(t, c, i, everybody, warm)))
+		}
+		time.Sleep(links / 10 / replicas * time.Second * 11 / 10)
+		for _, stop := range stops {
+			stop()
+		}
+		wantPosts(t, i, links)
+		if n := c.saves.Load(); n < 2*links || n > 2*links+links/50 {
+			t.Errorf("%d saves for %d refreshes", n, links)
+		}
+		if more := c.loads.Load() - links + c.queries.Load(); more > links/5 {
+			t.Errorf("%d queries and loads in vain for %d refreshes", more, links)
+		}
+	})
+}
+
+// What callers have refreshed meanwhile holds up nothing that they have not.
+func TestRefreshesThatAreNotNeeded(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		slow := func(c *custody.Config) { c.KeepWarm, c.TendRate = 24*time.Hour, 0.1 }
+		k := keeper(t, s, i, everybody, slow)
+		const links, idle = 100, 10
+		for n := range links {
+			_, err := approveAs(t, k, i, fmt.Sprint("user-", n), fmt.Sprint("session-", n))
+			must(t, err)
+		}
+		time.Sleep(25 * time.Hour)
+		listing := struct {
+			tokenstore.Store
+			tokenstore.Lister
+		}{s, s}
+		tending(t, keeper(t, listing, i, everybody, slow))
+		synctest.Wait() // it has listed all
+		for n := range links - idle {
+			_, err := k.Token(t.Context(), fmt.Sprint("user-", n))
+			must(t, err)
+		}
+		time.Sleep((idle + 2) * 10 * time.Second)
+		if posts, reuses := i.count(); posts != links || reuses != 0 {
+			t.Errorf("%d of %d links are refreshed after the time that %d take, %d reused", posts, links, idle, reuses)
+		}
+	})
+}
+
+// While many links wait for their refresh, the host is told of what happens within
+// seconds.
+func TestNoticesDoNotWaitForRefreshes(t *testing.T) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		k := keeper(t, s, i, everybody, b.config, func(c *custody.Config) { c.KeepWarm, c.TendRate = 24*time.Hour, 1 })
+		const links = 100
+		for n := range links {
+			_, err := approveAs(t, k, i, fmt.Sprint("idle-", n), fmt.Sprint("session-", n))
+			must(t, err)
+		}
+		once(t, k)
+		time.Sleep(25 * time.Hour)
+		tending(t, k)
+		time.Sleep(10 * time.Second)
+		told := b.count()
+		link(t, k, i)
+		time.Sleep(2 * time.Second)
+		if n := b.count() - told; n != 1 {
+			t.Errorf("%d notices in two seconds, want 1", n)
+		}
+		if posts, _ := i.count(); posts > 15 {
+			t.Errorf("%d refreshes in 12 seconds, want at most one a second", posts)
+		}
+		time.Sleep(links * time.Second)
+		wantPosts(t, i, links)
+	})
+}
+
+// asking counts what is asked of a store.
 type asking struct {
 	*tokenstore.Memory
-	queries atomic.Int64
+	queries, loads, saves atomic.Int64
 }
 
 func (c *asking) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
 	c.queries.Add(1)
 	return c.Memory.Due(ctx, before, limit)
+}
+
+func (c *asking) Load(ctx context.Context, user string) (tokenstore.Record, error) {
+	c.loads.Add(1)
+	return c.Memory.Load(ctx, user)
+}
+
+func (c *asking) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	c.saves.Add(1)
+	return c.Memory.Save(ctx, r)
 }
 
 // A store that can only list is swept all the same; one that cannot list either is
@@ -550,7 +650,7 @@ func TestRowsThatASweepCannotDo(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var b inbox
 		k := keeper(t, s, i, b.config)
-		for n := range 150 {
+		for n := range 400 {
 			r := tokenstore.Record{AppUserID: fmt.Sprint("a", n), Environment: "test", ClientID: "client", State: tokenstore.StateLinked, Pair: "x/1", TendAt: time.Unix(1, 0), Details: []byte(`{"v":1}`)}
 			if n%2 == 0 {
 				r.Environment = "other"
@@ -559,11 +659,11 @@ func TestRowsThatASweepCannotDo(t *testing.T) {
 			must(t, err)
 		}
 		link(t, k, i)
-		before, err := s.List(t.Context(), "", 150)
+		before, err := s.List(t.Context(), "", 400)
 		must(t, err)
 		once(t, k)
 		wantKinds(t, &b, "made")
-		after, err := s.List(t.Context(), "", 150)
+		after, err := s.List(t.Context(), "", 400)
 		must(t, err)
 		for n := range before {
 			if before[n].Version != after[n].Version {

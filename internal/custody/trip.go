@@ -28,8 +28,11 @@ type trip struct {
 	anew     bool // seal with the current key, whatever has changed
 	// blind means that the record need not open, since nothing of it is used.
 	blind bool
-	// tending is the sweep that the trip is part of, or nil.
+	// tending is the sweep that the trip is part of, or nil; job is what it was begun
+	// for, and batch, together with what.
 	tending *sweeping
+	job     job
+	batch   *batch
 	// version is the only one that may be changed; 0 means any.
 	version uint64
 
@@ -172,9 +175,10 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 	case core.Notify:
 		return t.notify(e.Notice, closing), nil
 	case core.Enter:
-		if t.tending != nil && !t.tending.pace() {
+		if t.tending != nil && !t.job.idle && !t.tending.pace(nil) {
 			return core.Input{Kind: core.Entered, Wait: time.Minute}, nil
 		}
+		t.job.idle = false // it has waited
 		s := t.row.Slot(e.Pair)
 		wait, ok := t.k.endpoint.enter(t.e.user, t.k.now(), s != nil && s.Tried > 0)
 		t.entered = ok

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/keys"
@@ -98,6 +100,31 @@ func Link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient,
 	return err
 }
 
+// Import links a user of client to patient with tokens that other code obtained.
+func Import(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) error {
+	address, _, err := client.Authorize(ctx, appUserID)
+	if err != nil {
+		return err
+	}
+	back, err := server.Approve(ctx, address, patient)
+	if err != nil {
+		return err
+	}
+	other := oauth2.Config{
+		ClientID: server.ClientID(), RedirectURL: RedirectURL,
+		Endpoint: oauth2.Endpoint{TokenURL: pkb.BaseURL(server.URL()).TokenURL, AuthStyle: oauth2.AuthStyleInParams},
+	}
+	token, err := other.Exchange(ctx, back.Query().Get("code"))
+	if err != nil {
+		return err
+	}
+	if token.ExpiresIn > 0 { // by the clock of the PKB, which is not that of package oauth2
+		token.Expiry = server.Now().Add(time.Duration(token.ExpiresIn) * time.Second)
+	}
+	_, err = client.Import(ctx, appUserID, token)
+	return err
+}
+
 // Setup is what a process needs to know. Its clock is that of the PKB, as it is
 // now.
 func (c *Cluster) Setup() Setup {
@@ -128,6 +155,11 @@ func (s Setup) Open(change func(*pkb.Config)) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.OpenWith(db, change)
+}
+
+// OpenWith is Open with a pool that the caller has opened.
+func (s Setup) OpenWith(db *sql.DB, change func(*pkb.Config)) (_ *Replica, err error) {
 	db.SetMaxOpenConns(4)
 	r := &Replica{DB: db}
 	if r.Store, err = sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres}); err != nil {

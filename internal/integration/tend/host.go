@@ -1,0 +1,92 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/pkb/observe"
+)
+
+// hostPlan is how a host accepts notices.
+type hostPlan struct {
+	Seed uint64
+	// Fails is how often it does not accept a notice: before it has it, and after.
+	Fails float64
+	// Hang is how long it hangs now and then.
+	Hang time.Duration
+	// DieWith is after how many notices that it has taken the process dies; 0 means
+	// never.
+	DieWith int64
+}
+
+// host is what Config.Notify does: it writes into a table of its own, through a pool
+// of its own, which is not counted.
+type host struct {
+	hostPlan
+	db    *sql.DB
+	mu    sync.Mutex
+	dice  *rand.Rand
+	taken atomic.Int64
+}
+
+// hangs is how often it hangs.
+const hangs = 1.0 / 200
+
+func (p hostPlan) open(dsn string) (*host, error) {
+	db, err := sql.Open(services.PostgresDriver, dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(2)
+	return &host{hostPlan: p, db: db, dice: rand.New(rand.NewPCG(p.Seed, p.Seed))}, nil
+}
+
+func (h *host) throw() float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dice.Float64()
+}
+
+var errFull = errors.New("the queue is full")
+
+// inbox is the host's table.
+const inbox = "CREATE TABLE inbox (at BIGSERIAL PRIMARY KEY, app_user_id TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL)"
+
+func (h *host) notify(ctx context.Context, n observe.Notice) error {
+	x := h.throw()
+	switch {
+	case x < h.Fails/3:
+		return errFull
+	case x < h.Fails/2:
+		panic(errFull)
+	case h.throw() < hangs:
+		select {
+		case <-time.After(h.Hang):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if _, err := h.db.ExecContext(ctx, "INSERT INTO inbox (app_user_id, id, kind) VALUES ($1, $2, $3)", n.AppUserID, n.ID, string(n.Kind)); err != nil {
+		return fmt.Errorf("inbox: %w", err)
+	}
+	if h.taken.Add(1) == h.DieWith {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	if x < h.Fails {
+		return errFull // though it has it
+	}
+	return nil
+}

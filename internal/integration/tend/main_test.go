@@ -1,0 +1,41 @@
+// Copyright 2026 Betawerk
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
+	"github.com/betawerk/pkb-go/internal/integration/services"
+)
+
+// The processes that a test starts are this program again.
+func TestMain(m *testing.M) {
+	if cluster.Role() == "" {
+		os.Exit(m.Run())
+	}
+	if err := replica(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Three processes tend what is due of some thousand links, each its part; a host that
+// fails, and a process that dies, lose no notice. So few refreshes take too little of
+// the processor to be compared: their statements are.
+func TestTend(t *testing.T) {
+	services.PostgresDSN(t) // skips the test where there is none
+	var out strings.Builder
+	f, err := tend(t.Context(), &out, size{links: 2000, due: 60, replicas: 3, window: time.Minute, pace: time.Millisecond, seed: 1})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	if !f.ok(f.StatementsRatio) || f.Due != 60 || f.Again == 0 {
+		t.Errorf("%+v\n%s", f, &out)
+	}
+}
