@@ -113,10 +113,11 @@ func (c *call) discardStep(r tokenstore.Record) step {
 }
 
 func (c *call) refreshSteps(r tokenstore.Record) []step {
-	return []step{
-		{"what the next call would do", c.toCopy("refresh", "-n", user(r))},
-		{"do it now", c.withKeys("refresh", user(r))},
+	now := step{"do it now", c.withKeys("refresh", user(r))}
+	if r.Candidate != "" {
+		now = step{"check it now, if your program has no Config.Identify", c.withKeys("refresh", "-check", "purview", user(r))}
 	}
+	return []step{{"what the next call would do", c.toCopy("refresh", "-n", user(r))}, now}
 }
 
 // relinkStep has the address to send a patient to, if it is known.

@@ -29,12 +29,15 @@ each problem how to fix it:
   database   it can be reached, the table of links is there, and no setting of -db and no
              pooler hides or mixes up what is written
   clock      the database's clock and PKB's agree with the system clock
-  store      the database keeps the promises that links depend on; only with -write,
-             which makes a table of its own, writes to it, and drops it
+  store      what it cannot do, and what is lost by that; with -write also whether the
+             database keeps the promises that links depend on, in a table that is made for
+             it and dropped again
   config     what pkb.New reports
   redirect   the redirect URI, if you name it with -redirect
   keys       every link is sealed with a key of the keyring, and opens
   links      how many are in which state, and for which client id they were issued
+  tending    whether links are looked after though nobody calls, and whether your program
+             accepts its notices
   pkb        PKB's four addresses respond (to a GET without credentials, which changes
              nothing), over TLS 1.2 or better, with a certificate that does not expire soon
 
@@ -113,6 +116,7 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	if d.db != nil {
 		defer d.db.close()
 		d.lookAtClock(ctx)
+		d.judgeAbilities(d.db)
 		d.lookAtStore(ctx)
 	}
 	from := d.lookAtConfig(ctx)
@@ -289,18 +293,49 @@ func (d *doctor) lookAtStore(ctx context.Context) {
 		d.add("store", statusFail, fixOf(err), "%s", err.Error())
 		return
 	}
-	if ctx.Err() != nil {
-		return
+	if ctx.Err() == nil {
+		d.judgeStore(results)
 	}
-	broken := 0
+}
+
+// judgeStore reports what the contract has shown. What could not be tried is not among
+// what is kept.
+func (d *doctor) judgeStore(results []storetest.Result) {
+	broken, kept := 0, 0
 	for _, r := range results {
-		if len(r.Problems) > 0 {
+		switch {
+		case len(r.Problems) > 0:
 			broken++
 			d.add("store", statusFail, "compare the database's settings with the documentation of sqlstore: "+r.Why, "%s: %s", r.Name, r.Problems[0])
+		case r.Skipped != "":
+			d.add("store", statusSkip, "", "%s was not tried: %s", r.Name, r.Skipped)
+		default:
+			kept++
 		}
 	}
 	if broken == 0 {
-		d.ok("store", "the database keeps all %d promises of a store", len(results))
+		d.ok("store", "the database keeps all %d promises of a store", kept)
+	}
+}
+
+// judgeAbilities reports which optional interfaces a store lacks, and what is lost by
+// that.
+func (d *doctor) judgeAbilities(store tokenstore.Store) {
+	_, finds := store.(tokenstore.Finder)
+	_, lists := store.(tokenstore.Lister)
+	_, schedules := store.(tokenstore.Scheduler)
+	for _, lacks := range []struct {
+		has           bool
+		name, without string
+	}{
+		{finds, "Finder", "two users who link the same record are not detected (ErrSharedRecord)"},
+		{lists, "Lister", "links are not listed, keys cannot be replaced (Client.Reseal, RetireKey), and what an unlink leaves stays (Purge)"},
+		{schedules || !lists, "Scheduler", "Client.Tend reads all records every five minutes"},
+		{schedules || lists, "Scheduler, and no Lister", "links are not looked after (Client.Tend): no notice is delivered, and no end is announced"},
+	} {
+		if !lacks.has {
+			d.add("store", statusWarn, "add the method, as sqlstore has it", "it is no tokenstore.%s: %s", lacks.name, lacks.without)
+		}
 	}
 }
 
@@ -388,6 +423,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 	byState, byKey, byIssuer := map[tokenstore.State]int{}, map[string]int{}, map[issuer]int{}
 	late := 0
 	at := now()
+	cared := care{at: at}
 	for r, err := range d.db.records(ctx) {
 		if err != nil {
 			d.storeFailed = true
@@ -396,6 +432,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 		}
 		byState[r.State]++
 		byIssuer[issuer{r.Environment, r.ClientID}]++
+		cared.look(r)
 		if len(r.Sealed) > 0 {
 			byKey[r.KeyID]++
 		}
@@ -418,6 +455,7 @@ func (d *doctor) lookAtLinks(ctx context.Context, from issuer) {
 	default:
 		d.ok("links", "%s", strings.Join(parts, ", "))
 	}
+	d.judgeCare(cared)
 	if late > 0 {
 		d.add("links", statusWarn, "the next call for each patient, or pkbctl refresh, takes the lease over", "%d have a lease that a process left behind more than an hour ago", late)
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -69,6 +70,39 @@ func encode(v any, indent string) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// rows prints a JSON document with a list, one row after the other.
+type rows struct {
+	w       io.Writer
+	between string
+	last    string
+}
+
+func newRows(w io.Writer, name string) *rows {
+	begin := "{\n  \"" + name + "\": ["
+	return &rows{w, begin + "\n", begin + "]"}
+}
+
+func (r *rows) add(v any) error {
+	row, err := encode(v, "  ")
+	if err != nil {
+		return err
+	}
+	indented := bytes.ReplaceAll(bytes.TrimSpace(row), []byte("\n"), []byte("\n    "))
+	_, err = fmt.Fprintf(r.w, "%s    %s", r.between, indented)
+	r.between, r.last = ",\n", "\n  ]"
+	return err
+}
+
+// end ends the list, and adds the members of an object.
+func (r *rows) end(v any) error {
+	rest, err := encode(v, "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(r.w, "%s,%s", r.last, bytes.TrimPrefix(rest, []byte("{")))
+	return err
 }
 
 // document prints one JSON document, to be read.

@@ -5,7 +5,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -276,31 +275,17 @@ func (o *linksOptions) matches(r tokenstore.Record, at time.Time) bool {
 // stream prints the JSON document while the table is read.
 func (o *linksOptions) stream(ctx context.Context, c *call, db *database, at time.Time) error {
 	w := bufio.NewWriter(c.out)
-	const begin = "{\n  \"links\": ["
-	between, end := begin+"\n", begin+"]"
-	part := o.window()
+	links, part := newRows(w, "links"), o.window()
 	all, err := o.scan(ctx, c, db, at, func(r tokenstore.Record) error {
 		if !part.takes() {
 			return nil
 		}
-		row, err := encode(newLinkRow(r), "  ")
-		if err != nil {
-			return err
-		}
-		indented := bytes.ReplaceAll(bytes.TrimSpace(row), []byte("\n"), []byte("\n    "))
-		_, err = fmt.Fprintf(w, "%s    %s", between, indented)
-		between, end = ",\n", "\n  ]"
-		return err
+		return links.add(newLinkRow(r))
 	})
-	if err != nil {
-		return errors.Join(err, w.Flush())
+	if err == nil {
+		err = links.end(all)
 	}
-	rest, err := encode(all, "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "%s,%s", end, bytes.TrimPrefix(rest, []byte("{")))
-	return w.Flush()
+	return errors.Join(err, w.Flush())
 }
 
 // print prints the tables: first it counts, and then it goes through the table once

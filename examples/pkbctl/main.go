@@ -60,7 +60,7 @@ type command struct {
 	define func(*flag.FlagSet) func(context.Context, *call) error
 }
 
-var commands = []*command{doctorCommand, linksCommand, showCommand, refreshCommand, relinkCommand, discardCommand, unlinkCommand, resealCommand, copyCommand}
+var commands = []*command{doctorCommand, linksCommand, showCommand, noticesCommand, refreshCommand, relinkCommand, discardCommand, unlinkCommand, tendCommand, importCommand, resealCommand, copyCommand}
 
 // failure is an error with its exit code.
 type failure struct {
@@ -201,6 +201,9 @@ func (cmd *command) parse(c console, args []string) (func(context.Context, *call
 			return nil, nil, failed(exitUsage, "%q is one argument too many", called.args[0])
 		}
 		return nil, nil, failed(exitUsage, "it takes one argument, %s, and got %d", cmd.args, len(called.args))
+	}
+	if called.badLife != nil {
+		return nil, nil, &failure{exitUsage, called.badLife}
 	}
 	called.keep(fs)
 	called.terminal = c.terminal && !called.json

@@ -94,6 +94,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"reseal", "-db", file}, nil, 2, "PKB_KEYS"},
 		{[]string{"reseal", "-db", file}, map[string]string{"PKB_KEYS": "id:" + canary}, 2, "not base64"},
 		{[]string{"copy", "-db", file, "-to", "other.db"}, nil, 3, "there is no file"},
+		{[]string{"tend", "-db", file}, nil, 2, "give -once"},
+		{[]string{"tend", "-once", "-db", file}, nil, 2, "PKB_KEYS"},
+		{[]string{"tend", "-once", "-check", "me", "-db", file}, nil, 2, "purview or program"},
+		{[]string{"notices", "-kind", "refreshed", "-db", file}, nil, 2, "relink_required, ends_soon"},
+		{[]string{"notices", "-skip", "-1", "-db", file}, nil, 2, "-skip"},
+		{[]string{"notices", "-db", file}, nil, 3, "there is no file"},
 	} {
 		code, out, stderr := pipe(t, test.env, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.says) {

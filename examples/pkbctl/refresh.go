@@ -24,6 +24,9 @@ library for a token, which refreshes it if that is due, once, with the lease tha
 the host's replicas respect. A token that is not due is left alone: a refresh
 token works once, and using it early gains nothing. The token is not printed.
 
+pkbctl does not have the Config.Identify of your program: an authorization that waits to
+be checked waits for that, unless you give -check purview.
+
 With -n nothing is sent and nothing is written, and no keys are needed: it prints
 what would happen. In a pipe both print one JSON document:
 {"app_user_id", "link", "state", "cause", "action", "why", "expires_at", "due_at", "generation"}
@@ -35,7 +38,9 @@ wait or relink.`,
 	},
 	define: func(fs *flag.FlagSet) func(context.Context, *call) error {
 		dry := fs.Bool("n", false, "only print what would happen")
-		return func(ctx context.Context, c *call) error { return refresh(ctx, c, *dry) }
+		var check checking
+		check.define(fs, checkUsage)
+		return func(ctx context.Context, c *call) error { return refresh(ctx, c, *dry, check) }
 	},
 }
 
@@ -70,7 +75,7 @@ func newOutcome(r tokenstore.Record, a action, format string, args ...any) outco
 	}
 }
 
-func refresh(ctx context.Context, c *call, dry bool) error {
+func refresh(ctx context.Context, c *call, dry bool, check checking) error {
 	db, err := c.open()
 	if err != nil {
 		return err
@@ -95,6 +100,7 @@ func refresh(ctx context.Context, c *call, dry bool) error {
 	}
 	cfg := c.config(issuer{r.Environment, r.ClientID})
 	cfg.Store, cfg.Keys = db, keys
+	check.leave(&cfg)
 	client, err := pkb.New(cfg)
 	if err != nil {
 		return &failure{exitUsage, err}

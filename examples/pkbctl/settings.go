@@ -4,15 +4,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/keys"
@@ -25,11 +28,14 @@ type settings struct {
 	env, clientID     string
 	redirect          string
 	keysFile          string
+	sessionLife       time.Duration
 	json              bool
 
 	// keysText and secret come from the environment only: a command line can be
 	// read by others on the machine.
 	keysText, secret string
+	// badLife is what is wrong with PKB_SESSION_LIFE.
+	badLife error
 
 	// flags are those of the command line, for the commands that are printed.
 	flags []string
@@ -43,6 +49,11 @@ func (s *settings) define(fs *flag.FlagSet, getenv func(string) string) {
 	fs.StringVar(&s.clientID, "client-id", getenv("PKB_CLIENT_ID"), "your User Client `id` at PKB; PKB_CLIENT_ID. Default: that of the links")
 	fs.StringVar(&s.redirect, "redirect", getenv("PKB_REDIRECT_URL"), "your redirect `URI` at PKB, which only doctor checks; PKB_REDIRECT_URL")
 	fs.StringVar(&s.keysFile, "keys", getenv("PKB_KEYS_FILE"), "`file` with the keys that seal tokens, as for keys.Parse; PKB_KEYS_FILE. It is refused\nif others than its owner can read it (chmod 600), unless it is a pipe. PKB_KEYS holds\nthe keys themselves; there is no flag for that")
+	life, err := time.ParseDuration(cmp.Or(getenv("PKB_SESSION_LIFE"), "0s"))
+	if s.badLife = nil; err != nil {
+		s.badLife = errors.New("PKB_SESSION_LIFE is no time, such as 2160h")
+	}
+	fs.DurationVar(&s.sessionLife, "session-life", life, "the `time` that PKB's sessions last for your client id, as Config.SessionLife of your\nprogram; PKB_SESSION_LIFE. Without it, what pkbctl writes has no end of the session")
 	fs.BoolVar(&s.json, "json", false, "print JSON on a terminal too")
 	s.keysText, s.secret = getenv("PKB_KEYS"), getenv("PKB_CLIENT_SECRET")
 }
@@ -65,8 +76,7 @@ func readKeys(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the file with the keys cannot be read: %w", errors.Unwrap(err))
 	}
-	// Windows has no such modes, and nobody else can read a pipe.
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+	if exposed(info) {
 		return "", errExposed
 	}
 	b, err := io.ReadAll(io.LimitReader(file, 1<<20))
@@ -74,6 +84,12 @@ func readKeys(name string) (string, error) {
 		return "", fmt.Errorf("the file with the keys cannot be read: %w", errors.Unwrap(err))
 	}
 	return string(b), nil
+}
+
+// exposed reports whether others can read a file, or change it. Windows has no such
+// modes, and nobody else can read a pipe.
+func exposed(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows"
 }
 
 // keys reads the keyring.
@@ -147,7 +163,7 @@ func (s *settings) config(from issuer) pkb.Config {
 	env, _ := s.environment(from.Environment)
 	cfg := pkb.Config{
 		Environment: env, ClientID: from.ClientID,
-		RedirectURL: placeholderRedirect, UserAgent: "pkbctl",
+		RedirectURL: placeholderRedirect, UserAgent: "pkbctl", SessionLife: s.sessionLife,
 	}
 	if s.secret != "" {
 		cfg.ClientSecret = pkb.NewSecret(s.secret)

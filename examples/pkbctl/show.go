@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb"
@@ -23,11 +24,13 @@ USER is the app_user_id, or the link=... of a log line. It needs -db only, and
 writes nothing. What it prints holds no token; the public id is the patient's.
 
 "next" is what happens by itself: when the refresh token is presented, or why it is
-not. "lease" is the random name of a refresh that may be presenting it now; "tried"
-is how often it was presented with an outcome that is not known. It ends with what you
-can do, as commands to copy, and with what to tell the patient.
-In a pipe it prints one JSON document, with "next", with
-"timeline": [{"kind", "at", "until", "count", "cause"}], and with "do": [{"why",
+not. "tended next" is when Client.Tend looks at the link, though nobody calls, and
+"notices" is what your program was not told yet. "lease" is the random name of a
+refresh that may be presenting the token now; "tried" is how often it was presented
+with an outcome that is not known. It ends with what you can do, as commands to copy,
+and with what to tell the patient.
+In a pipe it prints one JSON document, with "next", with "notices" as the command notices
+prints them, with "timeline": [{"kind", "at", "until", "count", "cause"}], and with "do": [{"why",
 "command"}] and "patient". The exit code is 1 for a link that has ended. With -keys it
 also opens the record, and checks that the sealed part agrees with its columns.`,
 	examples: []string{
@@ -50,6 +53,8 @@ type shown struct {
 	Unread    bool           `json:"unread,omitempty"`
 	Damage    string         `json:"damage,omitempty"`
 	Lease     *shownLease    `json:"lease,omitempty"`
+	TendAt    time.Time      `json:"tend_at,omitzero"`
+	Notices   []noticeRow    `json:"notices,omitempty"`
 	Next      string         `json:"next"`
 	Timeline  []shownHappens `json:"timeline"`
 	advised
@@ -82,7 +87,7 @@ func show(ctx context.Context, c *call) error {
 	link := pkb.LinkOf(r)
 	s := shown{
 		linkRow: newLinkRow(r), PublicID: r.PublicID, Claim: r.Claim, Pair: r.Pair, Candidate: r.Candidate,
-		Tried: link.Tried, Refusals: link.Refusals, Unread: link.Unread, Timeline: []shownHappens{},
+		Tried: link.Tried, Refusals: link.Refusals, Unread: link.Unread, Timeline: []shownHappens{}, TendAt: r.TendAt, Notices: noticeRows(r),
 	}
 	if r.Lease.Owner != "" {
 		s.Lease = &shownLease{Owner: r.Lease.Owner, Beat: r.Lease.Beat, TakenAt: r.Lease.TakenAt}
@@ -187,6 +192,8 @@ func (c *call) printLink(s shown) {
 	if l := s.Lease; l != nil {
 		prose("lease", fmt.Sprintf("%s, taken %s, beat %d", clean(l.Owner), distance(l.TakenAt, at), l.Beat), yellow)
 	}
+	moment("tended next", s.TendAt)
+	prose("notices", waitingNotices(s.Notices, at), yellow)
 	prose("damage", s.Damage, red)
 	prose("next", s.Next, bold)
 	fmt.Fprintln(c.out)
@@ -210,6 +217,26 @@ func (c *call) printTimeline(past []shownHappens) {
 	t.flush()
 }
 
+// waitingNotices describes what Config.Notify was not told yet; "" for nothing.
+func waitingNotices(owed []noticeRow, at time.Time) string {
+	if len(owed) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, n := range owed {
+		what := string(n.Kind)
+		if n.Cause != "" {
+			what += " (" + string(n.Cause) + ")"
+		}
+		parts = append(parts, clean(what)+", "+distance(n.At, at))
+	}
+	all := strings.Join(parts, "; ")
+	if first := owed[0]; first.Tries > 0 {
+		return all + "; Config.Notify has refused the first " + times(first.Tries)
+	}
+	return all + "; they wait for Client.Tend in a process with Config.Notify"
+}
+
 func times(n int) string {
 	if n == 1 {
 		return "once"
@@ -230,11 +257,15 @@ func next(r tokenstore.Record, damaged bool, at time.Time) string {
 	case damaged:
 		return "nothing is sent and nothing is written; restore the record, or unlink the user (pkbctl unlink) and let the patient approve again"
 	case r.State == tokenstore.StateUnlinked:
-		return "nothing; the record is removed two days after the unlink (Client.Purge)"
-	case r.State == tokenstore.StatePending && r.Candidate == "":
+		return "nothing; the record is removed two days after the unlink (Client.Tend, Client.Purge)"
+	case inDoubt(r) && !isLink(r):
+		return "its tokens wait to be checked, and the response to a refresh of them is not saved yet; Client.Tend, or the next call, asks once more when nothing is left to lose"
+	case r.State == tokenstore.StatePending && r.Candidate != "":
+		return "the next call, or Client.Tend, checks the authorization that waits, and links it"
+	case r.State == tokenstore.StatePending:
 		return "the authorization is completed, or the patient starts again"
 	case r.State == tokenstore.StateRelinkRequired && r.Candidate != "":
-		return "the next call checks the authorization that waits, and links it"
+		return "the next call, or Client.Tend, checks the authorization that waits, and links it"
 	case r.Cause == string(observe.CauseRefusedUnclear):
 		return "the patient approves again; every six hours the refresh token is presented once more, and a success restores the link"
 	case r.Cause == string(observe.CauseResponseUnreadable):
@@ -250,7 +281,7 @@ func next(r tokenstore.Record, damaged bool, at time.Time) string {
 	case link.Tried > 0:
 		return "the next call presents the refresh token once more: nothing is left to lose"
 	case r.Candidate != "":
-		return "the next call checks the authorization that waits; the link goes on meanwhile"
+		return "the next call, or Client.Tend, checks the authorization that waits; the link goes on meanwhile"
 	case !good:
 		return "the next call refreshes"
 	}
@@ -269,7 +300,7 @@ func meaning(s tokenstore.State) string {
 	case tokenstore.StatePending:
 		return "an authorization is under way, waits to be checked, or was never finished"
 	case tokenstore.StateUnlinked:
-		return "it was unlinked; what is left is removed after two days (Client.Purge)"
+		return "it was unlinked; what is left is removed after two days (Client.Tend, Client.Purge)"
 	}
 	return ""
 }

@@ -153,6 +153,9 @@ type Shown struct {
 func Show(r tokenstore.Record) Shown { return shown(r, remembered(r)) }
 
 func shown(r tokenstore.Record, d details) Shown {
+	if r.Pair == "" && r.Candidate != "" { // its tokens are the only ones
+		r.Tried, d.Unclear = d.Tried, d.Waiting
+	}
 	return Shown{Record: r, Unlinks: d.Unlinks, Refusals: d.Unclear, Unread: d.Unread || d.Held}
 }
 
