@@ -31,12 +31,19 @@ var asBytes = map[sqlstore.Dialect]string{
 
 // crowd fills the table: of each hundred links one has ended. The rows are copied in the
 // database, from one that the store has written.
-func (h *host) crowd(k kind) {
+func (h *host) crowd() {
 	h.t.Helper()
+	h.crowdWith("")
+}
+
+// crowdWith is crowd, with these details in each record.
+func (h *host) crowdWith(details string) {
+	h.t.Helper()
+	k := h.kind
 	now := time.Now()
 	if _, err := h.store.Save(h.t.Context(), tokenstore.Record{
 		AppUserID: "seed", Environment: "sandbox", ClientID: "betawerk", State: tokenstore.StateLinked, Pair: "pair-1", Generation: 1,
-		LinkedAt: now, RefreshedAt: now, ExpiresAt: now.Add(time.Hour), DueAt: now.Add(time.Hour), KeyID: "2026",
+		LinkedAt: now, RefreshedAt: now, ExpiresAt: now.Add(time.Hour), DueAt: now.Add(time.Hour), KeyID: "2026", Details: []byte(details),
 		Sealed: []byte(strings.Repeat(h.secrets[0], 60)),
 	}); err != nil {
 		h.t.Fatal(err)
@@ -99,7 +106,7 @@ func (w *watched) check(t *testing.T) {
 // terminal.
 func TestManyLinks(t *testing.T) {
 	onEach(t, pkbtest.Config{}, func(t *testing.T, h *host) {
-		h.crowd(h.kind)
+		h.crowd()
 		t.Run("in a pipe", h.manyInAPipe)
 		if h.kind.dialect != sqlstore.SQLite {
 			return // the rest reads the same pages, and does not know the driver

@@ -59,15 +59,17 @@ func (l list) users() (users []string) {
 
 type shown struct {
 	linkRow
-	PublicID string `json:"public_id"`
-	Claim    string `json:"claim"`
-	Pair     string `json:"pair"`
-	Waiting  string `json:"candidate"`
-	Tried    int    `json:"tried"`
-	Refusals int    `json:"refusals"`
-	Unread   bool   `json:"unread"`
-	Damage   string `json:"damage"`
-	Next     string `json:"next"`
+	PublicID string    `json:"public_id"`
+	Claim    string    `json:"claim"`
+	Pair     string    `json:"pair"`
+	Waiting  string    `json:"candidate"`
+	Tried    int       `json:"tried"`
+	Refusals int       `json:"refusals"`
+	Unread   bool      `json:"unread"`
+	Damage   string    `json:"damage"`
+	TendAt   time.Time `json:"tend_at"`
+	Notices  []notice  `json:"notices"`
+	Next     string    `json:"next"`
 	Lease    *struct {
 		Owner   string    `json:"owner"`
 		Beat    uint64    `json:"beat"`
@@ -695,4 +697,19 @@ func TestNamedEnvironment(t *testing.T) {
 	if s := h.pipe("unlink", "-yes", "app-user-2"); s.code != 0 || h.load("app-user-2").Environment != "tests" {
 		t.Errorf("exit code %d; the rest of the link is for %q\n%s", s.code, h.load("app-user-2").Environment, s.err)
 	}
+}
+
+// notice is one of pkbctl notices.
+type notice struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind"`
+	AppUserID string    `json:"app_user_id"`
+	Link      string    `json:"link"`
+	Cause     string    `json:"cause"`
+	At        time.Time `json:"at"`
+	EndsAt    time.Time `json:"ends_at"`
+	Last      bool      `json:"last"`
+	Earlier   int       `json:"earlier"`
+	Tries     int       `json:"tries"`
+	NextAt    time.Time `json:"next_at"`
 }

@@ -190,13 +190,21 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 // open returns a client with these keys.
 func (h *host) open(key string) *pkb.Client {
 	h.t.Helper()
+	return h.openWith(key, func(*pkb.Config) {})
+}
+
+// openWith is open with a configuration that change changes.
+func (h *host) openWith(key string, change func(*pkb.Config)) *pkb.Client {
+	h.t.Helper()
 	ring, err := keys.Parse(key)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	client, err := pkb.New(pkb.Config{
+	cfg := pkb.Config{
 		Environment: h.place, ClientID: h.server.ClientID(), RedirectURL: cluster.RedirectURL, Store: h.store, Keys: ring,
-	})
+	}
+	change(&cfg)
+	client, err := pkb.New(cfg)
 	if err != nil {
 		h.t.Fatal(err)
 	}
