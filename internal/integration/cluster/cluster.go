@@ -34,6 +34,7 @@ const RedirectURL = "https://app.example/pkb/callback"
 type Cluster struct {
 	PKB     *pkbtest.Server
 	Client  *pkb.Client
+	Inbox   *Inbox
 	setup   Setup
 	patient *pkbtest.Patient
 	close   []func() error
@@ -69,7 +70,14 @@ func New(ctx context.Context) (c *Cluster, err error) {
 	}
 	c.Client = replica.Client
 	c.close = append(c.close, replica.Close)
-	return c, replica.Store.Migrate(ctx)
+	if err := replica.Store.Migrate(ctx); err != nil {
+		return c, err
+	}
+	if c.Inbox, err = c.setup.OpenInbox(); err != nil {
+		return c, err
+	}
+	c.close = append(c.close, c.Inbox.Close)
+	return c, c.Inbox.create(ctx)
 }
 
 // Close stops everything and drops the database.
@@ -102,27 +110,32 @@ func Link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient,
 
 // Import links a user of client to patient with tokens that other code obtained.
 func Import(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) error {
+	token, err := Obtain(ctx, server, patient, client, appUserID)
+	if err == nil {
+		_, err = client.Import(ctx, appUserID, token)
+	}
+	return err
+}
+
+// Obtain obtains tokens as code does that knows nothing of this library.
+func Obtain(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) (*oauth2.Token, error) {
 	address, _, err := client.Authorize(ctx, appUserID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	back, err := server.Approve(ctx, address, patient)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	other := oauth2.Config{
 		ClientID: server.ClientID(), RedirectURL: RedirectURL,
 		Endpoint: oauth2.Endpoint{TokenURL: pkb.BaseURL(server.URL()).TokenURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
 	token, err := other.Exchange(ctx, back.Query().Get("code"))
-	if err != nil {
-		return err
-	}
-	if token.ExpiresIn > 0 { // by the clock of the PKB, which is not that of package oauth2
+	if err == nil && token.ExpiresIn > 0 { // by the clock of the PKB, which is not that of package oauth2
 		token.Expiry = server.Now().Add(time.Duration(token.ExpiresIn) * time.Second)
 	}
-	_, err = client.Import(ctx, appUserID, token)
-	return err
+	return token, err
 }
 
 // Setup is what a process needs to know. Its clock is that of the PKB, as it is
@@ -136,8 +149,16 @@ func (c *Cluster) Setup() Setup {
 // Setup says where everything is.
 type Setup struct {
 	DSN, Keys, PKB, ClientID string
-	// Clock is how far the process's clock is ahead.
+	// Clock is how far the process's clock is ahead, and Speed, how fast it goes; 0
+	// means as fast as time does.
 	Clock time.Duration
+	Speed int
+}
+
+// Now returns the clock of a process that begins now.
+func (s Setup) Now() func() time.Time {
+	began, speed := time.Now(), time.Duration(max(s.Speed, 1))
+	return func() time.Time { return began.Add(s.Clock + time.Since(began)*speed) }
 }
 
 // Replica is one process's client.
@@ -171,7 +192,7 @@ func (s Setup) OpenWith(db *sql.DB, change func(*pkb.Config)) (_ *Replica, err e
 	}
 	cfg := pkb.Config{
 		Environment: pkb.BaseURL(s.PKB), ClientID: s.ClientID, RedirectURL: RedirectURL, Store: r.Store, Keys: keys,
-		Now: func() time.Time { return time.Now().Add(s.Clock) },
+		Now: s.Now(),
 	}
 	change(&cfg)
 	if r.Client, err = pkb.New(cfg); err != nil {

@@ -5,9 +5,7 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -15,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/betawerk/pkb-go/internal/integration/services"
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
@@ -31,11 +29,11 @@ type hostPlan struct {
 	DieWith int64
 }
 
-// host is what Config.Notify does: it writes into a table of its own, through a pool
-// of its own, which is not counted.
+// host is what Config.Notify does: it writes into its inbox, through a pool of its own,
+// which is not counted.
 type host struct {
 	hostPlan
-	db    *sql.DB
+	inbox *cluster.Inbox
 	mu    sync.Mutex
 	dice  *rand.Rand
 	taken atomic.Int64
@@ -44,13 +42,12 @@ type host struct {
 // hangs is how often it hangs.
 const hangs = 1.0 / 200
 
-func (p hostPlan) open(dsn string) (*host, error) {
-	db, err := sql.Open(services.PostgresDriver, dsn)
+func (p hostPlan) open(setup cluster.Setup) (*host, error) {
+	inbox, err := setup.OpenInbox()
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(2)
-	return &host{hostPlan: p, db: db, dice: rand.New(rand.NewPCG(p.Seed, p.Seed))}, nil
+	return &host{hostPlan: p, inbox: inbox, dice: rand.New(rand.NewPCG(p.Seed, p.Seed))}, nil
 }
 
 func (h *host) throw() float64 {
@@ -60,9 +57,6 @@ func (h *host) throw() float64 {
 }
 
 var errFull = errors.New("the queue is full")
-
-// inbox is the host's table.
-const inbox = "CREATE TABLE inbox (at BIGSERIAL PRIMARY KEY, app_user_id TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL)"
 
 func (h *host) notify(ctx context.Context, n observe.Notice) error {
 	x := h.throw()
@@ -78,8 +72,8 @@ func (h *host) notify(ctx context.Context, n observe.Notice) error {
 			return ctx.Err()
 		}
 	}
-	if _, err := h.db.ExecContext(ctx, "INSERT INTO inbox (app_user_id, id, kind) VALUES ($1, $2, $3)", n.AppUserID, n.ID, string(n.Kind)); err != nil {
-		return fmt.Errorf("inbox: %w", err)
+	if err := h.inbox.Take(ctx, n); err != nil {
+		return err
 	}
 	if h.taken.Add(1) == h.DieWith {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -98,11 +98,11 @@ func (o *order) carryOut(in *json.Decoder) (r report, err error) {
 	clock.Store(int64(o.Setup.Clock))
 	all, batches := &statements.Counter{}, &batches{}
 	pool := statements.Open(&stdlib.Driver{}, o.Setup.DSN, all)
-	host, err := o.Host.open(o.Setup.DSN)
+	host, err := o.Host.open(o.Setup)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, host.db.Close()) }()
+	defer func() { err = errors.Join(err, host.inbox.Close()) }()
 	client, err := o.Setup.OpenWith(pool, func(cfg *pkb.Config) {
 		configure(cfg)
 		batches.Store = cfg.Store.(*sqlstore.Store)

@@ -8,25 +8,21 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/services"
-	"github.com/betawerk/pkb-go/pkb/observe"
 )
 
 // table is what the command itself sees of the database.
 type table struct{ *sql.DB }
 
-func openTable(ctx context.Context, dsn string) (*table, error) {
+func openTable(dsn string) (*table, error) {
 	db, err := sql.Open(services.PostgresDriver, dsn)
 	if err != nil {
 		return nil, err
 	}
-	_, err = db.ExecContext(ctx, inbox)
-	return &table{db}, err
+	return &table{db}, nil
 }
 
 // filler is how rows are called that are not due.
@@ -88,64 +84,6 @@ func (t *table) next(ctx context.Context, users []string) (time.Time, error) {
 	}
 	n, err := t.number(ctx, "SELECT MIN(tend_at) FROM pkb_links WHERE app_user_id = ANY($1)", ids)
 	return time.UnixMicro(n), err
-}
-
-// has counts what the host has taken.
-func (t *table) has(ctx context.Context) (int, error) {
-	n, err := t.number(ctx, "SELECT COUNT(*) FROM inbox")
-	return int(n), err
-}
-
-// judge compares what the host has with what has happened.
-func (t *table) judge(ctx context.Context, truth map[string][]observe.EventKind, f *figures) error {
-	rows, err := t.QueryContext(ctx, "SELECT app_user_id, id, kind FROM inbox ORDER BY at")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	seen, told := map[string]bool{}, map[string][]observe.EventKind{}
-	newest := map[string]uint64{}
-	for rows.Next() {
-		var user, id, kind string
-		if err := rows.Scan(&user, &id, &kind); err != nil {
-			return err
-		}
-		if seen[user+" "+id] {
-			f.Again++
-			continue
-		}
-		seen[user+" "+id] = true
-		told[user] = append(told[user], observe.EventKind(kind))
-		_, number, _ := strings.Cut(id, "-")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if err != nil {
-			return fmt.Errorf("the id of a notice is %q", id)
-		}
-		if n < newest[user] {
-			f.OutOfOrder++
-		}
-		newest[user] = n
-	}
-	for user, want := range truth {
-		got := told[user]
-		f.Notices += len(got)
-		for _, kind := range got {
-			if kind == observe.EventEndsSoon {
-				f.Warned++
-			}
-		}
-		for _, kind := range want {
-			if i := slices.Index(got, kind); i >= 0 {
-				got = slices.Delete(got, i, i+1)
-			} else {
-				f.LostNotices++
-			}
-		}
-		if len(got) > 0 {
-			return fmt.Errorf("%s was told %v, which has not happened", user, got)
-		}
-	}
-	return rows.Err()
 }
 
 // indexed reports whether the statements with which the library asks what is due read

@@ -41,7 +41,7 @@ func tend(ctx context.Context, out io.Writer, s size) (f figures, err error) {
 	}
 	r := &rig{Cluster: c, size: s, out: out, truth: map[string][]observe.EventKind{}}
 	defer func() { err = errors.Join(err, r.end(), c.Close()) }()
-	if r.db, err = openTable(ctx, c.Setup().DSN); err != nil {
+	if r.db, err = openTable(c.Setup().DSN); err != nil {
 		return f, err
 	}
 	if err := r.populate(ctx); err != nil {
@@ -58,11 +58,32 @@ func tend(ctx context.Context, out io.Writer, s size) (f figures, err error) {
 	if err := r.compare(ctx, &f); err != nil {
 		return f, err
 	}
-	if err := r.db.judge(ctx, r.truth, &f); err != nil {
+	if err := r.judge(ctx, &f); err != nil {
 		return f, err
 	}
 	f.DoublePosts = c.PKB.ReusedRefreshTokens()
 	return f, nil
+}
+
+// judge compares what the host was told with what has happened.
+func (r *rig) judge(ctx context.Context, f *figures) error {
+	told, err := r.Inbox.Told(ctx)
+	if err != nil {
+		return err
+	}
+	f.Again, f.OutOfOrder = told.Again, told.OutOfOrder
+	for _, kinds := range told.Kinds {
+		f.Notices += len(kinds)
+		if slices.Contains(kinds, observe.EventEndsSoon) {
+			f.Warned++
+		}
+	}
+	lost, err := told.Lost(r.truth)
+	f.LostNotices = len(lost)
+	for _, what := range lost {
+		fmt.Fprintf(r.out, "the host was not told: %s\n", what)
+	}
+	return err
 }
 
 // end ends the processes.
@@ -251,7 +272,7 @@ func (r *rig) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		has, err := r.db.has(ctx)
+		told, err := r.Inbox.Told(ctx)
 		if err != nil {
 			return err
 		}
@@ -260,13 +281,13 @@ func (r *rig) settle(ctx context.Context) error {
 			return nil
 		case left > 0:
 			err = r.advance(left + time.Second)
-		case has == had:
+		case told.All == had:
 			err = r.advance(20 * time.Second)
 		}
 		if err != nil {
 			return err
 		}
-		had = has
+		had = told.All
 		time.Sleep(250 * time.Millisecond) // they work meanwhile
 	}
 	return errors.New("something is always due")
