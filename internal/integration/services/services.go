@@ -33,8 +33,12 @@ const (
 	MariaDBDriver  = "mysql"
 )
 
-// patience is how long a server may take to answer, or to make a database.
-const patience = 10 * time.Second
+// patience is how long a server may take to answer; and making or dropping a database
+// may take as long as a checkpoint does while other tests write.
+const (
+	patience = 10 * time.Second
+	making   = time.Minute
+)
 
 // service is one kind of server and how to work with it.
 type service struct {
@@ -150,16 +154,18 @@ func (s service) scratch(ctx context.Context) (dsn string, drop func() error, er
 	if err != nil {
 		return "", nil, fmt.Errorf("%s is not a DSN of the driver %q", s.env, s.driver)
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
+	answer, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := admin.PingContext(limited); err != nil {
+	if err := admin.PingContext(answer); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("%s %w: %w", s.name, errNoAnswer, err), admin.Close())
 	}
+	limited, done := context.WithTimeout(ctx, making)
+	defer done()
 	if _, err := admin.ExecContext(limited, "CREATE DATABASE "+name); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("%s is reachable, and refuses a database of our own: %w", s.name, err), admin.Close())
 	}
 	return dsn, func() error {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), making)
 		defer cancel()
 		_, err := admin.ExecContext(limited, strings.ReplaceAll(s.drop, "%s", name))
 		if err != nil {
