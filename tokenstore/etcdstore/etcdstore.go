@@ -90,7 +90,8 @@ type Config struct {
 	// Prefix begins every key; it ends with a slash and has at most 128 bytes. ""
 	// means "pkb/links/". Nothing else may write below it.
 	Prefix string
-	// Timeout bounds each request to etcd; 0 means 5 seconds.
+	// Timeout bounds each request to etcd; 0 means 5 seconds. Save and Delete send two,
+	// or three if a member lags; a page sends one for each 64 records and more.
 	Timeout time.Duration
 }
 
@@ -232,10 +233,10 @@ func (s *Store) Delete(ctx context.Context, appUserID string, version uint64) er
 func (s *Store) held(ctx context.Context, op, appUserID string, version uint64) (tokenstore.Record, error) {
 	// A revision of a key is one value, whichever member holds it, so a member that
 	// lags has this one, or another version.
-	if r, err := s.read(ctx, op, appUserID, clientv3.WithSerializable()); err == nil && r.Version == version {
-		return r, nil
+	r, err := s.read(ctx, op, appUserID, clientv3.WithSerializable())
+	if err == nil && r.Version != version || errors.Is(err, tokenstore.ErrNotFound) {
+		r, err = s.read(ctx, op, appUserID)
 	}
-	r, err := s.read(ctx, op, appUserID)
 	if err == nil && r.Version != version {
 		err = tokenstore.ErrConflict
 	}

@@ -289,13 +289,8 @@ func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
 		t.Errorf("a Save on a record that the member has (-want +got):\n%s", diff)
 	}
 
-	lagging := true
-	m.faults(func(what string) error {
-		if what == "serializable" && lagging {
-			return status.Error(codes.NotFound, "this member has nothing yet")
-		}
-		return nil
-	}, nil)
+	m.faults(nil, nil)
+	m.lags = true
 	third := second.Clone()
 	third.PublicID = "new"
 	third = save(t, s, third)

@@ -32,6 +32,7 @@ type member struct {
 	revision int64
 	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
 	deadline bool     // a request came with a deadline
+	lags     bool     // serializable reads find nothing yet
 	// before and after are called with what is asked, and may fail a request that
 	// was not done, or was.
 	before, after func(request string) error
@@ -117,6 +118,10 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 	err = m.request(what, func() error {
 		_, deadline := ctx.Deadline()
 		m.deadline = m.deadline || deadline
+		if m.lags && r.Serializable {
+			response = &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: 1}}
+			return nil
+		}
 		response = m.get(r)
 		return nil
 	})
