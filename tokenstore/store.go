@@ -8,7 +8,8 @@
 // lose an update and never return an outdated row, and that is all it has to
 // promise: reads see the last acknowledged write, and a write succeeds only on the
 // version it was made from. Package storetest tests that promise for stores of your
-// own. Two regions with a primary each do not keep it: give each link one primary.
+// own, and writing.md in this directory is the guide to one. Two regions with a
+// primary each do not keep it: give each link one primary.
 //
 // The client seals every token before it reaches a Store, which keeps bytes that it
 // cannot read. [Memory] is the store for tests and for a first look: it forgets
