@@ -198,24 +198,29 @@ func count(all []string, what string) (n int) {
 // Every failure has an error of its own, and none of etcd's text.
 func TestFailuresHaveNames(t *testing.T) {
 	for name, test := range map[string]struct {
-		fail error
-		want error
-		text string
+		fail  error
+		want  error
+		text  string
+		waits bool
 	}{
-		"full":         {rpctypes.ErrGRPCNoSpace, etcdstore.ErrFull, "etcdstore: save: etcd has no space left within its quota; compact, defragment and disarm the alarm (ResourceExhausted)"},
-		"busy":         {rpctypes.ErrGRPCRequestTooManyRequests, etcdstore.ErrBusy, "etcdstore: save: etcd has too many requests (ResourceExhausted)"},
-		"large":        {rpctypes.ErrGRPCRequestTooLarge, etcdstore.ErrSettings, "--max-request-bytes"},
-		"ops":          {rpctypes.ErrGRPCTooManyOps, etcdstore.ErrSettings, "--max-txn-ops"},
-		"role":         {rpctypes.ErrGRPCPermissionDenied, etcdstore.ErrRefused, "(PermissionDenied)"},
-		"password":     {rpctypes.ErrGRPCAuthFailed, etcdstore.ErrRefused, "(InvalidArgument)"},
-		"no user":      {rpctypes.ErrGRPCUserEmpty, etcdstore.ErrRefused, "(InvalidArgument)"},
-		"time":         {status.Error(codes.DeadlineExceeded, "secret-canary"), etcdstore.ErrUnavailable, "etcdstore: save: etcd is not available: no response within 100ms"},
-		"something":    {status.Error(codes.Internal, "secret-canary"), nil, "etcdstore: save: etcd failed (Internal)"},
-		"an odd etcd":  {status.Error(codes.Code(99), "secret-canary"), nil, "(Code(99))"},
-		"corrupt disk": {rpctypes.ErrGRPCCorrupt, nil, "(DataLoss)"},
+		"full":         {rpctypes.ErrGRPCNoSpace, etcdstore.ErrFull, "etcdstore: save: etcd has no space left within its quota; compact, defragment and disarm the alarm (ResourceExhausted)", false},
+		"busy":         {rpctypes.ErrGRPCRequestTooManyRequests, etcdstore.ErrBusy, "etcdstore: save: etcd has too many requests (ResourceExhausted)", true},
+		"large":        {rpctypes.ErrGRPCRequestTooLarge, etcdstore.ErrSettings, "--max-request-bytes", false},
+		"ops":          {rpctypes.ErrGRPCTooManyOps, etcdstore.ErrSettings, "--max-txn-ops", false},
+		"role":         {rpctypes.ErrGRPCPermissionDenied, etcdstore.ErrRefused, "(PermissionDenied)", false},
+		"password":     {rpctypes.ErrGRPCAuthFailed, etcdstore.ErrRefused, "(InvalidArgument)", false},
+		"no user":      {rpctypes.ErrGRPCUserEmpty, etcdstore.ErrRefused, "(InvalidArgument)", false},
+		"time":         {status.Error(codes.DeadlineExceeded, "secret-canary"), etcdstore.ErrUnavailable, "etcdstore: save: etcd is not available: no response within 300ms", true},
+		"something":    {status.Error(codes.Internal, "secret-canary"), nil, "etcdstore: save: etcd failed (Internal)", false},
+		"an odd etcd":  {status.Error(codes.Code(99), "secret-canary"), nil, "(Code(99))", false},
+		"corrupt disk": {rpctypes.ErrGRPCCorrupt, nil, "(DataLoss)", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, m, _ := open(t, etcdstore.Config{Timeout: 100 * time.Millisecond})
+			c := etcdstore.Config{}
+			if test.waits { // it is asked until time ends
+				c.Timeout = 300 * time.Millisecond
+			}
+			s, m, _ := open(t, c)
 			m.faults(func(string) error { return test.fail }, nil)
 			_, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Sealed: []byte("secret-canary")})
 			checked := s.Check(t.Context())
@@ -234,9 +239,8 @@ func TestFailuresHaveNames(t *testing.T) {
 			if text := fmt.Sprintf("%v|%+v|%#v|%s", err, err, err, of); !strings.Contains(text, test.text) || strings.Contains(text, "canary") {
 				t.Errorf("it prints %s", text)
 			}
-			waits := errors.Is(test.want, etcdstore.ErrBusy) || errors.Is(test.want, etcdstore.ErrUnavailable)
-			if errors.Is(err, tokenstore.ErrUnavailable) != waits {
-				t.Errorf("waiting is enough: %v, want %v", !waits, waits)
+			if errors.Is(err, tokenstore.ErrUnavailable) != test.waits {
+				t.Errorf("waiting is enough: %v, want %v", !test.waits, test.waits)
 			}
 			if test.want != nil && !errors.Is(checked, test.want) {
 				t.Errorf("Check: %v, want %v", checked, test.want)
@@ -471,13 +475,17 @@ func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 
 // An etcd that does not respond costs the store's time-out, or the caller's patience.
 func TestTimeout(t *testing.T) {
-	s, m, _ := open(t, etcdstore.Config{Timeout: 20 * time.Millisecond})
+	s, m, client := open(t, etcdstore.Config{Timeout: 20 * time.Millisecond})
 	release := make(chan struct{})
 	m.faults(func(string) error { <-release; return nil }, nil)
 	defer close(release)
 	_, err := s.Load(t.Context(), "a")
 	if !errors.Is(err, etcdstore.ErrUnavailable) || err.Error() != "etcdstore: load: etcd is not available: no response within 20ms" {
 		t.Errorf("Load: %v", err)
+	}
+	s, err = etcdstore.New(client, etcdstore.Config{Timeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
