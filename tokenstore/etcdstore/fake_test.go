@@ -130,8 +130,12 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 
 func (m *member) get(r *pb.RangeRequest) *pb.RangeResponse {
 	response := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: m.revision}}
-	for _, key := range slices.Sorted(maps.Keys(m.keys)) {
-		if string(r.RangeEnd) == "" && key != string(r.Key) || string(r.RangeEnd) != "" && (key < string(r.Key) || key >= string(r.RangeEnd)) {
+	keys := []string{string(r.Key)}
+	if len(r.RangeEnd) > 0 {
+		keys = slices.Sorted(maps.Keys(m.keys))
+	}
+	for _, key := range keys {
+		if m.keys[key] == nil || key < string(r.Key) || len(r.RangeEnd) > 0 && key >= string(r.RangeEnd) {
 			continue
 		}
 		response.Count++
