@@ -149,7 +149,7 @@ func (c *Client) checkCallback(appUserID string, p *pending, query url.Values) (
 	switch {
 	case p == nil:
 		return "", &StateError{Reason: stateNoPending}
-	case !p.belongsTo(c):
+	case p.origin != c.origin():
 		return "", &StateError{Reason: stateOtherClient}
 	case p.AppUserID != appUserID:
 		return "", &StateError{Reason: stateOtherUser}

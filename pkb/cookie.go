@@ -52,7 +52,8 @@ type keptPending struct {
 
 // clientMark names the environment, the client id and the prefix of the store in a cookie.
 func (w *Web) clientMark() string {
-	sum := sha256.Sum256([]byte(w.client.cfg.Environment.Name + "\x00" + w.client.cfg.ClientID + "\x00" + w.client.part()))
+	of := w.client.origin()
+	sum := sha256.Sum256([]byte(of.Environment + "\x00" + of.ClientID + "\x00" + of.Part))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -101,7 +102,7 @@ func (w *Web) open(value, user string) (Pending, error) {
 		}
 	}
 	if errors.Is(err, seal.ErrNotAuthentic) {
-		return newPending(&pending{Environment: w.client.cfg.Environment.Name, ClientID: w.client.cfg.ClientID, Part: w.client.part()}), nil
+		return newPending(&pending{origin: w.client.origin()}), nil
 	}
 	kept, ok := readKept(text)
 	if !ok {
@@ -112,7 +113,7 @@ func (w *Web) open(value, user string) (Pending, error) {
 		ExpiresAt: time.UnixMilli(kept.ExpiresAt).UTC(), Switch: kept.Switch, Share: kept.Share, Unlinks: kept.Unlinks,
 	}
 	if kept.Client == w.clientMark() {
-		p.Environment, p.ClientID, p.Part = w.client.cfg.Environment.Name, w.client.cfg.ClientID, w.client.part()
+		p.origin = w.client.origin()
 	}
 	return newPending(p), nil
 }

@@ -28,10 +28,7 @@ type pending struct {
 	Verifier    string `json:"verifier,omitempty"`
 	AppUserID   string `json:"user"`
 	RedirectURL string `json:"redirect"`
-	Environment string `json:"env"`
-	ClientID    string `json:"client"`
-	// Part is the prefix of the store: the user of another one is somebody else.
-	Part      string    `json:"part,omitempty"`
+	origin
 	ExpiresAt time.Time `json:"exp"`
 	Switch    bool      `json:"switch,omitempty"`
 	Share     bool      `json:"share,omitempty"`
@@ -40,17 +37,17 @@ type pending struct {
 	Unlinks uint64 `json:"unlinks,omitempty"`
 }
 
-// belongsTo reports whether a client has started it, or another of the same links.
-func (p *pending) belongsTo(c *Client) bool {
-	return p.Environment == c.cfg.Environment.Name && p.ClientID == c.cfg.ClientID && p.Part == c.part()
+// origin is whose links an authorization is about: it is completed by a client of the
+// same ones only.
+type origin struct {
+	Environment string `json:"env"`
+	ClientID    string `json:"client"`
+	// Part is the prefix of the store: the user of another one is somebody else.
+	Part string `json:"part,omitempty"`
 }
 
-// part is the prefix under which the client's links are in its store.
-func (c *Client) part() string {
-	if part, ok := c.cfg.Store.(interface{ Prefix() string }); ok {
-		return part.Prefix()
-	}
-	return ""
+func (c *Client) origin() origin {
+	return origin{c.cfg.Environment.Name, c.cfg.ClientID, c.keeper.Prefix()}
 }
 
 func newPending(p *pending) Pending { return Pending{conceal.Of(p)} }

@@ -264,6 +264,9 @@ type Sweep struct {
 	Err error
 }
 
+// Prefix is the one under which the links are in the store, "" without one.
+func (k *Keeper) Prefix() string { return k.prefix }
+
 // Health is the state of a keeper.
 type Health struct {
 	// Busy counts the authorizations and refreshes under way.
