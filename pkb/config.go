@@ -53,8 +53,8 @@ type Config struct {
 	// means one with time-outs and TLS 1.2 or later. CheckRedirect and Jar are not
 	// used. Requests to the token endpoint use a copy without Timeout, and without
 	// the ResponseHeaderTimeout and kept connections of a *http.Transport. Any other
-	// RoundTripper is used unchanged, and must not repeat requests (an
-	// EventTransportRepeats). The file transports.md has those that were tried.
+	// RoundTripper is used unchanged, and must not repeat requests: a refresh token
+	// works once (EventTransportRepeats). The file transports.md has those tried.
 	HTTPClient *http.Client
 	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
 	// ASCII.
