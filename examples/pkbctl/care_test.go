@@ -23,39 +23,6 @@ func (d *doctor) found() (all []string) {
 	return all
 }
 
-// A store that lacks something optional is told what is lost by it.
-func TestAbilities(t *testing.T) {
-	type bare struct{ tokenstore.Store }
-	memory := tokenstore.NewMemory()
-	for name, test := range map[string]struct {
-		store tokenstore.Store
-		want  []string
-	}{
-		"everything": {memory, nil},
-		"nothing": {bare{memory}, []string{
-			"warn it is no tokenstore.Finder: two users who link the same record are not detected (ErrSharedRecord)",
-			"warn it is no tokenstore.Lister: links are not listed, keys cannot be replaced (Client.Reseal, RetireKey), and what an unlink leaves stays (Purge)",
-			"warn it is no tokenstore.Scheduler, and no Lister: links are not looked after (Client.Tend): no notice is delivered, and no end is announced",
-		}},
-		"a list only": {struct {
-			bare
-			tokenstore.Lister
-			tokenstore.Finder
-		}{bare{memory}, memory, memory}, []string{"warn it is no tokenstore.Scheduler: Client.Tend reads all records every five minutes"}},
-		"what is due only": {struct {
-			bare
-			tokenstore.Scheduler
-			tokenstore.Finder
-		}{bare{memory}, memory, memory}, []string{"warn it is no tokenstore.Lister: links are not listed, keys cannot be replaced (Client.Reseal, RetireKey), and what an unlink leaves stays (Purge)"}},
-	} {
-		d := newDoctor()
-		d.judgeAbilities(test.store)
-		if diff := cmp.Diff(test.want, d.found()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
-}
-
 // What was skipped is not among the promises that are kept.
 func TestSkippedChecksAreNotPassed(t *testing.T) {
 	d := newDoctor()

@@ -29,9 +29,8 @@ each problem how to fix it:
   database   it can be reached, the table of links is there, and no setting of -db and no
              pooler hides or mixes up what is written
   clock      the database's clock and PKB's agree with the system clock
-  store      what it cannot do, and what is lost by that; with -write also whether the
-             database keeps the promises that links depend on, in a table that is made for
-             it and dropped again
+  store      the database keeps the promises that links depend on; only with -write,
+             which makes a table of its own, writes to it, and drops it
   config     what pkb.New reports
   redirect   the redirect URI, if you name it with -redirect
   keys       every link is sealed with a key of the keyring, and opens
@@ -116,7 +115,6 @@ func (d *doctor) run(ctx context.Context, c *call) error {
 	if d.db != nil {
 		defer d.db.close()
 		d.lookAtClock(ctx)
-		d.judgeAbilities(d.db)
 		d.lookAtStore(ctx)
 	}
 	from := d.lookAtConfig(ctx)
@@ -315,27 +313,6 @@ func (d *doctor) judgeStore(results []storetest.Result) {
 	}
 	if broken == 0 {
 		d.ok("store", "the database keeps all %d promises of a store", kept)
-	}
-}
-
-// judgeAbilities reports which optional interfaces a store lacks, and what is lost by
-// that.
-func (d *doctor) judgeAbilities(store tokenstore.Store) {
-	_, finds := store.(tokenstore.Finder)
-	_, lists := store.(tokenstore.Lister)
-	_, schedules := store.(tokenstore.Scheduler)
-	for _, lacks := range []struct {
-		has           bool
-		name, without string
-	}{
-		{finds, "Finder", "two users who link the same record are not detected (ErrSharedRecord)"},
-		{lists, "Lister", "links are not listed, keys cannot be replaced (Client.Reseal, RetireKey), and what an unlink leaves stays (Purge)"},
-		{schedules || !lists, "Scheduler", "Client.Tend reads all records every five minutes"},
-		{schedules || lists, "Scheduler, and no Lister", "links are not looked after (Client.Tend): no notice is delivered, and no end is announced"},
-	} {
-		if !lacks.has {
-			d.add("store", statusWarn, "add the method, as sqlstore has it", "it is no tokenstore.%s: %s", lacks.name, lacks.without)
-		}
 	}
 }
 

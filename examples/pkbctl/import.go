@@ -171,10 +171,10 @@ func (i *importing) prepare(ctx context.Context) error {
 	if i.to, err = i.c.issuer(ctx, i.db); err != nil {
 		return err
 	}
-	if _, known := i.c.environment(i.to.Environment); !known {
-		return failed(exitUsage, "the address of the environment %q is not known: give -env %[1]s=ADDRESS", clean(i.to.Environment))
+	cfg, err := i.c.reaching(i.to, "the environment")
+	if err != nil {
+		return err
 	}
-	cfg := i.c.config(i.to)
 	cfg.Store, cfg.Keys = i.db, keys
 	i.check.leave(&cfg)
 	if i.notices {

@@ -95,10 +95,10 @@ func refresh(ctx context.Context, c *call, dry bool, check checking) error {
 	if err != nil {
 		return err
 	}
-	if _, known := c.environment(r.Environment); !known {
-		return failed(exitUsage, "the address of the link's environment %q is not known: give -env %[1]s=ADDRESS", clean(r.Environment))
+	cfg, err := c.reaching(issuer{r.Environment, r.ClientID}, "the link's environment")
+	if err != nil {
+		return err
 	}
-	cfg := c.config(issuer{r.Environment, r.ClientID})
 	cfg.Store, cfg.Keys = db, keys
 	check.leave(&cfg)
 	client, err := pkb.New(cfg)

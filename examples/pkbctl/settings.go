@@ -171,6 +171,15 @@ func (s *settings) config(from issuer) pkb.Config {
 	return cfg
 }
 
+// reaching is the config of a client that calls PKB, whose address must be known. of says
+// whose environment it is.
+func (s *settings) reaching(from issuer, of string) (pkb.Config, error) {
+	if _, known := s.environment(from.Environment); !known {
+		return pkb.Config{}, failed(exitUsage, "the address of %s %q is not known: give -env %[2]s=ADDRESS", of, clean(from.Environment))
+	}
+	return s.config(from), nil
+}
+
 // issuer returns the one of the flags, or the one of all links in the database.
 func (s *settings) issuer(ctx context.Context, store *database) (issuer, error) {
 	named := issuer{s.named(), s.clientID}

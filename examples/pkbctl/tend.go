@@ -88,11 +88,11 @@ func (o *tending) run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, known := c.environment(from.Environment); !known {
-		return failed(exitUsage, "the address of the environment %q is not known: give -env %[1]s=ADDRESS", clean(from.Environment))
+	cfg, err := c.reaching(from, "the environment")
+	if err != nil {
+		return err
 	}
 	round := &round{database: db, done: tended{Events: map[observe.EventKind]int{}}, waiting: map[string]bool{}}
-	cfg := c.config(from)
 	cfg.Store, cfg.Keys, cfg.OnEvent = round, keys, round.event
 	cfg.KeepWarm, cfg.FirstWarning, cfg.LastWarning = o.warm, o.first, o.last
 	o.check.leave(&cfg)
