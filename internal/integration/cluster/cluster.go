@@ -13,9 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
+	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -96,16 +99,26 @@ func (c *Cluster) Link(ctx context.Context, appUserID string) error {
 
 // Link links a user of client to patient, who approves at once.
 func Link(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) error {
-	address, pending, err := client.Authorize(ctx, appUserID, pkb.AllowShared())
+	pending, callback, err := approve(ctx, server, patient, client, appUserID, pkb.AllowShared())
+	if err == nil {
+		_, err = client.Complete(ctx, appUserID, pending, callback)
+	}
+	return err
+}
+
+// approve starts an authorization, which patient approves at once.
+func approve(
+	ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string, options ...pkb.AuthorizeOption,
+) (pkb.Pending, url.Values, error) {
+	address, pending, err := client.Authorize(ctx, appUserID, options...)
 	if err != nil {
-		return err
+		return pending, nil, err
 	}
 	back, err := server.Approve(ctx, address, patient)
 	if err != nil {
-		return err
+		return pending, nil, err
 	}
-	_, err = client.Complete(ctx, appUserID, pending, back.Query())
-	return err
+	return pending, back.Query(), nil
 }
 
 // Import links a user of client to patient with tokens that other code obtained.
@@ -119,11 +132,7 @@ func Import(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patien
 
 // Obtain obtains tokens as code does that knows nothing of this library.
 func Obtain(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client, appUserID string) (*oauth2.Token, error) {
-	address, _, err := client.Authorize(ctx, appUserID)
-	if err != nil {
-		return nil, err
-	}
-	back, err := server.Approve(ctx, address, patient)
+	_, callback, err := approve(ctx, server, patient, client, appUserID)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +140,7 @@ func Obtain(ctx context.Context, server *pkbtest.Server, patient *pkbtest.Patien
 		ClientID: server.ClientID(), RedirectURL: RedirectURL,
 		Endpoint: oauth2.Endpoint{TokenURL: pkb.BaseURL(server.URL()).TokenURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
-	token, err := other.Exchange(ctx, back.Query().Get("code"))
+	token, err := other.Exchange(ctx, callback.Get("code"))
 	if err == nil && token.ExpiresIn > 0 { // by the clock of the PKB, which is not that of package oauth2
 		token.Expiry = server.Now().Add(time.Duration(token.ExpiresIn) * time.Second)
 	}
@@ -261,3 +270,31 @@ func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
 
 // Wait waits for the end of the process.
 func (p *Process) Wait() error { return p.cmd.Wait() }
+
+// Killed reports whether the error of Wait is that of a process that ended with SIGKILL.
+func Killed(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// Die ends this process as an operating system does it.
+func Die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// TestMain is that of a program whose tests start it again: such a process does what
+// play does.
+func TestMain(m *testing.M, play func() error) {
+	if Role() == "" {
+		os.Exit(m.Run())
+	}
+	if err := play(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

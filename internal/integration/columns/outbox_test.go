@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -134,7 +135,9 @@ func TestOutbox(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			linkUser(t, server, ada, client)
+			if err := cluster.Link(t.Context(), server, ada, client, "app-user-1"); err != nil {
+				t.Fatal(err)
+			}
 			tend(t, client)
 			if kinds, canRead := kept(t, db); !slices.Equal(kinds, []observe.EventKind{observe.EventLinked}) || !canRead {
 				t.Fatalf("kept %q; the host reads: %t", kinds, canRead)
@@ -198,21 +201,6 @@ func TestOutboxInMariaDB(t *testing.T) {
 		if got, err := done.RowsAffected(); err != nil || got != want {
 			t.Errorf("%d rows, %v; want %d", got, err, want)
 		}
-	}
-}
-
-func linkUser(t *testing.T, server *pkbtest.Server, patient *pkbtest.Patient, client *pkb.Client) {
-	t.Helper()
-	address, pending, err := client.Authorize(t.Context(), "app-user-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	callback, err := server.Approve(t.Context(), address, patient)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Complete(t.Context(), "app-user-1", pending, callback.Query()); err != nil {
-		t.Fatal(err)
 	}
 }
 

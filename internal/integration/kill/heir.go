@@ -53,11 +53,7 @@ func inherit(ctx context.Context, setup cluster.Setup, processes int, tend bool,
 }
 
 func heir() error {
-	var o order
-	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
-		return err
-	}
-	inbox, err := o.Setup.OpenInbox()
+	o, inbox, err := begin()
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -220,20 +218,10 @@ func (r *rig) kill(ctx context.Context, l *link) error {
 	}
 	err = v.Wait()
 	close(dead)
-	if !killed(err) {
+	if !cluster.Killed(err) {
 		return fmt.Errorf("the process ended by itself: %w", err)
 	}
 	return nil
-}
-
-// killed reports whether a process ended with SIGKILL.
-func killed(err error) bool {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // judge counts what became of a link. PKB ends a session whose token comes twice.

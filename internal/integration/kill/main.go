@@ -82,3 +82,12 @@ func play() error {
 	}
 	return heir()
 }
+
+// begin returns what this process is to do, and the inbox of the host.
+func begin() (o order, inbox *cluster.Inbox, err error) {
+	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
+		return o, nil, err
+	}
+	inbox, err = o.Setup.OpenInbox()
+	return o, inbox, err
+}

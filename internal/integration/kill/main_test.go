@@ -4,8 +4,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
@@ -13,13 +11,7 @@ import (
 )
 
 // The processes that a test starts are this program again.
-func TestMain(m *testing.M) {
-	if cluster.Role() == "" {
-		os.Exit(m.Run())
-	}
-	fmt.Fprintln(os.Stderr, play())
-	os.Exit(1)
-}
+func TestMain(m *testing.M) { cluster.TestMain(m, play) }
 
 // S25: whatever moment a process dies at, the link is usable or its cause is named,
 // and the host is told at least once. The clocks of those who take over go fast, so

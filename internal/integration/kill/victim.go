@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
@@ -23,11 +22,7 @@ import (
 )
 
 func victim() error {
-	var o order
-	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
-		return err
-	}
-	inbox, err := o.Setup.OpenInbox()
+	o, inbox, err := begin()
 	if err != nil {
 		return err
 	}
@@ -75,15 +70,9 @@ func (o order) refresh(ctx context.Context, client *pkb.Client, refreshed <-chan
 		return errors.New("nothing was refreshed")
 	}
 	if o.DieAt == anyMoment {
-		die()
+		cluster.Die()
 	}
 	return nil
-}
-
-// die ends the process as an operating system does it.
-func die() {
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
 }
 
 // dyingStore dies around a save.
@@ -99,16 +88,16 @@ func (s *dyingStore) Save(ctx context.Context, r tokenstore.Record) (tokenstore.
 	here = s.saves.Add(1) == at.number && here
 	switch {
 	case here && at.moment == before:
-		die()
+		cluster.Die()
 	case here && at.moment == during:
 		go func() {
 			time.Sleep(s.order.After)
-			die()
+			cluster.Die()
 		}()
 	}
 	saved, err := s.Store.Save(ctx, r)
 	if here {
-		die()
+		cluster.Die()
 	}
 	return saved, err
 }
@@ -132,7 +121,7 @@ type dyingTransport struct{ order order }
 func (t dyingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if t.order.DieAt == afterAnswer && strings.HasSuffix(req.URL.Path, "/apiToken.action") {
-		die()
+		cluster.Die()
 	}
 	return resp, err
 }
@@ -145,11 +134,11 @@ type dyingHost struct {
 
 func (h dyingHost) take(ctx context.Context, n observe.Notice) error {
 	if h.order.DieAt == beforeTaken {
-		die()
+		cluster.Die()
 	}
 	err := h.inbox.Take(ctx, n)
 	if h.order.DieAt == afterTaken {
-		die()
+		cluster.Die()
 	}
 	return err
 }

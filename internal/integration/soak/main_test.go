@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,15 +24,7 @@ import (
 )
 
 // The processes that a test starts are this program again.
-func TestMain(m *testing.M) {
-	if cluster.Role() == "" {
-		os.Exit(m.Run())
-	}
-	if err := play(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { cluster.TestMain(m, play) }
 
 // The command, in short.
 func TestSoak(t *testing.T) {

@@ -48,15 +48,7 @@ func sqliteFile(t testing.TB) *sql.DB {
 }
 
 // The processes that a test starts are this program again.
-func TestMain(m *testing.M) {
-	if cluster.Role() == "" {
-		os.Exit(m.Run())
-	}
-	if err := increment(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { cluster.TestMain(m, increment) }
 
 // open returns a store in an empty database.
 func open(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {

@@ -4,8 +4,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -14,15 +12,7 @@ import (
 )
 
 // The processes that a test starts are this program again.
-func TestMain(m *testing.M) {
-	if cluster.Role() == "" {
-		os.Exit(m.Run())
-	}
-	if err := call(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { cluster.TestMain(m, call) }
 
 // S10: however many ask, in however many processes, PKB is asked once.
 func TestStorm(t *testing.T) {

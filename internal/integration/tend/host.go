@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
@@ -76,8 +74,7 @@ func (h *host) notify(ctx context.Context, n observe.Notice) error {
 		return err
 	}
 	if h.taken.Add(1) == h.DieWith {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		cluster.Die()
 	}
 	if x < h.Fails {
 		return errFull // though it has it

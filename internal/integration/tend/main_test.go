@@ -4,8 +4,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,15 +13,7 @@ import (
 )
 
 // The processes that a test starts are this program again.
-func TestMain(m *testing.M) {
-	if cluster.Role() == "" {
-		os.Exit(m.Run())
-	}
-	if err := replica(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { cluster.TestMain(m, replica) }
 
 // Three processes tend what is due of some thousand links, each its part; a host that
 // fails, and a process that dies, lose no notice. So few refreshes take too little of

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
@@ -230,7 +228,7 @@ func (r *rig) deliver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.replicas[victim].Wait(); !killed(err) {
+	if err := r.replicas[victim].Wait(); !cluster.Killed(err) {
 		return fmt.Errorf("the process that was to die ended by itself: %w", err)
 	}
 	if err := r.start(ctx, victim); err != nil {
@@ -249,16 +247,6 @@ func (r *rig) deliver(ctx context.Context) error {
 	}
 	fmt.Fprintf(r.out, "notices delivered in %v, %d statements\n", time.Since(began).Round(time.Millisecond), did.Statements)
 	return nil
-}
-
-// killed reports whether a process ended with SIGKILL.
-func killed(err error) bool {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // settle moves the clock until nothing is due soon: what the host has refused comes
