@@ -10,7 +10,7 @@ LIGHT := $(filter-out $(HEAVY),$(MODULES))
 
 # What does one thing at a time, so that the race detector has nothing to find, and
 # takes ten times as long with it.
-ALONE := fhir internal/canary internal/custody/core internal/house pkb/identity internal/integration/canary internal/integration/corpus internal/integration/drivers internal/integration/mutate internal/integration/nhsnumbers
+ALONE := fhir internal/custody/core internal/house pkb/identity internal/integration/corpus
 
 # testall runs each module, also after one has failed, and ends with a summary.
 TESTALL := go run ./internal/house/testall

@@ -47,7 +47,7 @@ func main() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/house/testall [flags] MODULE...")
 		flag.PrintDefaults()
 	}
-	together := flag.Int("p", 2, "how many packages are tested at a time")
+	together := flag.Int("p", 0, "how many packages are tested at a time; 0 for as many as there are processors")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
@@ -59,7 +59,10 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	always := []string{"test", "-json", "-timeout", timeout, "-p", strconv.Itoa(*together)}
+	always := []string{"test", "-json", "-timeout", timeout}
+	if *together > 0 {
+		always = append(always, "-p", strconv.Itoa(*together))
+	}
 	plain := slices.Clone(always)
 	if *short {
 		plain = append(plain, "-short")
@@ -106,10 +109,7 @@ func split(ctx context.Context, module string, alone []string) (rest, single []s
 	if !slices.ContainsFunc(alone, func(dir string) bool { return within(module, dir) }) {
 		return []string{"./..."}, nil, nil
 	}
-	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "./...")
-	cmd.Dir, cmd.Stderr = module, os.Stderr
-	cmd.Env = append(os.Environ(), "GOWORK=off", "PWD=")
-	printed, err := cmd.Output()
+	printed, err := goIn(ctx, module, "list", "-f", "{{.Dir}}", "./...").Output()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,11 +136,17 @@ func within(module, dir string) bool {
 	return module == "." || dir == module || strings.HasPrefix(dir, module+"/")
 }
 
-// goTest runs go in a module and lets r read what it prints.
-func goTest(ctx context.Context, module string, args []string, r *results) error {
+// goIn is a go command in a module.
+func goIn(ctx context.Context, module string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stderr = module, os.Stderr
 	cmd.Env = append(os.Environ(), "GOWORK=off", "PWD=") // each module stands on its own
+	return cmd
+}
+
+// goTest runs go in a module and lets r read what it prints.
+func goTest(ctx context.Context, module string, args []string, r *results) error {
+	cmd := goIn(ctx, module, args...)
 	printed, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
