@@ -4,6 +4,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -114,7 +115,7 @@ func wordsSoon(end time.Time) words {
 func wordsNotice(n observe.Notice) (text string, again bool) {
 	switch n.Kind {
 	case observe.EventEndsSoon:
-		return wordsSoon(n.EndsAt).Text[0] + " Approve again before that day to keep it.", true
+		return strings.Join(wordsSoon(n.EndsAt).Text, " "), true
 	case observe.EventRelinkRequired:
 		w := wordsEnded(n.Cause)
 		return w.Title + ".", w.Approve != ""

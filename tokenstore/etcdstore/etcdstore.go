@@ -159,11 +159,7 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 
 // Load implements tokenstore.Store.
 func (s *Store) Load(ctx context.Context, appUserID string) (tokenstore.Record, error) {
-	r, err := s.read(ctx, "load", appUserID)
-	if err != nil {
-		return tokenstore.Record{}, err
-	}
-	return r, nil
+	return s.read(ctx, "load", appUserID)
 }
 
 // Save implements tokenstore.Store. A record that exists is read first, from
