@@ -127,16 +127,19 @@ func (l *leaseRow) now() time.Time {
 
 // acquire takes the lease and returns the token, or errLeased.
 func (l *leaseRow) acquire(ctx context.Context, s *session, me string) (t oauth2.Token, err error) {
-	err = l.update(ctx, s, func(r *row) error {
+	got, err := l.update(ctx, s, func(r *row) error {
 		if r.leasedBy != "" && l.now().Before(r.leased) {
 			return errLeased
 		}
 		r.leasedBy, r.leased = me, l.now().Add(leaseFor)
-		t = r.token
-		t.Expiry = t.Expiry.Add(-l.clock.offset())
 		return nil
 	})
-	return t, err
+	if err != nil {
+		return t, err
+	}
+	t = got.token
+	t.Expiry = t.Expiry.Add(-l.clock.offset())
+	return t, nil
 }
 
 func (l *leaseRow) release(ctx context.Context, s *session, me string) error {
@@ -150,13 +153,14 @@ func (l *leaseRow) store(ctx context.Context, s *session, me string, t oauth2.To
 }
 
 func (l *leaseRow) leased(ctx context.Context, s *session, me string, change func(*row)) error {
-	return l.update(ctx, s, func(r *row) error {
+	_, err := l.update(ctx, s, func(r *row) error {
 		if r.leasedBy != me {
 			return errNotLeased
 		}
 		change(r)
 		return nil
 	})
+	return err
 }
 
 // exchange presents the refresh token, and again for what may pass.

@@ -55,14 +55,13 @@ type records struct{ *process }
 // Load implements tokenstore.Store.
 func (r records) Load(ctx context.Context, user string) (rec tokenstore.Record, err error) {
 	s := r.world.session(user)
-	err = r.reach(ctx, s, false, func() error {
-		var saw sight
-		rec, saw = r.world.records.read(user)
+	rec, err = reach(ctx, r.process, s, false, func() (tokenstore.Record, error) {
+		rec, saw := r.world.records.read(user)
 		r.world.server.misled(s, r.process, saw != newest)
 		if saw == absent {
-			return tokenstore.ErrNotFound
+			return rec, tokenstore.ErrNotFound
 		}
-		return nil
+		return rec, nil
 	})
 	return rec.Clone(), ended(err)
 }
@@ -75,7 +74,7 @@ func (r records) Save(ctx context.Context, rec tokenstore.Record) (saved tokenst
 	if err != nil {
 		return rec, err
 	}
-	err = r.reach(ctx, s, true, func() error {
+	saved, err = reach(ctx, r.process, s, true, func() (tokenstore.Record, error) {
 		before, after, err := r.world.records.change(rec.AppUserID, r.world.lags(s), func(is tokenstore.Record) (tokenstore.Record, pairID, error) {
 			if is.Version != rec.Version {
 				return is, pairID{}, tokenstore.ErrConflict
@@ -85,15 +84,14 @@ func (r records) Save(ctx context.Context, rec tokenstore.Record) (saved tokenst
 			return next, pair, nil
 		})
 		if err != nil {
-			return err
+			return tokenstore.Record{}, err
 		}
-		saved = after.Clone()
 		r.world.server.misled(s, r.process, false)
 		r.world.server.keeps(s, r.process, pair)
 		if after.Lease.Owner != "" {
 			r.world.server.leased(s, r.process, before.Lease.Owner, after.Lease.Owner, leaseLasts)
 		}
-		return nil
+		return after.Clone(), nil
 	})
 	if err != nil && !errors.Is(err, tokenstore.ErrConflict) {
 		r.world.server.refusesToKeep(s, r.process, pair)

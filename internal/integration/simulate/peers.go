@@ -93,50 +93,55 @@ func (p *peer) forget(user string) {
 	delete(p.cached, user)
 }
 
-// update is one UPDATE, and one INSERT where there is nothing yet.
-func (p *peer) update(ctx context.Context, s *session, change func(*row) error) error {
-	var pair pairID
-	err := p.reach(ctx, s, true, func() error {
+// update is one UPDATE, and one INSERT where there is nothing yet. It returns the row as
+// it was to be.
+func (p *peer) update(ctx context.Context, s *session, change func(*row) error) (row, error) {
+	got, err := reach(ctx, p.process, s, true, func() (row, error) {
 		before, after, err := p.world.rows.change(s.user, p.world.lags(s), func(r row) (row, pairID, error) {
 			err := change(&r)
-			_, pair = split(r.token.RefreshToken)
-			return r, pair, err
+			return r, pairOfRow(r), err
 		})
 		if err != nil {
-			return err
+			return after, err
 		}
+		pair := pairOfRow(after)
 		p.world.server.keeps(s, p.process, pair)
 		if after.leasedBy != "" {
 			p.world.server.leased(s, p.process, before.leasedBy, after.leasedBy, leaseFor)
 		}
-		return nil
+		return after, nil
 	})
 	if err != nil {
-		p.world.server.refusesToKeep(s, p.process, pair)
+		p.world.server.refusesToKeep(s, p.process, pairOfRow(got))
 	}
-	return err
+	return got, err
+}
+
+func pairOfRow(r row) (pair pairID) {
+	_, pair = split(r.token.RefreshToken)
+	return pair
 }
 
 // write writes a token. Its expiry is true in this process, and gets into the row
 // by its wall clock.
 func (p *peer) write(ctx context.Context, s *session, t oauth2.Token) error {
-	return p.update(ctx, s, func(r *row) error {
+	_, err := p.update(ctx, s, func(r *row) error {
 		r.token = t
 		r.token.Expiry = t.Expiry.Add(p.clock.offset())
 		return nil
 	})
+	return err
 }
 
 // read is a SELECT.
 func (p *peer) read(ctx context.Context, s *session) (t oauth2.Token, err error) {
-	err = p.reach(ctx, s, false, func() error {
+	t, err = reach(ctx, p.process, s, false, func() (oauth2.Token, error) {
 		r, saw := p.world.rows.read(s.user)
 		p.world.server.misled(s, p.process, saw != newest)
 		if saw == absent {
-			return errNoRow
+			return oauth2.Token{}, errNoRow
 		}
-		t = r.token
-		return nil
+		return r.token, nil
 	})
 	t.Expiry = t.Expiry.Add(-p.clock.offset())
 	return t, err
@@ -270,29 +275,29 @@ func (p fixedLock) token(ctx context.Context, s *session, rejected string) (stri
 }
 
 // lock is SET NX with a time to live.
-func (p fixedLock) lock(ctx context.Context, s *session) (got bool, err error) {
-	err = p.reach(ctx, s, false, func() error {
+func (p fixedLock) lock(ctx context.Context, s *session) (bool, error) {
+	return reach(ctx, p.process, s, false, func() (bool, error) {
 		l := &p.world.locks
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.until == nil {
 			l.until = map[string]time.Time{}
 		}
-		if got = time.Now().After(l.until[s.user]); got {
+		got := time.Now().After(l.until[s.user])
+		if got {
 			l.until[s.user] = time.Now().Add(lockFor)
 		}
-		return nil
+		return got, nil
 	})
-	return got, err
 }
 
 // unlock is DEL, whosever lock it is by now.
 func (p fixedLock) unlock(ctx context.Context, s *session) {
-	_ = p.reach(context.WithoutCancel(ctx), s, false, func() error { // else it ends by itself
+	_, _ = reach(context.WithoutCancel(ctx), p.process, s, false, func() (struct{}, error) { // else it ends by itself
 		l := &p.world.locks
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.until, s.user)
-		return nil
+		return struct{}{}, nil
 	})
 }

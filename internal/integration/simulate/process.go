@@ -139,15 +139,16 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// reach is one trip to the database and back. In between, do is what the
-// database does: it may come late, when nobody waits any more.
-func (p *process) reach(ctx context.Context, s *session, write bool, do func() error) error {
+// reach is one trip of a process to the database and back. In between, do is what the
+// database does, and returns what comes back: it may come late, when nobody waits any
+// more, and then that reaches nobody.
+func reach[R any](ctx context.Context, p *process, s *session, write bool, do func() (R, error)) (got R, err error) {
 	if err := p.point(ctx, s); err != nil {
-		return err
+		return got, err
 	}
 	time.Sleep(time.Millisecond)
 	if err := ctx.Err(); err != nil {
-		return err
+		return got, err
 	}
 	var slow time.Duration
 	early, lied, failover := false, false, false
@@ -172,7 +173,7 @@ func (p *process) reach(ctx context.Context, s *session, write bool, do func() e
 		p.mu.Lock()
 		p.missed = time.Now()
 		p.mu.Unlock()
-		return errOutage
+		return got, errOutage
 	}
 	if slow > 0 && !early {
 		began := time.Now()
@@ -180,17 +181,17 @@ func (p *process) reach(ctx context.Context, s *session, write bool, do func() e
 			p.world.late.Go(func() {
 				time.Sleep(slow - time.Since(began))
 				if !p.isDown() {
-					_ = do() // if it is refused, that is right
+					_, _ = do() // if it is refused, that is right
 				}
 			})
-			return err
+			return got, err
 		}
 	}
-	err := do()
+	got, err = do()
 	p.world.server.saw(s, p)
 	if slow > 0 && early {
 		if late := pause(ctx, slow); late != nil {
-			return late
+			return got, late
 		}
 	}
 	if err == nil && failover {
@@ -200,9 +201,9 @@ func (p *process) reach(ctx context.Context, s *session, write bool, do func() e
 		err = errLied
 	}
 	if dead := p.point(ctx, s); dead != nil {
-		return dead
+		return got, dead
 	}
-	return err
+	return got, err
 }
 
 // isDown reports whether the database cannot be reached.
