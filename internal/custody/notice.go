@@ -35,6 +35,16 @@ func (n notice) owed() core.Notice {
 	return core.Notice{N: n.N, Kind: n.Kind, Cause: n.Cause, Session: n.Session, Warning: n.Warning, Tries: n.Tries, Also: n.Also}
 }
 
+// recalled adds to a row's notices those of the row that this trip last knew to be
+// acknowledged. A notice that is restored keeps its time: by both, and by nothing
+// else, the host recognizes what it has had before.
+func (t *trip) recalled(of []notice) []notice {
+	if t.program.Kept.Version == 0 {
+		return of
+	}
+	return append(slices.Clip(of), t.kept...)
+}
+
 // notices are the record's, with the times of those that were there before.
 func (o *row) notices(now time.Time) (all []notice) {
 	for _, n := range o.Notices {

@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/betawerk/pkb-go/internal/custody"
 	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/internal/seal"
@@ -194,6 +196,33 @@ func TestKilledBetweenDeliveringAndClearing(t *testing.T) {
 		once(t, second)
 		wantKinds(t, &b, "made", "made")
 	})
+}
+
+// A store that goes back is restored with the notices that it owed, as they were: a
+// host that has had one of them, and may get it again, recognizes it.
+func TestRestoredNoticesAreTheSame(t *testing.T) {
+	for lost := 1; lost <= 3; lost++ {
+		t.Run(fmt.Sprintf("%d lost", lost), func(t *testing.T) {
+			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+				store := newRolling(s)
+				k := w.replica(t, store, new(inbox).config)
+				w.joins(t, k, user, "once")
+				time.Sleep(time.Second)
+				must(t, k.Lose(t.Context(), user, wantServed(t, k, user, "once"), sessionExpired))
+				want := custody.Owed(record(t, s))
+				store.failover(t, user, 10*time.Second, lost)
+				if len(custody.Owed(record(t, s))) >= len(want) {
+					t.Fatal("the store has lost no notice")
+				}
+				time.Sleep(20 * time.Second)
+				_, _ = k.Present(t.Context(), user)
+				got := custody.Owed(record(t, s)) // and maybe, after them, that it works again
+				if diff := cmp.Diff(want, got[:min(len(want), len(got))]); diff != "" {
+					t.Errorf("the notices (-before +restored):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 // A process that was suspended between claiming a notice and delivering it delivers
