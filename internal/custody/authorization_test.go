@@ -257,6 +257,7 @@ func TestSwitchIsCheckedAgain(t *testing.T) {
 
 // A slow check holds up nobody whose link works.
 func TestCheckOfASwitchHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
 		w.joins(t, k, user, "first")
@@ -280,6 +281,7 @@ func TestCheckOfASwitchHoldsNobodyUp(t *testing.T) {
 // If a session ends while it waits for its check, no link is lost, and the end is
 // reported.
 func TestWaitingSessionThatEnds(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
 		k := w.replica(t, s, said.config)
@@ -517,6 +519,7 @@ func TestAuthorizationOfNoUseLeavesTheLinkAsItWas(t *testing.T) {
 
 // A refused switch leaves no trace in the record but a line of its history.
 func TestRefusedSwitchLeavesALineOnly(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
 		w.joins(t, k, user, "first")

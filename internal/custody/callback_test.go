@@ -268,6 +268,7 @@ func TestSecondVisitWaitsHoweverLongAgoTheLastLookWas(t *testing.T) {
 
 // The same callback is received again later, as with the browser's Back.
 func TestCallbackAgainLater(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a, b := w.replica(t, s), w.replica(t, s)
 		again := func(session, want string) {
@@ -317,6 +318,7 @@ func TestCallbackAgainLater(t *testing.T) {
 
 // A visitor who leaves changes nothing for one who returns.
 func TestCallbackGoesOnWithoutItsVisitor(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a, b := w.replica(t, s), w.replica(t, s)
 		w.disturb(slowly(false, 8*time.Second))

@@ -136,6 +136,7 @@ func TestStoreCalls(t *testing.T) {
 // The uses of the key: one opening for each look, and one sealing each time that
 // what is secret changes. A lease is taken, kept and given back without it.
 func TestKeyCalls(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		key := &aead{}
 		k := keeper(t, s, i, key.config(t))

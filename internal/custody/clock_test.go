@@ -12,6 +12,7 @@ import (
 // The clock in ticks is never more than a tick behind while it is read, and stops
 // when it is not: a bubble would not end otherwise.
 func TestClock(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &clock{now: time.Now}
 		for range 2 {

@@ -132,6 +132,7 @@ func TestMembersOfALaterVersionSurvive(t *testing.T) {
 // S20: a record that a later version has written in a format of its own is left
 // alone in every way, also by an unlink, and reported as what it is.
 func TestRecordOfALaterFormat(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)
@@ -167,6 +168,7 @@ func TestRecordOfALaterFormat(t *testing.T) {
 // The link works on when a damaged record is restored: whatever was called
 // meanwhile, nothing was written and nothing was sent.
 func TestDamageThatIsRepaired(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)

@@ -403,6 +403,7 @@ func TestKeyThatFails(t *testing.T) {
 // the store's error. A token in memory serves on, and a response is saved all the
 // same.
 func TestTooManyCallsHang(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		h := newHost(t, "is deaf", 1<<30)
 		store := &badly{Memory: s, host: h, op: "load"}

@@ -398,6 +398,7 @@ func TestHangingStoreHoldsUpOneCaller(t *testing.T) {
 // Calls that never return are counted, and bounded: the process keeps serving what
 // it has, and is well when they do return.
 func TestCallsThatNeverReturnAreBounded(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRude(s)
 		k := w.replica(t, store)
@@ -589,6 +590,7 @@ func (k *touchy) Decrypt(sealed, _ []byte) ([]byte, error) {
 // An OnEvent that hangs holds up no flight, and a slow one gets every event in
 // order.
 func TestSlowEventsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var mu sync.Mutex
 		var kinds []custody.Kind

@@ -25,6 +25,7 @@ func issued(i *issuer) custody.Imported {
 
 // A pair that other code obtained is checked, and is a link then like any other.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		in := issued(i)
@@ -53,6 +54,7 @@ func TestImport(t *testing.T) {
 
 // An expired pair is refreshed first, once, and checked with what that brings.
 func TestImportOfAnExpiredPair(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		in := issued(i)
@@ -105,6 +107,7 @@ func TestImportsOfNoUse(t *testing.T) {
 // Code that was not stopped has refreshed the pair since: that is told, and the pair
 // is presented once.
 func TestImportOfAPairThatWasRefreshedSince(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		in := issued(i)
@@ -129,6 +132,7 @@ func TestImportOfAPairThatWasRefreshedSince(t *testing.T) {
 
 // Another user's patient comes in under no other id.
 func TestImportOfAnotherUsersPatient(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		_, err := approveAs(t, k, i, "user-2", "session-1")
@@ -144,6 +148,7 @@ func isShared(err error) bool { _, ok := errors.AsType[*custody.SharedError](err
 
 // A pair that cannot be checked now is kept, and checked later.
 func TestImportThatCannotBeChecked(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		who := whose{}
 		who.set("access-1", errReadOnly)
@@ -166,6 +171,7 @@ func TestImportThatCannotBeChecked(t *testing.T) {
 
 // Replicas that import the same pair at once make one link of it.
 func TestImportsAtOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		in := issued(i)
 		in.ExpiresAt = time.Now().Add(-time.Minute)
@@ -190,6 +196,7 @@ func TestImportsAtOnce(t *testing.T) {
 // The server does not answer: the pair is kept, and nothing is presented twice that
 // may be spent.
 func TestImportWhileTheServerIsSilent(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		i.disturb = func(_ int, answer func() tokenwire.Outcome) tokenwire.Outcome {
 			return tokenwire.Outcome{Class: tokenwire.NotSent, Err: errReadOnly}

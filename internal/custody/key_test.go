@@ -62,6 +62,7 @@ func (a *aead) Decrypt(sealed, place []byte) ([]byte, error) {
 // S58: the key is out of reach: tokens in memory serve on, nothing is sent that
 // could not be saved, and a response is saved when the key is back.
 func TestKeyThatIsOutOfReach(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var down atomic.Bool
 		errAway := errors.New("the vault is away")

@@ -20,6 +20,7 @@ import (
 // quarter of its life: others wait, and none presents the token. The lease's other
 // columns stay unchanged.
 func TestLongPostKeepsItsLease(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var under, most atomic.Int64
 		store := &hooked{Memory: s, before: func(_ context.Context, op, _ string) error {
@@ -148,6 +149,7 @@ func TestLapsedLeaseSendsNothing(t *testing.T) {
 // over returns with the response, and it is the only pair there is. The beats of the
 // new holder do not keep it from being saved.
 func TestSuccessorOfALostLeaseIsSaved(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		cut := &flaky{Memory: s}
 		holder, other := keeper(t, cut, i), keeper(t, s, i)

@@ -50,6 +50,7 @@ func lose(t testing.TB, k *custody.Keeper, cause custody.Cause) {
 // S43: twenty callbacks of one authorization: one of them gets to send the code,
 // and all of them get the link that it makes.
 func TestCallbackThatComesManyTimes(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var sent atomic.Int64
 		var wg sync.WaitGroup
@@ -102,6 +103,7 @@ func TestCodeThatWasNotSpentCanBeSentAgain(t *testing.T) {
 
 // S45: unlinked while the code was being exchanged: no link comes of it.
 func TestUnlinkDuringApproval(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		a := approval(i, user, "mark")
@@ -120,6 +122,7 @@ func TestUnlinkDuringApproval(t *testing.T) {
 
 // S44: a link belongs to one patient; another's authorization changes nothing.
 func TestApprovalOfAnotherPatientIsRefused(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		w := whose{"access-2": "patient-2"}
 		k := keeper(t, s, i, func(c *custody.Config) {
@@ -149,6 +152,7 @@ func TestApprovalOfAnotherPatientIsRefused(t *testing.T) {
 }
 
 func TestNewApprovalOfTheSamePatientReplacesThePair(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		wantToken(t, k, link(t, k, i))
@@ -240,6 +244,7 @@ func TestUncheckedApprovalIsCheckedInTheBackground(t *testing.T) {
 // The same for a link that has ended: the new pair is all there is, and is
 // still checked first.
 func TestUncheckedApprovalOfAnEndedLink(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		w := whose{"access-2": errNoAnswer, "access-3": errNoAnswer}
 		k := keeper(t, s, i, w.config)
@@ -344,6 +349,7 @@ func TestFirstApprovalIsVerified(t *testing.T) {
 // S44: a host may let a link move to another patient, separately for each
 // authorization.
 func TestSwitchOfPatients(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i, whose{"access-2": "patient-2", "access-3": patient}.config)
 		wantToken(t, k, link(t, k, i))
@@ -426,6 +432,7 @@ func TestSharedRecord(t *testing.T) {
 // S46: when the store cannot find who is linked to a patient, the authorization
 // waits until it can.
 func TestStoreThatCannotFind(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, m *tokenstore.Memory) {
 		s := &blind{Memory: m}
 		k := keeper(t, s, i)
@@ -494,6 +501,7 @@ func TestSharedRecordAtTheSameTime(t *testing.T) {
 // A call looks at the record first, once a second at most; it holds nobody up when
 // the store is down, and forgets nothing when the store has gone back in time.
 func TestPresentLooksAtTheRecord(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store, i := &counting{Memory: tokenstore.NewMemory()}, newIssuer()
 		k := keeper(t, store, i)
@@ -572,6 +580,7 @@ func (c *counting) Load(ctx context.Context, user string) (tokenstore.Record, er
 // The link's past, for operators: bounded, counted, and kept through a relink and an
 // unlink.
 func TestPast(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		past := func() []custody.Happened {
@@ -625,6 +634,7 @@ func TestPast(t *testing.T) {
 }
 
 func TestLoseMindsOnlyTheCurrentToken(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)
@@ -638,6 +648,7 @@ func TestLoseMindsOnlyTheCurrentToken(t *testing.T) {
 // Checking a link of which all is known changes nothing: no write that others would
 // run into, and the token stays in memory.
 func TestCheckOfTheKnownPatientWritesNothing(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		first := link(t, k, i)
@@ -654,6 +665,7 @@ func TestCheckOfTheKnownPatientWritesNothing(t *testing.T) {
 }
 
 func TestRefusedApprovalLeavesNothing(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i, whose{"access-1": &custody.RefusedError{}}.config)
 		if err := approve(t, k, i, "first"); err == nil {
@@ -757,6 +769,7 @@ func wantNotOurs(t *testing.T, k *custody.Keeper, i *issuer, is error) {
 
 // A flight that read the record before an unlink does not publish after it.
 func TestUnlinkIsSeenByTheNextCaller(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		wantToken(t, k, link(t, k, i))

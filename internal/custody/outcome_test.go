@@ -35,6 +35,7 @@ func wrapped() func(context.Context, question, func() reply) (reply, error) {
 // the access token is used until it expires, and the refresh token is never
 // presented again, by any process, restarted or not.
 func TestUnreadResponseEndsPresenting(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
 		a, b := w.replica(t, s, said.config), w.replica(t, s, said.config)
@@ -199,6 +200,7 @@ func TestUnreadResponseIsDiscarded(t *testing.T) {
 // Neither a new authorization nor an unlink is held up by such a response, and a 401
 // does not lift it.
 func TestUnreadResponseHoldsNothingElseUp(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a := w.replica(t, s)
 		w.joins(t, a, user, "once")
@@ -230,6 +232,7 @@ func TestUnreadResponseHoldsNothingElseUp(t *testing.T) {
 // The same for a session that waits to be checked: its response is kept, and the
 // link in use continues.
 func TestUnreadResponseOfAWaitingSession(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		a := w.replica(t, s)
 		w.joins(t, a, user, "first")
@@ -302,6 +305,7 @@ func TestRejectionIsNoReasonToPresentAgain(t *testing.T) {
 // A 401 refreshes once, and at most once a minute; a refresh without a result is not
 // counted.
 func TestRejectedTokenIsReplacedOnce(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		f := newFaulty(s)
 		defer f.end()
@@ -340,6 +344,7 @@ func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 
 // Many callers meet the same 401 at once, in two processes: one refresh.
 func TestManyRejectionsAreOneRefresh(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		ks := []*custody.Keeper{w.replica(t, s), w.replica(t, s)}
 		w.joins(t, ks[0], user, "once")

@@ -14,6 +14,7 @@ import (
 // Two tenants of one table have the same key and a user of the same id. A row of the
 // one is not the other's, even if somebody copies it.
 func TestTenantsAreSealedApart(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, table *tokenstore.Memory) {
 		tenant := func(prefix string) (tokenstore.Store, *custody.Keeper) {
 			s, err := tokenstore.WithPrefix(table, prefix)

@@ -19,6 +19,7 @@ import (
 
 // S01: any number of callers at expiry, one POST, one token for all.
 func TestCallersAtExpiryShareOneRefresh(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -37,6 +38,7 @@ func TestCallersAtExpiryShareOneRefresh(t *testing.T) {
 
 // S10: the same across replicas of one store, in place of a lock service.
 func TestReplicasShareOneRefresh(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		link(t, keeper(t, store, i), i)
@@ -57,6 +59,7 @@ func TestReplicasShareOneRefresh(t *testing.T) {
 
 // S02: callers that give up end their own wait; the refresh is saved.
 func TestCancelledCallersDoNotStopTheRefresh(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -87,6 +90,7 @@ func TestCancelledCallersDoNotStopTheRefresh(t *testing.T) {
 
 // S03: a caller's deadline is kept to the instant.
 func TestCallerDeadlineIsKept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -110,6 +114,7 @@ func TestCallerDeadlineIsKept(t *testing.T) {
 // S41: a refresh happens before the current token expires, not before three quarters
 // of its life, and nobody waits for it.
 func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -136,6 +141,7 @@ func TestRefreshIsEarlyAndInTheBackground(t *testing.T) {
 // The server is down for minutes around the early refresh: no caller is affected,
 // and not every caller asks the server.
 func TestShortOutageIsInvisible(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -168,6 +174,7 @@ func TestShortOutageIsInvisible(t *testing.T) {
 // error at once; the save is retried, nobody sees the new token before it is saved,
 // and nothing is sent for it twice.
 func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		store := &flaky{Memory: tokenstore.NewMemory()}
@@ -200,6 +207,7 @@ func TestFailingSaveIsRetriedBeforeTheTokenIsShown(t *testing.T) {
 
 // S26: a save that wrote and then reported a failure is found to have written.
 func TestSaveThatLiesAboutFailing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		store := &flaky{Memory: tokenstore.NewMemory()}
@@ -222,6 +230,7 @@ func TestSaveThatLiesAboutFailing(t *testing.T) {
 // S13, S26: a store that cannot be written to fails before a refresh token is
 // spent.
 func TestReadOnlyStoreSpendsNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		store := &flaky{Memory: tokenstore.NewMemory()}
@@ -243,6 +252,7 @@ func TestReadOnlyStoreSpendsNothing(t *testing.T) {
 // S19: another program writes to the row while the refresh is under way: neither
 // write is lost.
 func TestUnrelatedWriteDuringRefresh(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -282,6 +292,7 @@ func wantUsed(t testing.TB, k *custody.Keeper, i *issuer, session string) {
 
 // S45: unlinked while the refresh is under way: it stays unlinked.
 func TestUnlinkDuringRefresh(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -306,6 +317,7 @@ func TestUnlinkDuringRefresh(t *testing.T) {
 // S12: a holder that slept through its lease does not post; the new holder does, and
 // the old one adopts its pair.
 func TestHolderThatSleptDoesNotPost(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		store := &flaky{Memory: tokenstore.NewMemory()}
@@ -332,6 +344,7 @@ func TestHolderThatSleptDoesNotPost(t *testing.T) {
 
 // S35: rejected, but a peer has rotated meanwhile: adopt its pair.
 func TestRejectionAfterAPeerRotatedIsAdopted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -380,6 +393,7 @@ func TestRejectionEndsTheLinkWithItsCause(t *testing.T) {
 
 // S37: trouble of the application is no link's.
 func TestAppWideTroubleTouchesNoLink(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -401,6 +415,7 @@ func TestAppWideTroubleTouchesNoLink(t *testing.T) {
 // S21, S22: a response that was lost. The current token serves on; when it has
 // expired the refresh is repeated once, and the server's verdict is final.
 func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -436,6 +451,7 @@ func TestLostAnswerIsNotRepeatedWhileTheTokenServes(t *testing.T) {
 // S21, S22: the same, and the server had not committed: the repetition saves the
 // link.
 func TestLostRequestIsRepeatedOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -458,6 +474,7 @@ func TestLostRequestIsRepeatedOnce(t *testing.T) {
 // S38: the server responds 503 for a day and commits nothing. Nothing is lost, and
 // it is asked ever more slowly.
 func TestLongOutageLosesNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -482,6 +499,7 @@ func TestLongOutageLosesNothing(t *testing.T) {
 // S21, S22: two responses in a row are lost, and the server had committed: its
 // response to the third attempt is final.
 func TestLostAnswersEndWithTheServersWord(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -543,6 +561,7 @@ func TestCrashAfterIntent(t *testing.T) {
 // S31: a response without a refresh token is the session's last: it serves until it
 // expires, nothing is sent any more, and the link has its end.
 func TestFinalToken(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -564,6 +583,7 @@ func TestFinalToken(t *testing.T) {
 // S31: an API rejects the last token of a session once before it expires: there is
 // no other, and the link is not given up for it.
 func TestFinalTokenRejectedEarly(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -582,6 +602,7 @@ func TestFinalTokenRejectedEarly(t *testing.T) {
 
 // A rejection whose save wrote and reported a failure is an event like any other.
 func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		store := &flaky{Memory: tokenstore.NewMemory()}
@@ -601,6 +622,7 @@ func TestRejectionThatIsWrittenByALyingSave(t *testing.T) {
 
 // S01: an API rejects a token before it expires: one refresh, for all callers.
 func TestReplaceRejectedToken(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -663,6 +685,7 @@ func TestTokenOfALostLinkLeavesMemory(t *testing.T) {
 
 // S28: closing waits for a refresh under way, and starts no new one.
 func TestCloseWaitsForTheSave(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -688,6 +711,7 @@ func TestCloseWaitsForTheSave(t *testing.T) {
 // S04, S18: the process has an old pair in memory, and a peer has rotated: the pair
 // in the store is adopted, and nothing is sent.
 func TestPeersPairIsAdopted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k, peer := keeper(t, store, i), keeper(t, store, i)
@@ -709,6 +733,7 @@ func TestPeersPairIsAdopted(t *testing.T) {
 
 // S05: one user's slow refresh delays nobody else.
 func TestSlowRefreshDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer()
 		k := keeper(t, tokenstore.NewMemory(), i)
@@ -833,6 +858,7 @@ func (m *mortal) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Reco
 // memory, callers get the store's error, at once if it is known already, nothing is
 // sent again, and the store is not asked in a tight loop.
 func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), &flaky{Memory: tokenstore.NewMemory()}
 		var asked atomic.Int64
@@ -890,6 +916,7 @@ func TestAnswerOutlivesALongStoreOutage(t *testing.T) {
 // have received the response: nobody presents its token meanwhile. Its own callers
 // get the store's error.
 func TestPartitionedHolderIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		cut := &flaky{Memory: store}
@@ -917,6 +944,7 @@ func TestPartitionedHolderIsWaitedFor(t *testing.T) {
 // A process that sleeps after receiving a response does not take its token for a new
 // one when it wakes.
 func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)
@@ -939,6 +967,7 @@ func TestTokenAgesWhileItsProcessSleeps(t *testing.T) {
 // otherwise a clock that is hours ahead would buy one token after the other. The
 // next caller gets another one.
 func TestTokenThatIsOverWhenItIsSaved(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i, func(c *custody.Config) { c.PostTimeout = time.Hour })
@@ -963,6 +992,7 @@ func TestTokenThatIsOverWhenItIsSaved(t *testing.T) {
 
 // A closed store accepts nothing any more: the flight ends.
 func TestClosedStoreEndsTheSave(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i, store := newIssuer(), tokenstore.NewMemory()
 		k := keeper(t, store, i)

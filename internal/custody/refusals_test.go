@@ -152,7 +152,7 @@ func TestJobOverAllUsers(t *testing.T) {
 		"nothing": {status: 400}, "a page": page(404, "not found"), "503 for this one": {status: 503}, "an empty success": {status: 200},
 		"the application": refusal(401, "invalid_client"), "too many": with(reply{status: 429}, "Retry-After", "300"),
 	} {
-		for _, at := range []int{0, 20, 38} {
+		for _, at := range []int{0, 38, 20}[:atMost(3, 2)] {
 			t.Run(fmt.Sprintf("%s, at %d", name, at), func(t *testing.T) {
 				stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 					k := w.replica(t, s)
@@ -275,6 +275,7 @@ func TestUnknownWordsWithoutAWitness(t *testing.T) {
 
 // A new authorization helps at once: the old session's refusals do not carry over.
 func TestUnknownWordsAndANewAuthorization(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
 		w.joins(t, k, user, "once")
@@ -338,6 +339,7 @@ func TestUnknownWordsAreAskedAboutAgain(t *testing.T) {
 // Refusals are counted in the record: six of them may be six processes', none of
 // which has seen more than one or two.
 func TestUnknownWordsAreCountedAcrossProcesses(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var ks []*custody.Keeper
 		for range 6 {
@@ -371,6 +373,7 @@ func TestUnknownWordsAreCountedAcrossProcesses(t *testing.T) {
 // little about the one that it always refuses: that one does not end for it, and
 // ends when the other one is well for an hour.
 func TestUnknownWordsOfAServerThatFlaps(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
 		users := w.joinAll(t, k, 2)
@@ -440,7 +443,7 @@ func TestApplicationIsRefusedForEverybody(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 				var said tells
 				k := w.replica(t, s, said.config)
-				users := w.joinAll(t, k, 20)
+				users := w.joinAll(t, k, atMost(20, 8))
 				time.Sleep(life)
 				var posts atomic.Int32
 				w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {

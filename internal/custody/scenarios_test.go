@@ -188,6 +188,7 @@ func (s *sessions) links(t *testing.T, k *custody.Keeper, n int) []string {
 // S06: two clients of one store never share a link, nor a result for the same user:
 // the scope is fixed, so the client id distinguishes them.
 func TestTwoClientsShareNoResult(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		other, others := newIssuer(), tokenstore.NewMemory()
 		other.serial = 100
@@ -219,6 +220,7 @@ func TestTwoClientsShareNoResult(t *testing.T) {
 // S08: the map of users is swept while refreshes run, and each user still has
 // one POST.
 func TestSweepDuringARefresh(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		slow := &hooked{Memory: s, before: func(_ context.Context, _, u string) error {
 			if u != user {
@@ -436,6 +438,7 @@ func TestStoreThatIsDown(t *testing.T) {
 // S14: many create one user's record at the same moment: all of them succeed, and a
 // caller who looks meanwhile gets ErrNoLink.
 func TestCreationOfARecordRaces(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		store := &hooked{Memory: s, after: func(op, _ string) {
 			if op == "load" {
@@ -551,6 +554,7 @@ func TestOldLeaseIsTakenSoon(t *testing.T) {
 // S16: a store with one connection is never held across a POST, and many users who
 // refresh at the same time get through it.
 func TestStoreWithOneConnection(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		server := newSessions()
 		connection := make(chan struct{}, 1)
@@ -840,6 +844,7 @@ func TestOneRepetitionForAll(t *testing.T) {
 // S28: closing waits no longer than its context; what is under way continues while
 // the process does.
 func TestCloseEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)
@@ -868,6 +873,7 @@ func TestCloseEndsAtItsDeadline(t *testing.T) {
 // S33: what else a token response holds survives the store, to the byte, and a new
 // process reads the same pair from it.
 func TestAnswerIsKeptAsItCame(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)
@@ -1022,6 +1028,7 @@ func TestNoErrorWipes(t *testing.T) {
 // S40: a lost link costs no POST however often it is asked for, and a new
 // authorization serves at the very next call, in every process.
 func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		replicas := []*custody.Keeper{keeper(t, s, i), keeper(t, s, i), keeper(t, s, i)}
 		link(t, replicas[0], i)
@@ -1063,6 +1070,7 @@ func TestDeadLinkIsCheapAndRevivesAtOnce(t *testing.T) {
 // S41: no refresh is sent for a token that has most of its life before it, by
 // however many callers, replicas and restarts.
 func TestNoRefreshOfAYoungToken(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var mu sync.Mutex
 		granted := time.Now()
@@ -1096,6 +1104,7 @@ func TestNoRefreshOfAYoungToken(t *testing.T) {
 // it a bad request, causes a pause at the end and ends no link: the error is
 // unrecognized, so it concerns this link only, and it waits longer after each.
 func TestServerThatRefusesEarlyRefreshes(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		wantToken(t, k, link(t, k, i))
@@ -1166,6 +1175,7 @@ func TestIdleLink(t *testing.T) {
 // S48: links that were all made in the same moment are refreshed over a tenth of a
 // token's life, and drift apart from there.
 func TestRefreshesOfManyLinksSpread(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
 		server := newSessions()
 		k := server.keeper(t, s)
@@ -1237,6 +1247,7 @@ func census(t testing.TB, k *custody.Keeper, users []string) (lost, waiting int)
 // that is detected and reported, nothing is presented twice, and for half an hour
 // most are not presented at all.
 func TestStoreRestoredFromABackup(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, _ *issuer, s *tokenstore.Memory) {
 		server := newSessions()
 		k := server.keeper(t, s)

@@ -121,12 +121,17 @@ func allServed(t *testing.T, w *town, k *custody.Keeper, users []string, within 
 // ends, and all work soon after the repair.
 func TestHalfOfAllLinksAreRefusedForHours(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	type half struct {
 		words reply
 		links int
-	}{
-		{reply{status: 400}, atMost(1000, 60)}, {refusal(401, "invalid_client"), atMost(100, 40)}, {reply{status: 429}, atMost(100, 40)}, {reply{status: 503}, atMost(100, 40)},
-	} {
+	}
+	all := []half{
+		{reply{status: 400}, atMost(1000, 60)},
+		{reply{status: 503}, atMost(100, 40)},
+		{reply{status: 429}, atMost(100, 40)},
+		{refusal(401, "invalid_client"), atMost(100, 40)},
+	}
+	for _, c := range all[:atMost(len(all), 2)] { // a race is one whatever the words
 		t.Run(fmt.Sprintf("%d, %d links", c.words.status, c.links), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) { halfRefused(t, w, s, c.words, c.links) })
 		})
@@ -225,7 +230,7 @@ func TestEachSecondRequestIsRefused(t *testing.T) {
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		var said tells
 		k := w.replica(t, s, said.config)
-		users := joinEach(t, w, k, atMost(200, 30))
+		users := joinEach(t, w, k, atMost(200, 16))
 		var mu sync.Mutex
 		r := rand.New(rand.NewPCG(7, 8))
 		w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {

@@ -424,6 +424,7 @@ func TestStoreThatLosesItsLatestWrites(t *testing.T) {
 // process that has seen a newer token presents no older one and reports why; a new
 // authorization works.
 func TestStoreThatWasRestoredBeyondWhatAnybodyKeeps(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRolling(s)
 		var said tells

@@ -68,6 +68,7 @@ func (m *machine) config(c *custody.Config) { c.Now = m.now }
 
 // The clock of these tests behaves as they assume.
 func TestMachine(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(1234 * time.Millisecond)
 		m := newMachine(0)
@@ -142,6 +143,7 @@ func TestHotPathInTicks(t *testing.T) {
 // record is looked at again after a second all the same: another process may have
 // unlinked.
 func TestWallClockStepsBack(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		m := newMachine(0)
 		a, b := keeper(t, s, i, m.config), keeper(t, s, i, m.config)
@@ -336,6 +338,7 @@ func TestClocksThatDiffer(t *testing.T) {
 // A token that a server rejects is replaced once a minute, by whichever clock is
 // behind.
 func TestReplacedOnceAMinute(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		m := newMachine(0)
 		k := keeper(t, s, i, m.config)

@@ -80,6 +80,7 @@ func changed(object []byte, change func(all map[string]json.RawMessage)) []byte 
 // know nothing of sweeps. Their writes lose no notice and no time at which a record is
 // due, and what is owed is delivered once, whoever has written the record since.
 func TestAVersionWithoutSweepsSideBySide(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var well atomic.Bool
 		b := inbox{answer: func(context.Context, custody.Notice) error {
@@ -139,6 +140,7 @@ func TestAVersionWithoutSweepsSideBySide(t *testing.T) {
 // S20: a record that a version without sweeps has made is not due, and owes nothing.
 // It is looked after from the first write of this version on.
 func TestARecordThatWasNeverDue(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var b inbox
 		link(t, keeper(t, older{s}, i), i)
@@ -186,6 +188,7 @@ func ofTomorrow(t *testing.T, s tokenstore.Store) {
 // all that is in it, and what came after it waits too, since the host is told in
 // order. It holds up nothing else.
 func TestNoticeOfALaterVersion(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		var b inbox
 		warm := func(c *custody.Config) { c.KeepWarm = 2 * time.Hour }
@@ -228,6 +231,7 @@ func (s knowing) Load(ctx context.Context, user string) (tokenstore.Record, erro
 // S20: so do the members that a later version has added to what is in a list, and to
 // the response that is kept, through the writes of this one.
 func TestMembersWithinMembersSurvive(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		full := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("the queue is full") }}
 		k := keeper(t, s, i, full.config)

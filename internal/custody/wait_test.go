@@ -119,6 +119,7 @@ func TestNobodyWaitsBeyondTheContext(t *testing.T) {
 // S28: closing gives back the lease of a flight that has not presented its token
 // yet: no other process has to wait for it.
 func TestCloseGivesLeasesBack(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		closed := make(chan error, 1)
 		var k *custody.Keeper
@@ -250,6 +251,7 @@ func TestCloseDrains(t *testing.T) {
 
 // After Close nothing begins, and nothing that was in memory is shown.
 func TestNothingBeginsAfterClose(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		k := keeper(t, s, i)
 		link(t, k, i)
