@@ -426,9 +426,9 @@ func TestStoreOfThreeMethods(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	}))
 	said := log.String()
-	for _, word := range []string{"Finder", "ErrSharedRecord", "Lister", "*ConfigError"} {
-		if !strings.Contains(said, word) {
-			t.Errorf("New does not say %q of a store that has three methods:\n%s", word, said)
+	for _, of := range [][]string{{"tokenstore.Finder", "ErrSharedRecord"}, {"tokenstore.Lister", "*ConfigError"}, {"tokenstore.Scheduler", "Tend"}} {
+		if strings.Count(said, of[0]) != 1 || !strings.Contains(said, of[1]) {
+			t.Errorf("New does not say once what is lost without %s, of a store that has three methods:\n%s", of[0], said)
 		}
 	}
 	for _, u := range []string{user, "user-2"} {
