@@ -410,7 +410,7 @@ func public(err error) error {
 		return nil
 	case errors.As(err, &shared):
 		return &SharedRecordError{AppUserIDs: shared.Users}
-	case errors.As(err, &no):
+	case errors.As(err, &no) && !errors.Is(no.Err, custody.ErrOtherPatient):
 		return no.Err
 	case errors.As(err, &check):
 		if api, ok := errors.AsType[*APIError](check.Err); ok {

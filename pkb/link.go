@@ -97,7 +97,7 @@ type TimelineEntry struct {
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until,omitzero"`
 	Count int       `json:"count"`
-	// Cause is set for EventRelinkRequired.
+	// Cause is set for EventRelinkRequired, and for EventAbandoned if PKB refused the token.
 	Cause observe.Cause `json:"cause,omitempty"`
 }
 

@@ -654,7 +654,7 @@ func TestEachEventIsTold(t *testing.T) {
 					if e.AppUserID == "" {
 						t.Error("the event does not say whose link it is")
 					}
-					if (e.Cause != "") != (kind == observe.EventRelinkRequired) {
+					if (e.Cause != "") != (kind == observe.EventRelinkRequired || kind == observe.EventAbandoned) {
 						t.Errorf("cause %q", e.Cause)
 					}
 				}

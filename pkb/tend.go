@@ -53,15 +53,15 @@ func tended(err error) error {
 // the access token has expired, the refresh token is presented first, once. A link that
 // works is never replaced.
 //
-// Stop whatever has refreshed these tokens before: a refresh token works once, and two
-// programs that use the same end the session.
+// First stop whatever refreshed these tokens, for good: see import.md.
 //
-// Import returns ErrOvertaken if the user is linked already or has just approved;
-// ErrState if this token was imported before and is not the link; ErrRelinkRequired if
-// PKB does not accept it any more; ErrUnchecked if it was saved and could not be
-// checked yet, which later calls and Tend do; what Complete returns for a patient who
-// is refused; ErrStore, ErrKeys, ErrOtherEnvironment, ErrAppUserID or ErrClosed; and
-// another error for a token without a refresh token.
+// Import returns ErrUnchecked if the tokens are saved and could not be checked yet, which
+// later calls and Tend do; ErrOvertaken if the user is linked or has just approved;
+// ErrState if the token was imported before and is not the link; ErrRelinkRequired if PKB
+// does not accept it; ErrNotLinked after an unlink meanwhile; identity.ErrNotAPatient,
+// ErrIdentityRefused, ErrWrongPatient, ErrSharedRecord, ErrStore, ErrKeys, ErrNewer,
+// ErrOtherEnvironment, ErrAppUserID, ErrClosed or the error of ctx; and another for a
+// token without a refresh token.
 func (c *Client) Import(ctx context.Context, appUserID string, token *oauth2.Token) (Link, error) {
 	if err := c.accepts(appUserID); err != nil {
 		return Link{}, err

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/oauth2"
 
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/observe"
@@ -189,48 +188,6 @@ func TestStoreThatCannotBeTended(t *testing.T) {
 type bareVolatile struct{ tokenstore.Store }
 
 func (bareVolatile) Volatile() bool { return true }
-
-// What cannot be imported is refused, and changes nothing.
-func TestImportRefuses(t *testing.T) {
-	server := pkbtest.New(pkbtest.Config{})
-	ada := server.AddPatient(pkbtest.Patient{})
-	client, err := demoClient(server, pkb.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, token := range []*oauth2.Token{nil, {}, {AccessToken: "a"}, {RefreshToken: "r"}} {
-		if _, err := client.Import(t.Context(), "app-user-1", token); err == nil || strings.Contains(err.Error(), "app-user-1") {
-			t.Errorf("%v", err)
-		}
-	}
-	expired := &oauth2.Token{AccessToken: "a", RefreshToken: "unknown", Expiry: server.Now().Add(-time.Hour)}
-	if _, err := client.Import(t.Context(), "app-user-1", expired); !errors.Is(err, pkb.ErrRelinkRequired) {
-		t.Errorf("a token that PKB does not know: %v", err)
-	}
-	if _, err := client.Import(t.Context(), "app-user-1", expired); !errors.Is(err, pkb.ErrState) {
-		t.Errorf("the same again: %v", err)
-	}
-	if _, err := client.Link(t.Context(), "app-user-1"); !errors.Is(err, pkb.ErrNotLinked) {
-		t.Errorf("Link: %v", err)
-	}
-	demoLink(t.Context(), server, ada, client)
-	other := &oauth2.Token{AccessToken: "b", RefreshToken: "other", Expiry: server.Now().Add(time.Hour)}
-	if _, err := client.Import(t.Context(), "app-user-1", other); !errors.Is(err, pkb.ErrOvertaken) {
-		t.Errorf("a user who is linked: %v", err)
-	}
-	if _, err := client.Import(t.Context(), "", other); !errors.Is(err, pkb.ErrAppUserID) {
-		t.Errorf("nobody: %v", err)
-	}
-	if err := client.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Import(t.Context(), "app-user-2", other); !errors.Is(err, pkb.ErrClosed) {
-		t.Errorf("a closed client: %v", err)
-	}
-	if err := client.Tend(t.Context()); !errors.Is(err, pkb.ErrClosed) {
-		t.Errorf("Tend: %v", err)
-	}
-}
 
 // Warnings have an order.
 func TestWarningsAreChecked(t *testing.T) {

@@ -99,7 +99,7 @@ var levels = map[Kind]slog.Level{
 type Event struct {
 	Kind Kind
 	User string
-	// Cause is set for RelinkRequired.
+	// Cause is set for RelinkRequired, and for Abandoned if the server refused the token.
 	Cause Cause
 	// EndsAt is set for EndsSoon.
 	EndsAt time.Time

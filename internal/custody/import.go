@@ -36,10 +36,12 @@ func (Imported) GoString() string { return redacted }
 // once, by the rules of every refresh. Import returns the record as it was last
 // written.
 //
-// nil means that the session is the link's. An *UncheckedError means that it is kept
-// and could not be checked yet; ErrInUse, that the user has a link or an authorization
-// that waits; ErrUsed, that the record has had the pair before, and it is not the
-// link; a *LostError, that the server did not accept it any more.
+// nil means that the session was checked, and is the link's. An *UncheckedError means
+// that it is kept and could not be checked yet: Import admits nothing unchecked, whatever
+// Config.VerifyFirst is, since it is not known of these tokens that they still work.
+// ErrInUse means that the user has a link or an authorization that waits; ErrUsed, that
+// the record has had the pair before, and it is not the link; a *LostError, that the
+// server did not accept it any more.
 func (k *Keeper) Import(ctx context.Context, user string, in Imported) (tokenstore.Record, error) {
 	if in.RefreshToken == "" {
 		return tokenstore.Record{}, ErrNotImportable
@@ -111,15 +113,16 @@ func (k *Keeper) notTaken(ctx context.Context, user, session string, unlinks uin
 func (k *Keeper) imported(ctx context.Context, user, session string) (tokenstore.Record, error) {
 	var unchecked error
 	for range 2 { // a check that was under way may have begun before
-		unchecked = k.Check(ctx, user)
+		var look *flight
+		look, unchecked = k.checked(ctx, user, true)
 		r, err := k.view(ctx, user)
-		switch {
+		switch active := r.Active.ID.Session == session && r.Phase == core.Linked; {
 		case err != nil:
 			return tokenstore.Record{}, err
-		case r.Active.ID.Session == session && r.Phase == core.Linked:
+		case active && r.Public != "":
 			return r.stored, nil
-		case r.Candidate.ID.Session != session:
-			return r.stored, whyDropped(r)
+		case !active && r.Candidate.ID.Session != session:
+			return r.stored, whyDropped(r, look)
 		}
 		if unchecked != nil || ctx.Err() != nil {
 			break
@@ -132,18 +135,25 @@ func (k *Keeper) imported(ctx context.Context, user, session string) (tokenstore
 	return r.stored, &UncheckedError{Err: unchecked}
 }
 
-// whyDropped returns why a session is not the link's, by what the record remembers.
-func whyDropped(r row) error {
+// whyDropped returns why a session is not the link's, by what the record remembers, and
+// the look that may have dropped it.
+func whyDropped(r row, look *flight) error {
 	if r.Phase == core.Relink && r.Cause.Decided() {
 		return &LostError{Cause: r.Cause}
 	}
 	for _, h := range slices.Backward(r.details.Past) {
 		switch h.Kind {
 		case Refused:
+			if look != nil && look.refused != nil {
+				return look.refused
+			}
 			return &RefusedError{Err: ErrOtherPatient}
 		case OtherPatient:
 			return ErrOtherPatient
 		case Shared:
+			if look != nil {
+				return &SharedError{Users: look.shared}
+			}
 			return &SharedError{}
 		case Abandoned:
 			return &LostError{Cause: h.Cause}

@@ -146,25 +146,97 @@ func TestImportOfAnotherUsersPatient(t *testing.T) {
 
 func isShared(err error) bool { _, ok := errors.AsType[*custody.SharedError](err); return ok }
 
-// A pair that cannot be checked now is kept, and checked later.
+// A pair that cannot be checked now is kept and is no link yet, whether or not a link
+// has to be checked first. It is checked later.
 func TestImportThatCannotBeChecked(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprintf("VerifyFirst %t", first), func(t *testing.T) {
+			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+				who := whose{}
+				who.set("access-1", errReadOnly)
+				k := keeper(t, s, i, who.config, func(c *custody.Config) { c.VerifyFirst = first })
+				in := issued(i)
+				for range 2 {
+					r, err := k.Import(t.Context(), user, in)
+					if _, ok := errors.AsType[*custody.UncheckedError](err); !ok || r.State != tokenstore.StatePending || r.Candidate == "" {
+						t.Fatalf("Import: %s, %v, want that it waits", r.State, err)
+					}
+				}
+				if _, err := k.Import(t.Context(), user, issued(i)); !errors.Is(err, custody.ErrInUse) {
+					t.Errorf("another: %v, want that one waits", err)
+				}
+				who.set("access-1", patient)
+				tending(t, k)
+				time.Sleep(20 * time.Minute)
+				if r := record(t, s); r.State != tokenstore.StateLinked || r.PublicID != patient {
+					t.Errorf("%v, %q", r.State, r.PublicID)
+				}
+			})
+		})
+	}
+}
+
+// A pair that could not be checked and that a call has used since, as one of a new
+// authorization may be, is reported as unchecked until it is checked.
+func TestImportOfALinkThatIsUnchecked(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		who := whose{}
 		who.set("access-1", errReadOnly)
-		k := keeper(t, s, i, who.config, func(c *custody.Config) { c.VerifyFirst = true })
-		_, err := k.Import(t.Context(), user, issued(i))
-		if _, ok := errors.AsType[*custody.UncheckedError](err); !ok {
-			t.Fatalf("Import: %v, want that it is unchecked", err)
+		k := keeper(t, s, i, who.config)
+		in := issued(i)
+		unchecked := func() {
+			t.Helper()
+			_, err := k.Import(t.Context(), user, in)
+			if _, ok := errors.AsType[*custody.UncheckedError](err); !ok {
+				t.Errorf("Import: %v, want that it is unchecked", err)
+			}
 		}
-		if _, err := k.Import(t.Context(), user, issued(i)); !errors.Is(err, custody.ErrInUse) {
-			t.Errorf("another: %v, want that one waits", err)
-		}
+		unchecked()
+		time.Sleep(time.Minute)
+		wantToken(t, k, in.AccessToken)
+		unchecked()
 		who.set("access-1", patient)
-		tending(t, k)
-		time.Sleep(20 * time.Minute)
-		if r := record(t, s); r.State != tokenstore.StateLinked || r.PublicID != patient {
+		r, err := k.Import(t.Context(), user, in)
+		must(t, err)
+		if r.State != tokenstore.StateLinked || r.PublicID != patient {
 			t.Errorf("%v, %q", r.State, r.PublicID)
+		}
+		wantPosts(t, i, 0)
+	})
+}
+
+// Why a pair is refused is told by the look that found it out, with the cause of the
+// server, and is in the record's history.
+func TestImportTellsWhy(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		who := whose{}
+		who.set("access-1", &custody.RefusedError{Err: errReadOnly})
+		k := keeper(t, s, i, who.config)
+		_, err := k.Import(t.Context(), user, issued(i))
+		if !errors.Is(err, errReadOnly) {
+			t.Errorf("Import: %v, want the reason of who refused it", err)
+		}
+		in := issued(i)
+		i.dead[2] = true
+		in.ExpiresAt = time.Now().Add(-time.Minute)
+		_, err = k.Import(t.Context(), "user-3", in)
+		lost, ok := errors.AsType[*custody.LostError](err)
+		if !ok || lost.Cause == "" {
+			t.Fatalf("Import: %v, want the cause", err)
+		}
+		past, err := k.Past(t.Context(), "user-3")
+		must(t, err)
+		if last := past[len(past)-1]; last.Kind != custody.Abandoned || last.Cause != lost.Cause {
+			t.Errorf("the history ends in %+v, want %s", last, lost.Cause)
+		}
+		_, err = approveAs(t, k, i, "user-2", "session-1")
+		must(t, err)
+		_, err = k.Import(t.Context(), "user-4", issued(i))
+		if shared, ok := errors.AsType[*custody.SharedError](err); !ok || len(shared.Users) != 1 || shared.Users[0] != "user-2" {
+			t.Errorf("Import: %v, want that it is user-2's", err)
 		}
 	})
 }

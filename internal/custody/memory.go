@@ -82,7 +82,7 @@ func (k *Keeper) seek(e *entry, after time.Duration) {
 		if over {
 			return
 		}
-		if _, err := k.check(context.Background(), e.user, false); err == nil {
+		if _, err := k.check(context.Background(), e.user, &flight{}); err == nil {
 			k.seek(e, 2*after)
 		}
 	})

@@ -36,7 +36,7 @@ func (k *Keeper) observe(ctx context.Context, err error) {
 		return
 	}
 	for _, e := range k.kept.recent(k.now()) {
-		_, _ = k.check(context.WithoutCancel(ctx), e.user, false)
+		_, _ = k.check(context.WithoutCancel(ctx), e.user, &flight{})
 	}
 }
 

@@ -84,9 +84,9 @@ func (t *trip) transition(next core.Record) *written {
 		t.admission(was, next, say)
 	case core.Successor:
 		t.succession(was, w, say)
-	case core.Reject:
+	case core.Reject, core.Refused:
 		if was.Candidate.ID == e.Pair && next.Candidate.ID.IsZero() {
-			say(Abandoned, "")
+			say(Abandoned, e.Dropped())
 		}
 	}
 	if next.Warned != was.Warned {

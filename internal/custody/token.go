@@ -38,9 +38,16 @@ type flight struct {
 	early bool
 	// rejected must not be the flight's result.
 	rejected core.PairID
-	token    Token
-	err      error
-	told     bool // done is closed
+	// eager means that it looks even if the last look failed a moment ago, and strict,
+	// that it admits nothing that could not be checked.
+	eager, strict bool
+	token         Token
+	err           error
+	told          bool // done is closed
+	// refused is why a check has refused an authorization, and shared, which other users
+	// are linked with its patient.
+	refused *RefusedError
+	shared  []string
 }
 
 // tell ends the wait of the flight's callers. The flight itself may continue.
@@ -159,7 +166,7 @@ func (k *Keeper) lookNow(ctx context.Context, e *entry, l *live) {
 	k.deafStore.Store(false)
 	id, _ := core.ParsePairID(r.Pair)
 	if r.PublicID == "" || r.Candidate != "" {
-		_, _ = k.check(ctx, e.user, false)
+		_, _ = k.check(ctx, e.user, &flight{})
 	}
 	linked := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
 	if !linked || id.Session != l.Pair.Session {
@@ -257,7 +264,7 @@ func (k *Keeper) join(ctx context.Context, user string, rejected core.PairID) (*
 	if e.flight != nil {
 		return e, e.flight, nil
 	}
-	f, err := k.launch(ctx, e, core.Flight{Goal: core.Call}, rejected)
+	f, err := k.launch(ctx, e, core.Flight{Goal: core.Call}, &flight{rejected: rejected})
 	return e, f, err
 }
 
@@ -279,19 +286,19 @@ func (k *Keeper) refreshEarly(e *entry) {
 	}
 	defer e.mu.Unlock()
 	if e.flight == nil && !e.gone {
-		_, _ = k.launch(context.Background(), e, core.Flight{Goal: core.Warm}, core.PairID{})
+		_, _ = k.launch(context.Background(), e, core.Flight{Goal: core.Warm}, &flight{early: true})
 	}
 }
 
 // launch starts a flight; e.mu is held.
-func (k *Keeper) launch(caller context.Context, e *entry, program core.Flight, rejected core.PairID) (*flight, error) {
+func (k *Keeper) launch(caller context.Context, e *entry, program core.Flight, f *flight) (*flight, error) {
 	if err := k.overrun(); err != nil {
 		return nil, err
 	}
 	if !k.work.begin() {
 		return nil, ErrClosed
 	}
-	f := &flight{done: make(chan struct{}), early: program.Goal == core.Warm, rejected: rejected}
+	f.done = make(chan struct{})
 	t := k.newTrip(caller, e, program, f)
 	if program.Goal == core.Look {
 		e.look = f
@@ -323,26 +330,36 @@ func (k *Keeper) landed(t *trip, token Token, err error) {
 	}
 	k.settle(e)
 	e.mu.Unlock()
+	if !f.told {
+		f.refused, _ = errors.AsType[*RefusedError](t.refused)
+		f.shared = t.shared
+	}
 	f.tell(token, err)
 }
 
 // Check checks what is not known yet of a user's link, and waits for the result.
 func (k *Keeper) Check(ctx context.Context, user string) error {
-	f, err := k.check(ctx, user, true)
+	_, err := k.checked(ctx, user, false)
+	return err
+}
+
+// checked is Check, and returns what else is known if it has ended; otherwise nil.
+func (k *Keeper) checked(ctx context.Context, user string, strict bool) (*flight, error) {
+	f, err := k.check(ctx, user, &flight{eager: true, strict: strict})
 	if f == nil {
-		return err
+		return nil, err
 	}
 	select {
 	case <-f.done:
-		return f.err
+		return f, f.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
-// check starts a look at what is not checked yet. eager starts one even if the last
-// failed a moment ago.
-func (k *Keeper) check(ctx context.Context, user string, eager bool) (*flight, error) {
+// check starts a look at what is not checked yet, and returns it, or the one that is
+// under way.
+func (k *Keeper) check(ctx context.Context, user string, f *flight) (*flight, error) {
 	for {
 		e := k.entry(user)
 		e.mu.Lock()
@@ -354,12 +371,12 @@ func (k *Keeper) check(ctx context.Context, user string, eager bool) (*flight, e
 		switch {
 		case e.look != nil:
 			return e.look, nil
-		case !eager && e.memory != nil && k.clock.exact() < e.memory.tiredUntil:
+		case !f.eager && e.memory != nil && k.clock.exact() < e.memory.tiredUntil:
 			return nil, nil
-		case eager && e.memory != nil:
+		case f.eager && e.memory != nil:
 			e.memory.tiredUntil = 0
 		}
-		return k.launch(ctx, e, core.Flight{Goal: core.Look}, core.PairID{})
+		return k.launch(ctx, e, core.Flight{Goal: core.Look}, f)
 	}
 }
 

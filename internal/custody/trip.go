@@ -105,7 +105,7 @@ func (t *trip) fly() {
 }
 
 func (k *Keeper) checkLater(user string) (*flight, error) {
-	return k.check(context.Background(), user, false)
+	return k.check(context.Background(), user, &flight{})
 }
 
 // run drives the flight to its end. It returns an error that no flight can fix: the
@@ -129,12 +129,14 @@ func (t *trip) run() (core.Effect, error) {
 }
 
 // policy is the keeper's. Where no notices are delivered they are kept all the same in
-// a record that has had some: another process delivers them.
+// a record that has had some: another process delivers them. A strict flight admits
+// nothing that could not be checked.
 func (t *trip) policy() core.Policy {
 	p := t.k.policy
 	if t.row.Noticed > 0 {
 		p.Notices = mostNotices
 	}
+	p.VerifyFirst = p.VerifyFirst || t.flight != nil && t.flight.strict
 	return p
 }
 

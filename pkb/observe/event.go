@@ -100,7 +100,7 @@ type Event struct {
 	Kind EventKind `json:"kind"`
 	// AppUserID is the user of the link. Keep it out of metric labels.
 	AppUserID string `json:"app_user_id"`
-	// Cause is set for EventRelinkRequired.
+	// Cause is set for EventRelinkRequired, and for EventAbandoned if PKB refused the token.
 	Cause Cause `json:"cause,omitempty"`
 	// EndsAt is set for EventEndsSoon.
 	EndsAt time.Time `json:"ends_at,omitzero"`

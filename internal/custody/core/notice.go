@@ -76,7 +76,7 @@ func (p Policy) notice(was, r *Record, e *Event) {
 		p.owe(r, Notice{Kind: Made, Session: s})
 	}
 	if s := was.Candidate.ID.Session; s != "" && !r.Holds(s) && e.Kind != Settle && e.Kind != Unlink {
-		p.owe(r, Notice{Kind: Dropped, Cause: e.dropped(), Session: s})
+		p.owe(r, Notice{Kind: Dropped, Cause: e.Dropped(), Session: s})
 	}
 	if level := r.warning(e); level > r.warned() {
 		r.Warned = Warned{s, level}
@@ -103,8 +103,8 @@ func (r *Record) warned() Warning {
 	return r.Warned.Level
 }
 
-// dropped is why an event drops an authorization.
-func (e *Event) dropped() Cause {
+// Dropped is why an event drops an authorization.
+func (e *Event) Dropped() Cause {
 	switch {
 	case e.Kind == Abandon:
 		return NeverChecked
