@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -163,6 +165,38 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// A pair that PKB could not be asked about counts towards the end of the import, and one
+// whose access token PKB does not accept does not: PKB was asked.
+func TestUnasked(t *testing.T) {
+	for status, want := range map[int]string{0: "unchecked", 401: "token_rejected", 403: "token_rejected", 404: "unchecked", 429: "unchecked", 503: "unchecked"} {
+		err := fmt.Errorf("%w: %w", pkb.ErrUnchecked, &pkb.APIError{Operation: "purview", Status: status})
+		f := (&importing{importOptions: importOptions{check: byPurview}}).judge(fate{}, pkb.Link{State: tokenstore.StatePending}, err)
+		if f.Result != waiting || f.Code != want || f.Reason == "" {
+			t.Errorf("status %d: %+v, want that it waits, %s", status, f, want)
+		}
+	}
+	i := &importing{importOptions: importOptions{check: byPurview}}
+	unasked := fate{Result: waiting, Code: "unchecked"}
+	for _, between := range []fate{{Result: imported}, {Result: waiting, Code: "token_rejected"}, {Result: refused, Code: "session_expired"}, {}} {
+		for n := range unaskedMost - 1 {
+			if err := i.asked(unasked); err != nil {
+				t.Errorf("after %d lines: %v", n, err)
+			}
+		}
+		if err := i.asked(fate{Result: already}); err != nil { // nobody was asked
+			t.Error(err)
+		}
+		if between.Result != "" {
+			if err := i.asked(between); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := i.asked(unasked); err == nil || codeOf(err) != exitLater || !strings.Contains(err.Error(), "20 pairs in a row") {
+		t.Errorf("the twentieth in a row: %v", err)
+	}
+}
+
 // Whatever its tokens met, a pair whose response may be on its way is left alone.
 func TestInDoubt(t *testing.T) {
 	lease := tokenstore.Lease{Owner: "somebody"}
@@ -219,6 +253,34 @@ func TestPace(t *testing.T) {
 			t.Errorf("the second, without the time: %v", err)
 		}
 	})
+}
+
+// The commands of the guide are ones that there are.
+func TestGuide(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "pkb", "import.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, " #")
+		args := strings.Fields(line)
+		if len(args) < 2 || args[0] != "pkbctl" {
+			continue
+		}
+		n++
+		at := slices.IndexFunc(commands, func(c *command) bool { return c.name == args[1] })
+		if at < 0 {
+			t.Errorf("%s: there is no command %q", line, args[1])
+			continue
+		}
+		if _, _, err := commands[at].parse(console{getenv: func(string) string { return "" }}, args[2:]); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d commands were found", n)
+	}
 }
 
 // In place of the host's Identify pkbctl neither accepts nor refuses anybody.

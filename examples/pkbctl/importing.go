@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type importing struct {
 	copy   io.Writer // of -report, or nil
 	began  time.Time
 	done   importLine
+
+	mu sync.Mutex
 	// unasked counts the pairs in a row about which PKB could not be asked.
 	unasked int
 }
@@ -83,7 +86,7 @@ const (
 	// importEvery is how many lines have one line of progress in a pipe.
 	importEvery = 500
 	// unaskedMost is about how many pairs in a row PKB cannot be asked before the rest
-	// waits for another day.
+	// waits for another day: importAtOnce more may be under way.
 	unaskedMost = 20
 	// importClose bounds the wait for what is under way at the end.
 	importClose = 4 * time.Minute
@@ -92,32 +95,32 @@ const (
 // all imports the lines, several at the same time, and reports them in their order.
 func (i *importing) all(ctx context.Context, lines *pairs) error {
 	i.began, i.pace = now(), newPace(i.rate)
-	going, stop := context.WithCancel(ctx)
-	defer stop()
+	going, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	fates := make(chan chan fate, importAhead)
 	var unread error // before fates is closed
 	go func() {
 		defer close(fates)
-		unread = i.begin(going, lines, fates)
+		unread = i.begin(going, stop, lines, fates)
 	}()
 	var ended error
 	for one := range fates {
-		f := <-one
-		if ended != nil {
-			continue // it is counted when the import is run again
+		if err := i.note(<-one); err != nil && ended == nil { // what is under way is noted too
+			ended = err
+			stop(err)
 		}
-		if ended = i.note(f); ended != nil {
-			stop()
-		}
+	}
+	if ended == nil {
+		ended = context.Cause(going)
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), importClose)
 	defer cancel()
-	ended = errors.Join(ended, unread, ctx.Err(), i.client.Close(closing))
-	return i.end(ended)
+	return i.end(errors.Join(ended, unread, i.client.Close(closing)))
 }
 
-// begin begins with one line after the other, until ctx ends.
-func (i *importing) begin(ctx context.Context, lines *pairs, fates chan<- chan fate) error {
+// begin begins with one line after the other, until ctx ends, which it does itself when
+// PKB cannot be asked.
+func (i *importing) begin(ctx context.Context, stop context.CancelCauseFunc, lines *pairs, fates chan<- chan fate) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	free := make(chan struct{}, importAtOnce)
@@ -133,7 +136,11 @@ func (i *importing) begin(ctx context.Context, lines *pairs, fates chan<- chan f
 		became := make(chan fate, 1)
 		fates <- became
 		group.Go(func() {
-			became <- i.one(ctx, one)
+			f := i.one(ctx, one)
+			if err := i.asked(f); err != nil {
+				stop(err)
+			}
+			became <- f
 			<-free
 		})
 	}
@@ -151,11 +158,13 @@ func (i *importing) one(ctx context.Context, p pair) fate {
 		return f.as(refused, p.wrong.code, p.wrong.text)
 	}
 	r, err := i.db.Load(ctx, p.user)
-	if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
+	switch {
+	case ctx.Err() != nil:
+		f.stops = context.Cause(ctx)
+		return f
+	case err != nil && !errors.Is(err, tokenstore.ErrNotFound):
 		f.stops = storeFailed(err)
 		return f
-	}
-	switch {
 	case err == nil && (issuer{r.Environment, r.ClientID}) != i.to:
 		return f.because(pkb.ErrOtherEnvironment)
 	case works(pkb.LinkOf(r)):
@@ -166,7 +175,8 @@ func (i *importing) one(ctx context.Context, p pair) fate {
 		f.expired = !p.token.Expiry.IsZero() && p.token.Expiry.Before(now())
 		return f.as(ready, "", "")
 	}
-	if f.stops = i.pace.wait(ctx); f.stops != nil {
+	if i.pace.wait(ctx) != nil {
+		f.stops = context.Cause(ctx)
 		return f
 	}
 	link, err := i.client.Import(context.WithoutCancel(ctx), p.user, p.token)
@@ -196,12 +206,20 @@ func (i *importing) judge(f fate, link pkb.Link, err error) fate {
 	case errors.Is(err, pkb.ErrUnchecked) && i.check == byProgram:
 		return f.as(waiting, "unchecked", "it is saved, and waits for your program to check it")
 	case errors.Is(err, pkb.ErrUnchecked):
-		return f.as(waiting, "unchecked", "it is saved, and PKB could not be asked whose record it opens; the next call, Client.Tend or another import checks it")
+		return f.unasked(err)
 	case errors.Is(err, pkb.ErrStore), errors.Is(err, pkb.ErrClosed):
 		f.stops = err
 		return f
 	}
 	return f.because(err)
+}
+
+// unasked is a pair that is saved, while PKB has not told whose record it opens.
+func (f fate) unasked(err error) fate {
+	if api, ok := errors.AsType[*pkb.APIError](err); ok && (api.Status == http.StatusUnauthorized || api.Status == http.StatusForbidden) {
+		return f.as(waiting, "token_rejected", "it is saved, and PKB does not accept its access token; once that has expired, another import, the next call or Client.Tend presents the refresh token")
+	}
+	return f.as(waiting, "unchecked", "it is saved, and PKB could not be asked whose record it opens; another import, the next call or Client.Tend checks it")
 }
 
 // because is a refusal for an error of the library's, whose text names nobody.
@@ -217,7 +235,7 @@ func (f fate) because(err error) fate {
 		err    error
 		reason string
 	}{
-		{pkb.ErrState, "it was imported before, and is not the link; the patient has to approve"},
+		{pkb.ErrState, "it was imported before, and is not the link (pkbctl show has why); the patient has to approve"},
 		{pkb.ErrWrongPatient, "it opens the record of another patient than the one this user was linked with"},
 		{identity.ErrNotAPatient, "the account that it opens is not a patient's"},
 		{pkb.ErrOtherEnvironment, "this user has a link of another environment or client id"},
@@ -261,6 +279,24 @@ func listed(users []string) string {
 	return " (" + strings.Join(shown, ", ") + ")"
 }
 
+// asked returns an error when PKB could not be asked about many pairs in a row, in the
+// order in which that was known: of those begun first, one may take long.
+func (i *importing) asked(f fate) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case f.stops != nil || i.check == byProgram:
+	case f.Code == "unchecked":
+		i.unasked++
+	case f.Result == imported || f.Result == refused || f.Code == "token_rejected":
+		i.unasked = 0
+	}
+	if i.unasked >= unaskedMost {
+		return failed(exitLater, "PKB could not be asked about %d pairs in a row, which are saved and wait; pkbctl doctor finds out why", unaskedMost)
+	}
+	return nil
+}
+
 // note counts a line, and prints it if it was not imported.
 func (i *importing) note(f fate) error {
 	if f.stops != nil {
@@ -283,14 +319,8 @@ func (i *importing) note(f fate) error {
 	case waiting:
 		d.Waiting++
 	}
-	if i.unasked++; f.Code != "unchecked" || i.check == byProgram {
-		i.unasked = 0
-	}
 	if err := i.list(f); err != nil {
 		return err
-	}
-	if i.unasked == unaskedMost {
-		return failed(exitLater, "PKB could not be asked about %d pairs in a row, which are saved and wait", unaskedMost)
 	}
 	if i.c.terminal || d.Records%importEvery == 0 {
 		return i.progressed()
@@ -363,7 +393,8 @@ func (i *importing) end(err error) error {
 	case d.Refused > 0:
 		return errSaid
 	case d.Waiting > 0 && i.check == byPurview:
-		return &failure{exitLater, errSaid}
+		const advice = "%s to be checked: import the same file again once PKB can be asked (pkbctl doctor); the next call and Client.Tend check them too"
+		return failed(exitLater, advice, plural(d.Waiting, "pair waits", "pairs wait"))
 	}
 	return nil
 }

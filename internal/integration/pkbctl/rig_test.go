@@ -10,12 +10,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -94,7 +97,8 @@ func mysqlAddress(dsn string) string {
 type host struct {
 	t       testing.TB
 	server  *pkbtest.Server
-	url     string // of the server
+	front   *httptest.Server
+	url     string // of front
 	kind    kind
 	dsn     string // of the database, for its driver
 	address string // of the database, for -db
@@ -109,6 +113,10 @@ type host struct {
 	mu sync.Mutex
 	// secrets are what must never be printed.
 	secrets []string
+	// down is an endpoint that fails, or "".
+	down pkbtest.Endpoint
+	// sent is how often each refresh token arrived at PKB.
+	sent map[string]int
 }
 
 func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
@@ -117,9 +125,9 @@ func newHost(t testing.TB, k kind, cfg pkbtest.Config) *host {
 	h.kind, h.dsn = k, k.dsn(t)
 	h.address = k.address(h.dsn)
 	h.server = pkbtest.New(cfg)
-	front := httptest.NewServer(http.HandlerFunc(h.serve))
-	t.Cleanup(front.Close)
-	h.url = front.URL
+	h.front = httptest.NewServer(http.HandlerFunc(h.serve))
+	t.Cleanup(func() { h.front.Close() })
+	h.url = h.front.URL
 	var err error
 	if h.keys, err = keys.Generate("first"); err != nil {
 		t.Fatal(err)
@@ -165,12 +173,76 @@ func (h *host) keep(keys string) {
 	}
 }
 
-// serve is the server's handler; it notes the tokens that go out.
+// hangUp lets nobody reach the server.
+func (h *host) hangUp() { h.front.Close() }
+
+// listen lets everybody reach it again.
+func (h *host) listen() {
+	h.t.Helper()
+	at, err := net.Listen("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.front = &httptest.Server{Listener: at, Config: &http.Server{Handler: http.HandlerFunc(h.serve), ReadHeaderTimeout: time.Minute}}
+	h.front.Start()
+}
+
+// cut lets an endpoint fail from now on, and "" none.
+func (h *host) cut(down pkbtest.Endpoint) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+}
+
+// twice is how many refresh tokens arrived at PKB more than once.
+func (h *host) twice() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, times := range h.sent {
+		if times > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// arrives notes a refresh token that comes in.
+func (h *host) arrives(token string) {
+	if token == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sent == nil {
+		h.sent = map[string]int{}
+	}
+	h.sent[token]++
+}
+
+// paths are those of the endpoints that can fail.
+var paths = map[string]pkbtest.Endpoint{"apiToken.action": pkbtest.Token, "$purview": pkbtest.Purview}
+
+// serve is the server's handler; it notes the tokens that come in and go out.
 func (h *host) serve(w http.ResponseWriter, r *http.Request) {
-	if !strings.HasSuffix(r.URL.Path, "/apiToken.action") {
+	h.mu.Lock()
+	down := h.down
+	h.mu.Unlock()
+	endpoint := paths[path.Base(r.URL.Path)]
+	switch {
+	case down != "" && endpoint == down:
+		panic(http.ErrAbortHandler) // before anything of the request is read
+	case endpoint != pkbtest.Token:
 		h.server.ServeHTTP(w, r)
 		return
 	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if form, err := url.ParseQuery(string(body)); err == nil {
+		h.arrives(form.Get("refresh_token"))
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	answer := httptest.NewRecorder()
 	h.server.ServeHTTP(answer, r)
 	var pair struct {
