@@ -37,7 +37,9 @@ user's link. A pair whose access token has expired is refreshed first, once. Say
 who decides: purview; or program, if your program has Config.Identify, and then the pairs
 are saved and wait until your program checks them (at the next call, or by Client.Tend).
 Users who are linked already keep their link, and nothing of their pair is sent. So an
-import that was interrupted or killed is started again with the same file.
+import that was interrupted or killed is started again with the same file. After some
+twenty pairs in a row that PKB could not be asked about it stops by itself: they wait, and
+the rest is imported when it is started again.
 
 With -n nothing is sent and nothing written: each line is looked at, and whether its
 user is linked.
