@@ -17,6 +17,9 @@ type outage struct {
 	mu        sync.Mutex
 	since     int64 // of the first failure since the last success, or 0
 	waryUntil int64
+	// reached means that the store was well once: before that nobody knows for how
+	// long it has been away.
+	reached bool
 }
 
 // shortest is how long a store must have been away to be another node.
@@ -47,10 +50,11 @@ func (k *Keeper) cameBack(ctx context.Context, err error) bool {
 	defer o.mu.Unlock()
 	switch {
 	case well && o.since == 0:
+		o.reached = true
 		return false
 	case well:
-		away := k.clock.exact() - o.since
-		if o.since = 0; away < shortest {
+		away, reached := k.clock.exact()-o.since, o.reached
+		if o.since, o.reached = 0, true; reached && away < shortest {
 			return false
 		}
 		o.waryUntil = k.clock.exact() + int64(leaseTTL)

@@ -238,6 +238,12 @@ func newRolling(s *tokenstore.Memory) *rolling {
 	return &rolling{Memory: s, past: map[string][]tokenstore.Record{}}
 }
 
+func (r *rolling) is(away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = away
+}
+
 func (r *rolling) isAway() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -268,9 +274,7 @@ func (r *rolling) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.R
 // row.
 func (r *rolling) failover(t *testing.T, who string, away time.Duration, lost int) {
 	t.Helper()
-	r.mu.Lock()
-	r.away = true
-	r.mu.Unlock()
+	r.is(true)
 	time.Sleep(away)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -448,6 +452,45 @@ func TestStoreThatWasRestoredBeyondWhatAnybodyKeeps(t *testing.T) {
 		w.joins(t, k, user, "anew")
 		wantServed(t, k, user, "anew")
 		w.wantNoneAgain(t)
+	})
+}
+
+// What one process was told in the end, all say: one that has seen a newer token does
+// not ask the patient to wait for what no longer exists.
+func TestLinkOfARestoredStoreEndsForEveryProcess(t *testing.T) {
+	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+		store := newRolling(s)
+		k := w.replica(t, store)
+		w.joins(t, k, user, "once")
+		time.Sleep(life)
+		wantServed(t, k, user, "once")
+		time.Sleep(6 * time.Minute) // it remembers the row no longer, and the token
+		store.failover(t, user, 0, 2)
+		time.Sleep(life)
+		_ = wantLater(t, k, user, custody.WaitRolledBack)
+		wantEnded(t, w.replica(t, store), user, "session_invalid") // it has seen nothing
+		wantEnded(t, k, user, "session_invalid")
+		w.joins(t, k, user, "anew")
+		wantServed(t, k, user, "anew")
+	})
+}
+
+// A process that begins while the store is away does not know for how long it was:
+// it presents nothing at once, as processes do that have seen the store go.
+func TestProcessThatBeginsInAnOutageIsWary(t *testing.T) {
+	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+		store := newRolling(s)
+		w.joins(t, w.replica(t, store), user, "once")
+		time.Sleep(life)
+		k := w.replica(t, store)
+		store.is(true)
+		if _, err := k.Present(t.Context(), user); err == nil {
+			t.Fatal("served without a store")
+		}
+		store.is(false)
+		_ = wantLater(t, k, user, custody.WaitWary)
+		time.Sleep(20 * time.Second)
+		wantServed(t, k, user, "once")
 	})
 }
 

@@ -29,8 +29,12 @@ func (f Flight) decide(p Policy, in Input) (Flight, Effect) {
 	return f.serve(p, in)
 }
 
-// behind reports whether the successor of the active pair was seen.
-func (f *Flight) behind() bool {
+// behind reports whether nothing but waiting is left because the successor of the
+// active pair was seen. A link that has ended is reported as such by all processes.
+func (f *Flight) behind() bool { return f.Rec.Phase != Relink && f.outdated() }
+
+// outdated reports whether the successor of the active pair was seen.
+func (f *Flight) outdated() bool {
 	return f.Newest.Session == f.Rec.Active.ID.Session && f.Newest.Seq > f.Rec.Active.ID.Seq
 }
 
@@ -132,7 +136,7 @@ func (f Flight) ended(p Policy, in Input) (Flight, Effect) {
 	switch {
 	case !r.Candidate.ID.IsZero() && (!in.Facts.CandidateOver || !r.Candidate.Unread):
 		return f.later(f.because(LaterUnchecked), 0)
-	case r.Cause == RefusedUnclear && f.Goal == Call && f.After == 0 && !r.Active.Final && f.Sight.unclearDue(p, r.Active):
+	case r.Cause == RefusedUnclear && f.Goal == Call && f.After == 0 && !r.Active.Final && !f.outdated() && f.Sight.unclearDue(p, r.Active):
 		return f.refresh(p, in, r.Active, true)
 	}
 	return f.done(LostNow, PairID{})

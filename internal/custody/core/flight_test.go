@@ -215,3 +215,19 @@ func TestLeasesAreWatched(t *testing.T) {
 		}
 	}
 }
+
+// A link that was given up after unclear refusals is tried once more, but not with a
+// pair whose successor this process has seen.
+func TestOutdatedPairIsNotTriedOnceMore(t *testing.T) {
+	pair := core.PairID{Session: "s1", Seq: 4}
+	row := core.Record{Version: 1, Phase: core.Relink, Cause: core.RefusedUnclear, Active: core.Pair{ID: pair, Unclear: policy.UnclearLimit}}
+	for newest, want := range map[uint64]core.EffectKind{4: core.Enter, 5: core.Done} {
+		f := core.Flight{Goal: core.Call, Newest: core.PairID{Session: "s1", Seq: newest}}
+		f.Sight.Unclear = core.Stopwatch[core.Count]{Of: core.Count{Pair: pair, N: policy.UnclearLimit}, For: policy.RetryUnclear}
+		f, _ = f.Step(policy, core.Input{Kind: core.Begin})
+		_, e := f.Step(policy, core.Input{Kind: core.Loaded, Rec: row, Facts: core.Facts{ActiveOver: true}})
+		if e.Kind != want || want == core.Done && e.Result != core.LostNow {
+			t.Errorf("having seen pair %d of a row with pair 4: effect %d, result %d, want effect %d", newest, e.Kind, e.Result, want)
+		}
+	}
+}
