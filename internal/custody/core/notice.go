@@ -119,7 +119,8 @@ func (e *Event) Dropped() Cause {
 }
 
 // owe adds a notice. A later warning of the same session takes the place of the
-// earlier one. Of too many, the oldest goes that is no end, since what follows it
+// earlier one, unless that is being delivered: the host would get it after the later
+// one. Of too many, the oldest goes that is no end, since what follows it
 // shows what is so now; and if all are ends, the two oldest become one.
 func (p Policy) owe(r *Record, n Notice) {
 	if p.Notices == 0 {
@@ -128,7 +129,7 @@ func (p Policy) owe(r *Record, n Notice) {
 	r.Noticed++
 	n.N = r.Noticed
 	notices := slices.DeleteFunc(slices.Clone(r.Notices), func(o Notice) bool {
-		return n.Kind == EndsSoon && o.Kind == EndsSoon && o.Session == n.Session
+		return n.Kind == EndsSoon && o.Kind == EndsSoon && o.Session == n.Session && o.N != r.Telling.Notice
 	})
 	notices = append(notices, n)
 	if len(notices) > p.Notices {

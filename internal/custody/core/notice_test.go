@@ -118,6 +118,29 @@ func TestWarningsAreGivenOnce(t *testing.T) {
 	}
 }
 
+// A warning that is being delivered stays: what took its place would be delivered
+// before it.
+func TestAWarningThatIsBeingDeliveredStays(t *testing.T) {
+	r := aLink()
+	for _, e := range []core.Event{
+		{Kind: core.Warn, Session: "s1", Warning: core.Early},
+		{Kind: core.ClaimNotice, Notice: 1, Owner: "n1"},
+		{Kind: core.Warn, Session: "s1", Warning: core.Late},
+	} {
+		r, _ = policy.Apply(r, e)
+	}
+	if len(r.Notices) != 2 || r.Notices[0].Warning != core.Early || r.Telling.Notice != 1 {
+		t.Fatalf("%+v, and %+v is being delivered", r.Notices, r.Telling)
+	}
+	if _, e := sweep(policy, r, core.Facts{}); e.Kind != core.Done || e.Result != core.LaterElsewhere {
+		t.Errorf("meanwhile another sweep does %+v", e)
+	}
+	r, _ = policy.Apply(r, core.Event{Kind: core.Delivered, Notice: 1, Owner: "n1"})
+	if len(r.Notices) != 1 || r.Notices[0].Warning != core.Late {
+		t.Errorf("and then %+v", r.Notices)
+	}
+}
+
 func TestNoticesAreRestored(t *testing.T) {
 	row := aLink()
 	known, _ := policy.Apply(row, core.Event{Kind: core.Lose, Pair: first, Cause: "session_expired"})

@@ -37,6 +37,7 @@ const (
 	ToldAtOnce                     // two processes deliver one notice at the same time
 	Unnoticed                      // a link was made or has ended, and the host will not hear of it
 	WarnedTwice                    // one warning of a session's end was given twice
+	ToldLate                       // the host was told of something after what had followed it
 	ImportReplaces                 // an import took the place of a link, or of an authorization
 	ToldWrong                      // a caller received something other than what the record holds
 )
@@ -65,6 +66,7 @@ var ruleNames = [...]string{
 	ToldAtOnce:     "I22 two processes deliver one notice at the same time",
 	Unnoticed:      "I23 a link was made or has ended without a notice of it",
 	WarnedTwice:    "I24 one warning of a session's end was given twice",
+	ToldLate:       "I26 the host was told of something after what had followed it",
 	ImportReplaces: "I25 an import took the place of a link, or of an authorization that waits",
 	ToldWrong:      "I19 a caller received something other than what the record holds",
 }

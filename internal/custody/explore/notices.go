@@ -91,8 +91,16 @@ func (c *setup) checkTell(w *world, i int) {
 			w.violate(ToldAtOnce)
 		}
 	}
-	if p.f.Rec.Telling.Owner != p.f.Teller {
+	if p.f.Rec.Telling.Owner != p.f.Teller || c.programs[i].mute {
 		w.violate(ToldAtOnce)
+	}
+}
+
+// checkOrder judges what the host accepts: nothing that it has not had, after what
+// followed it.
+func (c *setup) checkOrder(w *world, number uint8) {
+	if w.g.told>>number&1 == 0 && w.g.told>>(number+1) != 0 && !w.g.wentBack {
+		w.violate(ToldLate)
 	}
 }
 
@@ -100,6 +108,29 @@ func (c *setup) checkTell(w *world, i int) {
 func telling(most int) core.Policy {
 	p := policy
 	p.Notices = most
+	return p
+}
+
+// mute is a program of a process without Notify.
+func mute(p program) program {
+	p.mute = true
+	return p
+}
+
+// policyOf is the policy of a process's step. Without Notify it notes what is owed
+// only in a row that has had notices.
+func (c *setup) policyOf(i int, f *core.Flight, in *core.Input) core.Policy {
+	p := c.policy
+	if !c.programs[i].mute {
+		return p
+	}
+	r := &f.Rec
+	if in.Rec.Version != 0 {
+		r = &in.Rec
+	}
+	if r.Noticed == 0 {
+		p.Notices = 0
+	}
 	return p
 }
 
@@ -160,6 +191,8 @@ func tending() []*setup {
 		{name: "two sweeps, notices, suspend", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(5), tend(1)}, b: budget{sleep: 1, deaf: 1}},
 		{name: "two sweeps, notices, partition", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(5), tend(1)}, b: budget{cut: 1, unlink: 1}},
 		{name: "notices and calls", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), call(2)}, b: budget{kill: 1, crash: 1}},
+		{name: "notices and a process without Notify", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), mute(tend(2)), mute(call(1))}, b: budget{kill: 1, unknown: 1}},
+		{name: "a sweep without Notify", policy: telling(3), begin: owing(linked("p1"), core.Made), idle: true, programs: [3]program{mute(tend(3)), mute(tend(2)), tend(1)}, b: budget{kill: 1, crash: 1}},
 		{name: "too many notices", policy: telling(2), begin: owing(whose(linked("p1"), 2, "p2"), core.Made, core.Dropped), programs: [3]program{call(1), approve("s2", core.Terms{Switch: true}), tend(1)}, b: budget{kill: 1}},
 		{name: "too many ends", policy: telling(2), begin: owing(linked("p1"), core.Ended, core.Ended), programs: [3]program{call(2), tend(2)}, b: budget{kill: 1, unknown: 1}},
 		{name: "a notice of a later version", policy: telling(3), begin: owing(linked("p1"), core.Dropped+1, core.Made), programs: [3]program{tend(2), call(2), tend(1)}, b: budget{kill: 1, unknown: 1}},

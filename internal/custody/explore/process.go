@@ -68,7 +68,7 @@ func (c *setup) launch(w *world, i int, say func(*world, move)) {
 	if p.left == 0 || g.when != nil && !g.when(w) {
 		return
 	}
-	f := core.Flight{Goal: g.goal, Session: g.session, Terms: g.terms, Unlinks: g.unlinks, Ev: g.event}
+	f := core.Flight{Goal: g.goal, Session: g.session, Terms: g.terms, Unlinks: g.unlinks, Ev: g.event, Unheard: g.mute}
 	start(f, move{verb: begins, arg: uint8(g.goal)}, p.left-1)
 	if g.rejected {
 		f.Rejected = true
@@ -339,6 +339,7 @@ func (c *setup) notify(w *world, i int, say func(*world, move)) {
 		n.own(i).air = sent
 		say(&n, move{verb: tells, arg: number})
 	case p.air == sent:
+		c.checkOrder(&n, number)
 		n.g.told |= 1 << number
 		n.own(i).air = processed
 		say(&n, move{verb: accepts})
@@ -572,7 +573,7 @@ func (w *world) step(c *setup, i int, in core.Input) {
 	for {
 		in.Nonce = w.nonce()
 		was := &p.f
-		f, e := p.f.Step(c.policy, in)
+		f, e := p.f.Step(c.policyOf(i, was, &in), in)
 		if f.Owner != was.Owner {
 			if was.Owner != "" {
 				p.mine, p.minePosted = was.Owner, p.posted

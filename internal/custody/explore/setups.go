@@ -47,6 +47,7 @@ type program struct {
 	when     func(*world) bool // whether a flight may begin now; nil means at any time
 	flights  uint8
 	rejected bool // calls may follow an access token that an API rejected
+	mute     bool // its process has no Notify
 }
 
 func (c *setup) start() world {
