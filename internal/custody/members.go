@@ -131,8 +131,12 @@ func members(of object) iter.Seq2[string, reflect.Value] {
 	}
 }
 
-// objects returns the objects in a field, and whether it is a list of them.
+// objects returns the objects in a field, and whether it is a list of them; none of a
+// list that is read and written briefly, which keeps what its elements lack itself.
 func objects(field reflect.Value) (all []object, list bool) {
+	if _, ok := field.Interface().(json.Marshaler); ok {
+		return nil, false
+	}
 	switch field.Kind() { //nolint:exhaustive // no other kind holds any
 	case reflect.Pointer:
 		if o, ok := field.Interface().(object); ok && !field.IsNil() {

@@ -4,6 +4,7 @@
 package custody
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -28,13 +29,67 @@ type Happened struct {
 	rest *unknown
 }
 
+// timeline is a link's past as its record keeps it. Of an event that has nothing
+// more it is an array: the kind, the milliseconds since the event before it (of the
+// first, since 1970), and if there were several in a row, the milliseconds until the
+// last and how many; then the cause. A year of refreshes and forty events fit into a
+// row of two kilobytes.
+type timeline []Happened
+
+// MarshalJSON implements json.Marshaler.
+func (t timeline) MarshalJSON() ([]byte, error) {
+	var before time.Time
+	return writeList(t, func(b []byte, h *Happened) []byte {
+		b = appendNumber(appendText(b, string(h.Kind)), millis(h.At)-millis(before))
+		before = h.At
+		if (h.Count > 0) == h.Until.IsZero() {
+			return nil
+		}
+		if h.Count > 0 || h.Cause != "" {
+			b = appendNumber(appendNumber(b, max(millis(h.Until)-millis(h.At), 0)), int64(h.Count))
+		}
+		if h.Cause != "" {
+			b = appendText(append(b, ','), string(h.Cause))
+		}
+		return b
+	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *timeline) UnmarshalJSON(data []byte) (err error) {
+	var before time.Time
+	*t, err = readList(data, func(h *Happened, array []byte) error {
+		var since, lasted int64
+		if array != nil {
+			if err := json.Unmarshal(array, &[...]any{&h.Kind, &since, &lasted, &h.Count, &h.Cause}); err != nil {
+				return err
+			}
+			h.At = time.UnixMilli(millis(before) + since).UTC()
+			if h.Count > 0 {
+				h.Until = h.At.Add(time.Duration(lasted) * time.Millisecond)
+			}
+		}
+		before = h.At
+		return nil
+	})
+	return err
+}
+
+// millis is a time in milliseconds since 1970, which the zero time is as well.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
 // maxPast bounds what is kept of a link's past: with everything else it fits many
 // times into a record's details.
 const maxPast = 40
 
 // past adds what the next save is about. Equal events in a row are counted: a link
 // that is refreshed for a year has a short past.
-func past(of []Happened, events []Event, at time.Time) []Happened {
+func past(of timeline, events []Event, at time.Time) timeline {
 	at = at.UTC().Truncate(time.Millisecond)
 	of = slices.Clone(of) // rows are copied, and a copy must not change this one
 	for _, e := range events {
@@ -50,7 +105,7 @@ func past(of []Happened, events []Event, at time.Time) []Happened {
 
 // refusedLately reports whether the pair in use was refused with an unrecognized
 // error before.
-func refusedLately(past []Happened) bool {
+func refusedLately(past timeline) bool {
 	for _, h := range slices.Backward(past) {
 		switch h.Kind {
 		case Unclear:

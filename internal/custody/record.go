@@ -27,7 +27,7 @@ const format = 1
 // tokens are at least as old as the request: a process that sleeps between the two
 // must not take them for new.
 type answer struct {
-	Body    []byte    `json:"body"`
+	Body    response  `json:"body"`
 	AskedAt time.Time `json:"at"`
 	// LinkedAt is when the first pair of the session was requested.
 	LinkedAt time.Time `json:"linked_at"`
@@ -54,16 +54,17 @@ type secrets struct {
 
 // details is what a record remembers in clear in addition to its columns.
 type details struct {
-	Format  int        `json:"v"`
-	Marks   []mark     `json:"marks,omitempty"`
-	Unlinks uint64     `json:"unlinks,omitempty"`
-	Lease   string     `json:"lease_for,omitempty"` // the pair that the lease was taken for
-	Tried   int        `json:"candidate_tried,omitempty"`
-	Unclear int        `json:"unclear,omitempty"`
-	Waiting int        `json:"candidate_unclear,omitempty"`
-	Unread  bool       `json:"unread,omitempty"`
-	Held    bool       `json:"candidate_unread,omitempty"`
-	Past    []Happened `json:"past,omitempty"`
+	Format  int    `json:"v"`
+	Marks   marks  `json:"marks,omitempty"`
+	Unlinks uint64 `json:"unlinks,omitempty"`
+	// Lease is the pair that the lease was taken for, unless that is the active one:
+	// the write that takes a lease leaves the details as they are.
+	Lease   string `json:"lease_for,omitempty"`
+	Tried   int    `json:"candidate_tried,omitempty"`
+	Unclear int    `json:"unclear,omitempty"`
+	Waiting int    `json:"candidate_unclear,omitempty"`
+	Unread  bool   `json:"unread,omitempty"`
+	Held    bool   `json:"candidate_unread,omitempty"`
 	// Warned is the session whose end was announced, and Level, how near it was.
 	Warned string       `json:"warned,omitempty"`
 	Level  core.Warning `json:"warned_level,omitempty"`
@@ -75,14 +76,9 @@ type details struct {
 	Telling uint64   `json:"telling,omitempty"`
 	// TellAt is when the first notice is next delivered.
 	TellAt time.Time `json:"tell_at,omitzero"`
-
-	rest *unknown
-}
-
-type mark struct {
-	Session string         `json:"s"`
-	By      string         `json:"by,omitempty"`
-	State   core.MarkState `json:"is"`
+	// Past is the last member, since a refresh changes its end only: a database that
+	// logs what has changed of a row logs little.
+	Past timeline `json:"past,omitempty"`
 
 	rest *unknown
 }
@@ -181,7 +177,9 @@ func (k *Keeper) open(ctx context.Context, r tokenstore.Record) (row, error) {
 		Lease:   core.Lease{Owner: r.Lease.Owner, Beat: r.Lease.Beat, TTL: r.Lease.TTL},
 		Unlinks: d.Unlinks, Generation: r.Generation,
 	}
-	o.Lease.Pair, _ = core.ParsePairID(d.Lease)
+	if o.Lease.Pair, _ = core.ParsePairID(d.Lease); d.Lease == "" && r.Lease.Owner != "" {
+		o.Lease.Pair = active
+	}
 	o.Warned, o.Telling, o.Noticed = core.Warned{Session: d.Warned, Level: d.Level}, core.Telling{Owner: d.Teller, Notice: d.Telling}, d.Noticed
 	for _, n := range d.Notices {
 		o.Notices = append(o.Notices, n.owed())
@@ -383,7 +381,10 @@ func (o *row) remember(now time.Time) error {
 	d := &o.details
 	d.Warned, d.Level = o.Warned.Session, o.Warned.Level
 	d.Noticed, d.Teller, d.Telling, d.Notices = o.Noticed, o.Telling.Owner, o.Telling.Notice, o.notices(now)
-	d.Format, d.Unlinks, d.Unclear, d.Lease = format, o.Unlinks, o.Active.Unclear, o.Lease.Pair.String()
+	d.Format, d.Unlinks, d.Unclear, d.Lease = format, o.Unlinks, o.Active.Unclear, ""
+	if o.Lease.Pair != o.Active.ID {
+		d.Lease = o.Lease.Pair.String()
+	}
 	d.Tried, d.Waiting, d.Unread, d.Held = o.Candidate.Tried, o.Candidate.Unclear, o.Active.Unread, o.Candidate.Unread
 	d.Marks = o.marks()
 	b, err := encode(d)
@@ -393,7 +394,7 @@ func (o *row) remember(now time.Time) error {
 
 // marks are the record's, with what another version has written of those that were
 // there before.
-func (o *row) marks() (all []mark) {
+func (o *row) marks() (all marks) {
 	for _, m := range o.Marks {
 		kept := mark{Session: m.Session, By: m.By, State: m.State}
 		if i := slices.IndexFunc(o.details.Marks, func(was mark) bool { return was.Session == m.Session }); i >= 0 {

@@ -228,6 +228,28 @@ func (s knowing) Load(ctx context.Context, user string) (tokenstore.Record, erro
 	return r, err
 }
 
+// named is an element of a list as whoever has more to say of it writes it: an object.
+func named(t *testing.T, list string, element json.RawMessage) json.RawMessage {
+	t.Helper()
+	if element[0] == '{' {
+		return element
+	}
+	var of []json.RawMessage
+	must(t, json.Unmarshal(element, &of))
+	object := map[string]any{}
+	switch list {
+	case "marks":
+		object["s"], object["is"] = of[0], of[1]
+	case "past":
+		var since int64
+		must(t, json.Unmarshal(of[1], &since))
+		object["kind"], object["at"] = of[0], time.UnixMilli(since).UTC() // the first: since 1970
+	}
+	b, err := json.Marshal(object)
+	must(t, err)
+	return b
+}
+
 // S20: so do the members that a later version has added to what is in a list, and to
 // the response that is kept, through the writes of this one.
 func TestMembersWithinMembersSurvive(t *testing.T) {
@@ -235,6 +257,7 @@ func TestMembersWithinMembersSurvive(t *testing.T) {
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		full := inbox{answer: func(context.Context, custody.Notice) error { return errors.New("the queue is full") }}
 		k := keeper(t, s, i, full.config)
+		began := time.Now().Truncate(time.Millisecond)
 		link(t, k, i)
 		r := record(t, s)
 		add := func(value json.RawMessage) json.RawMessage {
@@ -245,7 +268,7 @@ func TestMembersWithinMembersSurvive(t *testing.T) {
 			for _, list := range lists {
 				var each []json.RawMessage
 				must(t, json.Unmarshal(all[list], &each))
-				each[0] = add(each[0])
+				each[0] = add(named(t, list, each[0]))
 				all[list], _ = json.Marshal(each)
 			}
 		})
@@ -266,6 +289,10 @@ func TestMembersWithinMembersSurvive(t *testing.T) {
 			if each := all[list]; len(each) == 0 || string(each[0]["of_tomorrow"]) != tomorrow {
 				t.Errorf("%s: %s", list, each)
 			}
+		}
+		past, err := k.Past(t.Context(), user)
+		if must(t, err); len(past) < 4 || past[0].Kind != custody.Approved || !past[0].At.Equal(began) || past[1].At.Before(began) {
+			t.Errorf("a past that began at %v: %v", began, past)
 		}
 		plain, err = vault(t).Open(place(r), r.Sealed)
 		must(t, err)

@@ -17,8 +17,9 @@ import (
 
 const (
 	// maxBody bounds what is read of a response; a token response has a few hundred
-	// bytes.
-	maxBody = 1 << 20
+	// bytes, for which there is room at once.
+	maxBody  = 1 << 20
+	bodyRoom = 1 << 10
 	// refusalPatience bounds the wait for the body of a 4xx response, which may have
 	// a code.
 	refusalPatience = 10 * time.Second
@@ -97,7 +98,7 @@ func (a *attempt) send(rt http.RoundTripper, req *http.Request) {
 	close(a.status)
 	a.mu.Unlock()
 
-	_, err = io.Copy(a, io.LimitReader(resp.Body, maxBody+1))
+	_, err = io.CopyBuffer(a, io.LimitReader(resp.Body, maxBody+1), make([]byte, bodyRoom))
 	var f *Failure
 	if err != nil {
 		f = failure(err)
