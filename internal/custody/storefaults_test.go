@@ -458,6 +458,7 @@ func TestStoreThatWasRestoredBeyondWhatAnybodyKeeps(t *testing.T) {
 // What one process was told in the end, all say: one that has seen a newer token does
 // not ask the patient to wait for what no longer exists.
 func TestLinkOfARestoredStoreEndsForEveryProcess(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRolling(s)
 		k := w.replica(t, store)
@@ -478,6 +479,7 @@ func TestLinkOfARestoredStoreEndsForEveryProcess(t *testing.T) {
 // A process that begins while the store is away does not know for how long it was:
 // it presents nothing at once, as processes do that have seen the store go.
 func TestProcessThatBeginsInAnOutageIsWary(t *testing.T) {
+	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		store := newRolling(s)
 		w.joins(t, w.replica(t, store), user, "once")

@@ -51,6 +51,7 @@ var ofALease = cmpopts.IgnoreFields(tokenstore.Record{}, "Version", "State", "Tr
 // A lease is taken, kept and given back with the details and the sealed bytes as they
 // are: a database logs nothing of them, and the key is not asked.
 func TestALeaseChangesNothingElse(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		w := &written{Memory: s}
 		k := keeper(t, w, i)
@@ -90,6 +91,7 @@ func TestALeaseChangesNothingElse(t *testing.T) {
 // The lease of a candidate's pair is not mistaken for the active pair's by whoever
 // reads it.
 func TestWhoseLeaseItIs(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 		w := &written{Memory: s}
 		unchecked := func(c *custody.Config) {
