@@ -11,10 +11,8 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,20 +72,7 @@ func newBare(ctx context.Context, d database, db *sql.DB) (*bare, error) {
 	if _, err := s.Save(ctx, sample()); err != nil {
 		return nil, err
 	}
-	n := 0
-	param := func() string {
-		if n++; d.dialect == sqlstore.Postgres {
-			return fmt.Sprint("$", n)
-		}
-		return "?"
-	}
-	set := make([]string, len(columns))
-	for i, c := range columns {
-		set[i] = c + " = " + param()
-	}
-	update := "UPDATE bare_links SET " + strings.Join(set, ", ") + " WHERE app_user_id = " + param() + " AND version = " + param()
-	n = 0
-	load := "SELECT " + strings.Join(columns, ", ") + " FROM bare_links WHERE app_user_id = " + param()
+	load, update := bareStatements(d.dialect, "bare_links")
 	b := &bare{id: []byte(cycleUser)}
 	if b.load, err = db.PrepareContext(ctx, load); err != nil {
 		return nil, err
@@ -96,34 +81,21 @@ func newBare(ctx context.Context, d database, db *sql.DB) (*bare, error) {
 	return b, err
 }
 
-// columns are those of the schema.
-var columns = strings.Fields(`app_user_id version environment client_id state cause public_id claim
-	pair candidate tried generation expires_at ends_at due_at tend_at linked_at refreshed_at
-	lease_owner lease_beat lease_ttl lease_taken_at key_id details sealed`)
-
 func (b *bare) cycle(ctx context.Context) error {
-	var id, details, sealed []byte
-	var text [9]string
-	var claim sql.NullString
-	var number [11]sql.NullInt64
-	var version int64
-	if err := b.load.QueryRowContext(ctx, b.id).Scan(&id, &version, &text[0], &text[1], &text[2], &text[3], &text[4], &claim,
-		&text[5], &text[6], &number[0], &number[1], &number[2], &number[3], &number[4], &number[10], &number[5], &number[6],
-		&text[7], &number[7], &number[8], &number[9], &text[8], &details, &sealed); err != nil {
+	var r bareRow
+	if err := r.scan(b.load.QueryRowContext(ctx, b.id)); err != nil {
 		return err
 	}
 	for range 2 {
-		number[1].Int64++
-		res, err := b.update.ExecContext(ctx, id, version+1, text[0], text[1], text[2], text[3], text[4], claim,
-			text[5], text[6], number[0], number[1], number[2], number[3], number[4], number[10], number[5], number[6],
-			text[7], number[7], number[8], number[9], text[8], details, sealed, b.id, version)
+		r.generation++
+		res, err := b.update.ExecContext(ctx, r.values()...)
 		if err != nil {
 			return err
 		}
-		if changed, err := res.RowsAffected(); err != nil || changed != 1 {
-			return fmt.Errorf("%d rows changed: %w", changed, err)
+		if err := one(res); err != nil {
+			return err
 		}
-		version++
+		r.version++
 	}
 	return nil
 }

@@ -52,13 +52,15 @@ type figures struct {
 	Postgres  result  `json:"postgres"`
 	MariaDB   result  `json:"mariadb"`
 	SealRatio float64 `json:"seal_ratio"`
+	// refreshes is nil if no server of our own can be started.
+	*refreshes
 }
 
 // size is how much is done.
 type size struct {
-	processes, workers, increments int
-	measure                        time.Duration
-	kill                           bool
+	processes, workers, increments, links int
+	measure                               time.Duration
+	kill                                  bool
 }
 
 func main() {
@@ -69,7 +71,7 @@ func main() {
 		}
 		return
 	}
-	s := size{processes: 8, workers: 64, increments: 10, measure: 2 * time.Second}
+	s := size{processes: 8, workers: 64, increments: 10, links: 5000, measure: 2 * time.Second}
 	flag.BoolVar(&s.kill, "kill", false, "also kill database servers, of our own, while they are written to")
 	flag.Parse()
 	f, err := try(context.Background(), os.Stdout, s)
@@ -79,7 +81,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if !f.Memory.ok() || !f.SQLite.ok() || !f.Postgres.ok() || !f.MariaDB.ok() {
+	if !f.Memory.ok() || !f.SQLite.ok() || !f.Postgres.ok() || !f.MariaDB.ok() || !f.refreshes.ok() {
 		os.Exit(1)
 	}
 }
@@ -109,7 +111,15 @@ func try(ctx context.Context, out io.Writer, s size) (f figures, err error) {
 			one.name, r.Checks, r.Failed, r.cycles, r.CycleRatio, r.RoundTrips, r.Complete, r.Cold, r.Lost, killed)
 	}
 	f.SealRatio, err = sealRatio(s.measure)
+	if err != nil {
+		return f, err
+	}
 	fmt.Fprintf(out, "\nsealing and opening a record: %.2f times what the cipher alone takes\n", f.SealRatio)
+	f.refreshes, err = tryRefreshes(ctx, out, s)
+	if errors.Is(err, services.ErrNotInstalled) {
+		fmt.Fprintln(out, err) // so nothing is measured
+		err = nil
+	}
 	return f, err
 }
 
