@@ -70,6 +70,12 @@ func Parse(body []byte) (Grant, error) {
 }
 
 func text(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	if plain := string(raw[1:max(len(raw)-1, 1)]); raw[0] == '"' && headerSafe(plain) && !strings.ContainsAny(plain, `\"`) {
+		return plain // as almost all are
+	}
 	var s string
 	_ = json.Unmarshal(raw, &s) // null, absent and other types are all ""
 	return s

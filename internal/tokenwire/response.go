@@ -27,13 +27,15 @@ func (e *Endpoint) judge(got received) Outcome {
 			o.Err = failed
 		}
 	}
-	if failed == nil {
+	switch {
+	case r.Tokens: // they decide
+	case failed == nil:
 		var members map[string]json.RawMessage
 		members, r.JSON = object(data)
 		o.Code = code(members, e.Rules)
 		r.Code = o.Code
-		r.Hides = !r.Tokens && mayHoldTokens(data)
-	} else {
+		r.Hides = mayHoldTokens(data)
+	default:
 		r.Body = ""
 		if got.status >= 400 && got.status <= 499 {
 			o.Err = failed

@@ -199,7 +199,7 @@ var Table = []Rule{
 // Apply returns the record after an event, and the verdict. The record is changed
 // only for Write.
 func (p Policy) Apply(r Record, e Event) (Record, Verdict) {
-	if i := p.Row(r, e); i >= 0 {
+	if i := p.row(&r, &e); i >= 0 {
 		rule := &Table[i]
 		if rule.as == Write {
 			was := r
@@ -212,9 +212,11 @@ func (p Policy) Apply(r Record, e Event) (Record, Verdict) {
 }
 
 // Row returns the index of the row that applies to an event, or -1.
-func (p Policy) Row(r Record, e Event) int {
+func (p Policy) Row(r Record, e Event) int { return p.row(&r, &e) }
+
+func (p Policy) row(r *Record, e *Event) int {
 	for i := range Table {
-		if rule := &Table[i]; rule.Event == e.Kind && rule.is(p, &r, &e) {
+		if rule := &Table[i]; rule.Event == e.Kind && rule.is(p, r, e) {
 			return i
 		}
 	}
