@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,36 +27,22 @@ import (
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
 
-// way is a driver and how it sends: name is for sql.Open, and param is added to the
-// DSN.
-type way struct{ driver, setting, name, param string }
-
-var postgresWays = []way{
-	{"pgx", "as it comes", "pgx", ""},
-	{"pgx", "default_query_exec_mode=cache_describe", "pgx", "default_query_exec_mode=cache_describe"},
-	{"pgx", "default_query_exec_mode=describe_exec", "pgx", "default_query_exec_mode=describe_exec"},
-	{"pgx", "default_query_exec_mode=exec", "pgx", "default_query_exec_mode=exec"},
-	{"pgx", "default_query_exec_mode=simple_protocol", "pgx", "default_query_exec_mode=simple_protocol"},
-	{"lib/pq", "as it comes", "postgres", ""},
-	{"lib/pq", "binary_parameters=yes", "postgres", "binary_parameters=yes"},
+var mariaWays = []trial.Way{
+	{Driver: "go-sql-driver/mysql", Setting: "as it comes", Name: "mysql", Param: ""},
+	{Driver: "go-sql-driver/mysql", Setting: "interpolateParams=true", Name: "mysql", Param: "interpolateParams=true"},
+	{Driver: "go-sql-driver/mysql", Setting: "clientFoundRows=true", Name: "mysql", Param: "clientFoundRows=true"},
+	{Driver: "go-sql-driver/mysql", Setting: "sql_mode='ANSI'", Name: "mysql", Param: "sql_mode=" + url.QueryEscape("'ANSI'")},
+	{Driver: "go-sql-driver/mysql", Setting: "tx_isolation='SERIALIZABLE'", Name: "mysql", Param: "tx_isolation=" + url.QueryEscape("'SERIALIZABLE'")},
+	{Driver: "go-sql-driver/mysql", Setting: "sql_safe_updates=1", Name: "mysql", Param: "sql_safe_updates=1"},
+	{Driver: "go-sql-driver/mysql", Setting: "autocommit=0", Name: "mysql", Param: "autocommit=0"},
+	{Driver: "go-sql-driver/mysql", Setting: "tx_read_only=1", Name: "mysql", Param: "tx_read_only=1"},
 }
 
-var mariaWays = []way{
-	{"go-sql-driver/mysql", "as it comes", "mysql", ""},
-	{"go-sql-driver/mysql", "interpolateParams=true", "mysql", "interpolateParams=true"},
-	{"go-sql-driver/mysql", "clientFoundRows=true", "mysql", "clientFoundRows=true"},
-	{"go-sql-driver/mysql", "sql_mode='ANSI'", "mysql", "sql_mode=" + url.QueryEscape("'ANSI'")},
-	{"go-sql-driver/mysql", "tx_isolation='SERIALIZABLE'", "mysql", "tx_isolation=" + url.QueryEscape("'SERIALIZABLE'")},
-	{"go-sql-driver/mysql", "sql_safe_updates=1", "mysql", "sql_safe_updates=1"},
-	{"go-sql-driver/mysql", "autocommit=0", "mysql", "autocommit=0"},
-	{"go-sql-driver/mysql", "tx_read_only=1", "mysql", "tx_read_only=1"},
-}
-
-var sqliteWays = []way{
-	{"modernc.org/sqlite", "a file, WAL, busy_timeout", "sqlite", "file:%s?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
-	{"modernc.org/sqlite", ":memory:", "sqlite", ":memory:"},
-	{"mattn/go-sqlite3", "a file, WAL, busy_timeout", "sqlite3", "file:%s?_journal_mode=WAL&_busy_timeout=10000"},
-	{"mattn/go-sqlite3", ":memory:", "sqlite3", ":memory:"},
+var sqliteWays = []trial.Way{
+	{Driver: "modernc.org/sqlite", Setting: "a file, WAL, busy_timeout", Name: "sqlite", Param: "file:%s?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
+	{Driver: "modernc.org/sqlite", Setting: ":memory:", Name: "sqlite", Param: ":memory:"},
+	{Driver: "mattn/go-sqlite3", Setting: "a file, WAL, busy_timeout", Name: "sqlite3", Param: "file:%s?_journal_mode=WAL&_busy_timeout=10000"},
+	{Driver: "mattn/go-sqlite3", Setting: ":memory:", Name: "sqlite3", Param: ":memory:"},
 }
 
 // poolers are PgBouncer's ways to pool; "" is none.
@@ -99,44 +84,31 @@ func tryAll(ctx context.Context, crowd time.Duration) ([]trial.Row, error) {
 // and a pooler of its own.
 func onPostgres(crowd time.Duration) (all []attempt) {
 	for _, pooler := range poolers {
-		for _, w := range postgresWays {
+		for _, w := range trial.PostgresWays {
 			engine := "PostgreSQL"
 			if pooler != "" {
 				engine += ", PgBouncer pooling by " + pooler
 			}
-			all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: engine}, func(ctx context.Context, row *trial.Row) error {
-				return tryBehind(ctx, pooler, w, row, crowd)
+			all = append(all, attempt{trial.Row{Driver: w.Driver, Setting: w.Setting, Engine: engine}, func(ctx context.Context, row *trial.Row) error {
+				dsn, drop, err := services.ScratchPostgres(ctx)
+				if err != nil {
+					return err
+				}
+				return errors.Join(w.Behind(ctx, dsn, pooler, row, crowd), drop())
 			}})
 		}
 	}
 	return all
 }
 
-func tryBehind(ctx context.Context, pooler string, w way, row *trial.Row, crowd time.Duration) (err error) {
-	dsn, drop, err := services.ScratchPostgres(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, drop()) }()
-	if pooler != "" {
-		bouncer, err := services.StartPgBouncer(ctx, dsn, pooler)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, bouncer.Close()) }()
-		dsn = bouncer.DSN()
-	}
-	return open(ctx, w.name, with(dsn, w.param), sqlstore.Postgres, row, crowd)
-}
-
 func onMaria(crowd time.Duration) (all []attempt) {
 	for _, w := range mariaWays {
-		all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: "MariaDB"}, func(ctx context.Context, row *trial.Row) error {
+		all = append(all, attempt{trial.Row{Driver: w.Driver, Setting: w.Setting, Engine: "MariaDB"}, func(ctx context.Context, row *trial.Row) error {
 			dsn, drop, err := services.ScratchMariaDB(ctx)
 			if err != nil {
 				return err
 			}
-			return errors.Join(open(ctx, w.name, with(dsn, w.param), sqlstore.MySQL, row, crowd), drop())
+			return errors.Join(w.Open(ctx, dsn, sqlstore.MySQL, row, crowd), drop())
 		}})
 	}
 	return all
@@ -144,9 +116,9 @@ func onMaria(crowd time.Duration) (all []attempt) {
 
 func onSQLite(dir string, crowd time.Duration) (all []attempt) {
 	for i, w := range sqliteWays {
-		dsn := strings.ReplaceAll(w.param, "%s", filepath.Join(dir, fmt.Sprint(i, ".db")))
-		all = append(all, attempt{trial.Row{Driver: w.driver, Setting: w.setting, Engine: "SQLite"}, func(ctx context.Context, row *trial.Row) error {
-			return open(ctx, w.name, dsn, sqlstore.SQLite, row, crowd)
+		dsn := strings.ReplaceAll(w.Param, "%s", filepath.Join(dir, fmt.Sprint(i, ".db")))
+		all = append(all, attempt{trial.Row{Driver: w.Driver, Setting: w.Setting, Engine: "SQLite"}, func(ctx context.Context, row *trial.Row) error {
+			return trial.Way{Name: w.Name}.Open(ctx, dsn, sqlstore.SQLite, row, crowd)
 		}})
 	}
 	return all
@@ -161,25 +133,4 @@ func tryNcruces(ctx context.Context, crowd time.Duration) (rows []trial.Row, err
 		return nil, fmt.Errorf("ncruces/go-sqlite3: %w", err)
 	}
 	return rows, json.Unmarshal(out, &rows)
-}
-
-// open opens a database as a host does, and tries it.
-func open(ctx context.Context, driver, dsn string, dialect sqlstore.Dialect, row *trial.Row, crowd time.Duration) error {
-	db, err := sql.Open(driver, dsn)
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(32) // a host's pool is bounded
-	return errors.Join(row.Try(ctx, db, dialect, crowd), db.Close())
-}
-
-// with adds a parameter to a DSN.
-func with(dsn, param string) string {
-	switch {
-	case param == "":
-		return dsn
-	case strings.Contains(dsn, "?"):
-		return dsn + "&" + param
-	}
-	return dsn + "?" + param
 }

@@ -44,20 +44,30 @@ func StartPostgres(ctx context.Context) (*Server, error) {
 		return nil, err
 	}
 	return newServer(ctx, "postgres", syscall.SIGINT, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
-		data := filepath.Join(s.dir, "data")
-		s.dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
-		s.command = func() *exec.Cmd {
-			c := exec.CommandContext(ctx, filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
-			c.SysProcAttr, c.Dir = as, s.dir
-			return c
-		}
-		s.answers = answers(PostgresDriver, s.dsn, "SELECT 1")
-		return exec.CommandContext(ctx, initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N")
+		s.runsPostgres(ctx, filepath.Join(filepath.Dir(initdb), "postgres"), as, port)
+		return exec.CommandContext(ctx, initdb, "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-N")
 	})
+}
+
+// runsPostgres makes s a PostgreSQL, with what is in its directory.
+func (s *Server) runsPostgres(ctx context.Context, program string, as *syscall.SysProcAttr, port string) {
+	s.dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
+	s.command = func() *exec.Cmd {
+		c := exec.CommandContext(ctx, program, "-D", filepath.Join(s.dir, "data"), "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
+		c.SysProcAttr, c.Dir = as, s.dir
+		return c
+	}
+	s.answers = answers(PostgresDriver, s.dsn, "SELECT 1")
 }
 
 // StartMariaDB starts a MariaDB in a directory of its own. Close it.
 func StartMariaDB(ctx context.Context) (*Server, error) {
+	return startMariaDB(ctx, nil)
+}
+
+// startMariaDB is StartMariaDB with more flags, if there is a function that returns
+// them: it is called at each start, with what makes a command without them.
+func startMariaDB(ctx context.Context, flags func(bare func() *exec.Cmd) []string) (*Server, error) {
 	daemon, err := find("mariadbd", "/usr/sbin/mariadbd")
 	if err != nil {
 		return nil, err
@@ -72,9 +82,16 @@ func StartMariaDB(ctx context.Context) (*Server, error) {
 	return newServer(ctx, "mysql", syscall.SIGTERM, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
 		data := filepath.Join(s.dir, "data")
 		s.dsn = "root@tcp(127.0.0.1:" + port + ")/pkb"
-		s.command = func() *exec.Cmd {
+		bare := func() *exec.Cmd {
 			c := exec.CommandContext(ctx, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
 			c.SysProcAttr, c.Dir = as, s.dir
+			return c
+		}
+		s.command = func() *exec.Cmd {
+			c := bare()
+			if flags != nil {
+				c.Args = append(c.Args, flags(bare)...)
+			}
 			return c
 		}
 		s.answers = answers(MariaDBDriver, "root@tcp(127.0.0.1:"+port+")/", "CREATE DATABASE IF NOT EXISTS pkb")
@@ -93,11 +110,11 @@ func newServer(ctx context.Context, account string, stop syscall.Signal, describ
 	if s.dir, err = os.MkdirTemp("", "pkb-server-"); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func(s *Server) {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
-	}()
+	}(s)
 	as := &syscall.SysProcAttr{Setpgid: true}
 	if os.Getuid() == 0 {
 		who, err := user.Lookup(account)

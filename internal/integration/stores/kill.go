@@ -6,12 +6,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/betawerk/pkb-go/tokenstore"
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 )
 
 // killed lets workers write to a server of its own, kills it in the middle,
@@ -28,17 +26,10 @@ func killed(ctx context.Context, d database) (lost int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	const records = 20
-	for i := range records {
-		if _, err := store.Save(ctx, tokenstore.Record{AppUserID: row(i)}); err != nil {
-			return 0, err
-		}
+	increments, err := cluster.NewIncrements(ctx, store, 20)
+	if err != nil {
+		return 0, err
 	}
-	var mu sync.Mutex
-	var acknowledged, unknown [records]int
-	total := 0
-	enough := make(chan struct{}) // closed when there is something to lose
-	const enoughWrites = 500
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
 	for range 16 {
@@ -49,44 +40,22 @@ func killed(ctx context.Context, d database) (lost int, err error) {
 					return
 				default:
 				}
-				i := rand.IntN(records)
-				err := incrementOne(ctx, store, row(i))
-				mu.Lock()
-				if err != nil {
-					unknown[i]++
-				} else {
-					acknowledged[i]++
-					if total++; total == enoughWrites || total == 2*enoughWrites {
-						enough <- struct{}{}
-					}
-				}
-				mu.Unlock()
-				if err != nil {
+				if increments.Add(ctx, store) != nil {
 					time.Sleep(10 * time.Millisecond) // the server is away
 				}
 			}
 		})
 	}
-	<-enough
+	const enough = 500 // there is something to lose
+	increments.Await(enough)
 	server.Kill()
 	if err = server.Start(ctx); err == nil {
-		<-enough // it takes writes again
+		increments.Await(enough) // it takes writes again
 	}
 	close(stop)
 	workers.Wait()
 	if err != nil {
 		return 0, err
 	}
-	for i := range records {
-		r, err := store.Load(ctx, row(i))
-		if err != nil {
-			return 0, err
-		}
-		if there := int(r.Generation); there < acknowledged[i] {
-			lost += acknowledged[i] - there
-		} else if there > acknowledged[i]+unknown[i] {
-			return 0, fmt.Errorf("%d writes are there, and %d were made", there, acknowledged[i]+unknown[i])
-		}
-	}
-	return lost, nil
+	return increments.Lost(ctx, store)
 }

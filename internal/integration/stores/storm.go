@@ -101,7 +101,7 @@ func increment() error {
 		for w := range o.Workers {
 			workers.Go(func() {
 				for range o.Increments {
-					if errs[w] = incrementOne(context.Background(), store, row(rand.IntN(rows))); errs[w] != nil {
+					if errs[w] = cluster.Increment(context.Background(), store, row(rand.IntN(rows))); errs[w] != nil {
 						return
 					}
 					acknowledged.Add(1)
@@ -115,18 +115,4 @@ func increment() error {
 		return json.NewEncoder(os.Stdout).Encode(report{int(acknowledged.Load())})
 	}
 	return fmt.Errorf("no database is called %q", o.Database)
-}
-
-// incrementOne adds one to a record, however often somebody is faster.
-func incrementOne(ctx context.Context, s tokenstore.Store, id string) error {
-	for {
-		r, err := s.Load(ctx, id)
-		if err != nil {
-			return err
-		}
-		r.Generation++
-		if _, err = s.Save(ctx, r); !errors.Is(err, tokenstore.ErrConflict) {
-			return err
-		}
-	}
 }
