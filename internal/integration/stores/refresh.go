@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -211,6 +212,7 @@ func (f *fleet) eventful(ctx context.Context, i int) error {
 type pass struct {
 	perSecond float64
 	wal       float64 // bytes for each
+	cpu       float64 // microseconds of this process's processors for each
 }
 
 func (f *fleet) measure(ctx context.Context, do func() error) (p pass, err error) {
@@ -219,13 +221,24 @@ func (f *fleet) measure(ctx context.Context, do func() error) (p pass, err error
 	if err != nil {
 		return p, err
 	}
-	began := time.Now()
+	used, began := cpu(), time.Now()
 	if err := do(); err != nil {
 		return p, err
 	}
-	took := time.Since(began)
+	n := float64(f.size.links)
+	p.perSecond, p.cpu = n/time.Since(began).Seconds(), float64((cpu()-used).Microseconds())/n
 	after, err := f.number(ctx, position)
-	return pass{float64(f.size.links) / took.Seconds(), float64(after-before) / float64(f.size.links)}, err
+	p.wal = float64(after-before) / n
+	return p, err
+}
+
+// cpu is the time of processors that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it has no reason to fail
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // tryRefreshes compares refreshes with the same statements by hand, by turns, on a
@@ -317,22 +330,27 @@ func (f *fleet) compare(ctx context.Context, out io.Writer, r *refreshes) error 
 			*one.into = append(*one.into, p)
 		}
 	}
-	perSecond, wal := medians(ours)
-	handPerSecond, handWAL := medians(theirs)
-	r.Throughput, r.WAL = perSecond/handPerSecond, wal/handWAL
+	is, by := medians(ours), medians(theirs)
+	r.Throughput, r.WAL = is.perSecond/by.perSecond, is.wal/by.wal
 	fmt.Fprintf(out, "\n%d workers over %d links: %.0f refreshes/s, %.0f by hand, ratio %.2f; %.0f bytes of WAL each, %.0f by hand, ratio %.2f\n",
-		f.size.workers, f.size.links, perSecond, handPerSecond, r.Throughput, wal, handWAL, r.WAL)
+		f.size.workers, f.size.links, is.perSecond, by.perSecond, r.Throughput, is.wal, by.wal, r.WAL)
+	fmt.Fprintf(out, "this process used %.0f µs of processors each, %.0f by hand; the server's are not in it\n", is.cpu, by.cpu)
 	return f.hot(ctx, out)
 }
 
-func medians(of []pass) (perSecond, wal float64) {
-	var speeds, sizes []float64
-	for _, p := range of {
-		speeds, sizes = append(speeds, p.perSecond), append(sizes, p.wal)
+// medians are those of several passes, each figure for itself.
+func medians(of []pass) pass {
+	median := func(figure func(pass) float64) float64 {
+		var all []float64
+		for _, p := range of {
+			all = append(all, figure(p))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
 	}
-	slices.Sort(speeds)
-	slices.Sort(sizes)
-	return speeds[len(of)/2], sizes[len(of)/2]
+	return pass{
+		median(func(p pass) float64 { return p.perSecond }), median(func(p pass) float64 { return p.wal }), median(func(p pass) float64 { return p.cpu }),
+	}
 }
 
 // hot prints which part of the updates has touched no index.
