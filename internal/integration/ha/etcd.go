@@ -33,14 +33,7 @@ func onEtcd(ctx context.Context, out io.Writer, s size) (c counts, err error) {
 			return c, err
 		}
 	}
-	return w.storm(ctx, "etcd", func(ctx context.Context) error {
-		pass(ctx, s.phase)
-		members[1].Kill()
-		pass(ctx, s.phase)
-		err := members[1].Start(ctx)
-		pass(ctx, 2*s.phase)
-		return err
-	})
+	return w.storm(ctx, "etcd", killed(members[1], s.phase, s.phase))
 }
 
 func (w *world) joinEtcd(ctx context.Context, endpoints []string) error {

@@ -36,14 +36,7 @@ func onGalera(ctx context.Context, out io.Writer, s size) (c counts, err error) 
 			return c, err
 		}
 	}
-	return w.storm(ctx, "Galera", func(ctx context.Context) error {
-		pass(ctx, s.phase)
-		nodes[1].Kill()
-		pass(ctx, max(s.phase, suspected))
-		err := nodes[1].Start(ctx)
-		pass(ctx, 2*s.phase)
-		return err
-	})
+	return w.storm(ctx, "Galera", killed(nodes[1], s.phase, max(s.phase, suspected)))
 }
 
 // suspected is how long a dead node stays away at least: for longer than the others

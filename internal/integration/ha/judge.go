@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/integration/cluster"
+	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
 	"github.com/betawerk/pkb-go/pkb/advice"
 )
@@ -127,6 +128,18 @@ func (w *world) storm(ctx context.Context, what string, happens func(context.Con
 	j.PresentedSpent = w.pkb.ReusedRefreshTokens()
 	j.says(w, what)
 	return j.counts, nil
+}
+
+// killed is what happens when a server of several is killed, stays away, and comes back.
+func killed(server *services.Server, phase, away time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		pass(ctx, phase)
+		server.Kill()
+		pass(ctx, away)
+		err := server.Start(ctx)
+		pass(ctx, 2*phase)
+		return err
+	}
 }
 
 // write increments through one replica until it is enough.

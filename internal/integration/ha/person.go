@@ -51,7 +51,7 @@ func (p *person) live(ctx context.Context, enough <-chan struct{}) {
 		}
 		switch linked, _ := p.state(); {
 		case !linked:
-			p.approve(ctx, p.w.any)
+			p.arrive(ctx)
 		case rand.IntN(60) == 0:
 			p.unlink(ctx, p.w.any)
 		case rand.IntN(60) == 0:
@@ -60,6 +60,14 @@ func (p *person) live(ctx context.Context, enough <-chan struct{}) {
 			_ = p.call(ctx, p.w.any()) // the judge has heard it
 		}
 		pass(ctx, 100*time.Millisecond+rand.N(300*time.Millisecond))
+	}
+}
+
+// arrive links, and calls at once through every replica: the page that the patient is
+// sent to asks for this and that, and the load balancer spreads it.
+func (p *person) arrive(ctx context.Context) {
+	if p.approve(ctx, p.w.any) {
+		each(p.w.all(), func(r *replica) { _ = p.call(ctx, r) }) // the judge has heard it
 	}
 }
 
