@@ -336,37 +336,50 @@ func (s *sweeping) doubts() error {
 	return nil
 }
 
-// due returns whom to look after now, but those put aside: one query.
+// due returns whom to look after now, but those put aside: one query, or more if all
+// that one returns are put aside by it.
 func (s *sweeping) due() ([]job, error) {
-	k, now := s.k, s.k.now()
-	s.mu.Lock()
-	maps.DeleteFunc(s.aside, func(_ string, until time.Time) bool { return !now.Before(until) })
-	aside := len(s.aside)
-	s.mu.Unlock()
-	if aside >= mostAside {
-		return nil, nil
+	k := s.k
+	for s.ctx.Err() == nil {
+		now := k.now()
+		aside := s.stillAside(now)
+		scheduler, ok := k.Store.(tokenstore.Scheduler)
+		if !ok || aside >= mostAside { // what is due behind so many is found by listing all
+			return s.list(now)
+		}
+		found, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
+			return scheduler.Due(ctx, now, tendBatch+aside)
+		})
+		k.observe(s.ctx, err)
+		if err != nil {
+			return nil, storeError("list", err)
+		}
+		if all := s.wanted(found, now); len(all) > 0 || len(found) < tendBatch+aside || s.stillAside(now) <= aside {
+			return all, nil
+		}
 	}
-	scheduler, ok := k.Store.(tokenstore.Scheduler)
-	if !ok {
-		return s.list(now)
-	}
-	found, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
-		return scheduler.Due(ctx, now, tendBatch+aside)
-	})
-	k.observe(s.ctx, err)
-	if err != nil {
-		return nil, storeError("list", err)
-	}
-	return s.wanted(found, now), nil
+	return nil, s.ctx.Err()
 }
 
-// list is due for a store that can only list.
+// stillAside returns how many are put aside.
+func (s *sweeping) stillAside(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.aside, func(_ string, until time.Time) bool { return !now.Before(until) })
+	return len(s.aside)
+}
+
+// list is due for a store that can only list, and where a query would return again
+// too many that are put aside.
 func (s *sweeping) list(now time.Time) (all []job, err error) {
 	k := s.k
 	if !s.listed.IsZero() && now.Sub(s.listed) < listEvery {
 		return nil, nil
 	}
-	lister, _ := k.Store.(tokenstore.Lister)
+	lister, ok := k.Store.(tokenstore.Lister)
+	if !ok {
+		return nil, nil
+	}
 	for after := ""; ; {
 		page, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
 			return lister.List(ctx, after, tendBatch)
@@ -395,9 +408,9 @@ func (s *sweeping) wanted(found []tokenstore.Record, now time.Time) (all []job) 
 		switch {
 		case aside || r.TendAt.IsZero() || r.TendAt.After(now):
 		case r.Environment != s.k.Environment || r.ClientID != s.k.ClientID:
-			s.aside[r.AppUserID] = now.Add(time.Hour)
+			s.leave(r.AppUserID, now.Add(time.Hour))
 		case s.k.Notify == nil && owes(r):
-			s.aside[r.AppUserID] = now.Add(tellAgain) // it stays due, for a process that delivers
+			s.leave(r.AppUserID, now.Add(tellAgain)) // it stays due, for a process that delivers
 		default:
 			linked := r.State == tokenstore.StateLinked || r.State == tokenstore.StateUncertain
 			idle := linked && s.k.KeepWarm > 0 && now.Sub(r.RefreshedAt) >= s.k.KeepWarm
@@ -543,6 +556,14 @@ func (s *sweeping) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.aside) > mostAside/2
+}
+
+// leave puts a record aside that is not for this process, if there is room; s.mu is
+// held.
+func (s *sweeping) leave(user string, until time.Time) {
+	if len(s.aside) < mostAside {
+		s.aside[user] = until
+	}
 }
 
 func (s *sweeping) putAside(user string, d time.Duration) {

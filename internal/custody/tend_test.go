@@ -990,6 +990,37 @@ func TestASweepThatDeliversNothing(t *testing.T) {
 	})
 }
 
+// However many notices wait for a process that delivers them, a sweep without Notify
+// does what is due behind them.
+func TestASweepBehindManyNotices(t *testing.T) {
+	for _, many := range []int{400, 6000} {
+		t.Run(fmt.Sprint(many), func(t *testing.T) { testSweepBehind(t, many) })
+	}
+}
+
+func testSweepBehind(t *testing.T, many int) {
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		var b inbox
+		warm := func(c *custody.Config) { c.KeepWarm = 2 * time.Hour }
+		teller, mute := keeper(t, s, i, b.config, warm), keeper(t, s, i, warm)
+		link(t, teller, i)
+		owing := record(t, s)
+		once(t, teller)
+		for n := range many {
+			owing.AppUserID, owing.Version = fmt.Sprintf("owing-%d", n), 0
+			if _, err := s.Save(t.Context(), owing.Clone()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		linked := record(t, s).RefreshedAt
+		time.Sleep(3 * time.Hour)
+		if n := once(t, mute); n != 1 || !record(t, s).RefreshedAt.After(linked) {
+			t.Errorf("looked at %d, and the link was last refreshed at %v", n, record(t, s).RefreshedAt)
+		}
+		wantKinds(t, &b, "made")
+	})
+}
+
 // A notice that is put off keeps no sweep from what else is due.
 func TestASweepBesideANoticeThatIsPutOff(t *testing.T) {
 	t.Parallel()
