@@ -4,6 +4,7 @@
 package main
 
 import (
+	"iter"
 	"sync"
 	"time"
 )
@@ -94,9 +95,22 @@ func (d *database[R]) change(user string, next sight, change func(R) (R, pairID,
 	return before, after, nil
 }
 
-// lose takes a row back by so many writes, as far as they are later than since.
-// It returns the pairs that the row had and has.
-func (d *database[R]) lose(user string, n int, since time.Time) (had, has pairID, lost bool) {
+// all yields the rows as they are; it is locked meanwhile.
+func (d *database[R]) all() iter.Seq[R] {
+	return func(yield func(R) bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, h := range d.rows {
+			if !yield(h.writes[len(h.writes)-1].row) {
+				return
+			}
+		}
+	}
+}
+
+// lose takes a row back by so many writes, as far as they are later than since, and
+// notes what that has changed. It returns the pairs that the row had and has.
+func (d *database[R]) lose(user string, n int, since time.Time, note func(before, now R, of pairID)) (had, has pairID, lost bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.rows[user]
@@ -105,10 +119,14 @@ func (d *database[R]) lose(user string, n int, since time.Time) (had, has pairID
 	}
 	last := len(h.writes) - 1
 	had = h.writes[last].pair
+	before := h.writes[last].row
 	for ; n > 0 && last > 0 && h.writes[last].at.After(since); n-- {
 		last--
 	}
 	lost = last < len(h.writes)-1
 	h.writes = h.writes[:last+1]
+	if lost {
+		note(before, h.writes[last].row, h.writes[last].pair)
+	}
 	return had, h.writes[last].pair, lost
 }

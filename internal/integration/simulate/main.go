@@ -4,7 +4,8 @@
 // Command simulate refreshes tokens by the million, against a server as strict
 // as PKB, among replicas that crash, stop, sleep and have the wrong time, with a
 // database that is away, lags and loses what it has acknowledged, and a gateway
-// that refuses in words that nobody knows:
+// that refuses in words that nobody knows; and delivers notices to a host whose Notify
+// fails, hangs, panics and dies:
 //
 //	go run ./internal/integration/simulate -refreshes 10000000 -seed 1
 //
@@ -13,16 +14,25 @@
 // instead. It prints a table of the links that each design lost, by what lost
 // them as the world knows it, and ends with one line of JSON about ours; with
 // status 1 if a link was lost to a race, a failing save, a clock or a wording, or
-// without a cause of its name. For each of these it prints in which world that was,
-// and -world runs that one alone.
+// without a cause of its name, or if the host missed a notice. For each of these it
+// prints in which world that was, and -world runs that one alone.
+//
+// In each process of ours runs Tend, which looks after some users whom nobody calls; a
+// third of all authorizations are imported, and a session ends after six hours.
 //
 // lost_response are links whose refresh PKB carried out and whose response the
 // network lost, lost_crash those whose response was lost with its process, or slept
 // with it until its lease was over and the token too: no client can keep these.
 // lost_store are links of which the store lost what it had acknowledged before
 // anybody could write it again. limbo are links that did not work for hours, with
-// nothing wrong on the way, and of which nothing was said. posts_per_expiry is how often the server was asked
-// for each pair that it gave; refusals of the gateway are not among them.
+// nothing wrong on the way, and of which nothing was said. lost_notices are those that a
+// row owed, or had to owe by what has happened, and that the host has never taken, or
+// could not recognize: those of which a process knew that wrote them again under another
+// id. out_of_order are those that it took after one that had followed them, and
+// delivered_again is how often it took one again, as it must where a process dies
+// between the host's taking it and clearing it. posts_per_expiry is how often the
+// server was asked for each pair that it gave; refusals of the gateway are not among
+// them.
 package main
 
 import (
@@ -54,13 +64,17 @@ type figures struct {
 	Unnamed        int64   `json:"unnamed"`
 	Limbo          int64   `json:"limbo"`
 	PostsPerExpiry float64 `json:"posts_per_expiry"`
+	Notices        int64   `json:"notices"`
+	DeliveredAgain int64   `json:"delivered_again"`
+	OutOfOrder     int64   `json:"out_of_order"`
+	LostNotices    int64   `json:"lost_notices"`
 }
 
 // ok reports whether nothing was lost that can be kept. Limbo is not judged: of a
 // refusal in unknown words nobody can tell before others have been served often
 // enough, which crashes and a refusing gateway put off.
 func (f figures) ok() bool {
-	return f.LostRace+f.LostSave+f.LostClock+f.LostWording+f.Unnamed == 0
+	return f.LostRace+f.LostSave+f.LostClock+f.LostWording+f.Unnamed+f.OutOfOrder+f.LostNotices == 0
 }
 
 func main() {
@@ -130,8 +144,10 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed, only uint64) f
 	fmt.Fprintf(out, "\n\"refused\" are access tokens that the API did not take, per million refreshes.\n"+
 		"ours: the network lost %d responses that the server had sent, and %d links with them;\n"+
 		"the store lost %d acknowledged pairs, and %d links with them, of which %d had a process that could have known;\n"+
-		"a gateway refused %d requests; PKB ended %d sessions, and each was found out\n",
-		ours.answersLost, ours.lost[byResponse], ours.rowsLost, ours.lost[byStore], ours.known, ours.refused, ours.lost[byEnd])
+		"a gateway refused %d requests; PKB ended %d sessions, and each was found out;\n"+
+		"the host took %d notices, and %d of them again; the store lost %d acknowledged ones before anybody could write them again\n",
+		ours.answersLost, ours.lost[byResponse], ours.rowsLost, ours.lost[byStore], ours.known, ours.refused, ours.lost[byEnd],
+		ours.told, ours.toldAgain, ours.noticesFell)
 	for _, where := range ours.where {
 		fmt.Fprintln(out, where)
 	}
@@ -141,6 +157,7 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed, only uint64) f
 		LostResponse: ours.lost[byResponse], LostCrash: ours.lost[byCrash] + ours.lost[byPause], LostStore: ours.lost[byStore],
 		Unnamed: ours.unnamed + ours.badTokens - ours.wrongTime, Limbo: ours.limbo,
 		PostsPerExpiry: float64(ours.posts) / float64(ours.commits),
+		Notices:        ours.told, DeliveredAgain: ours.toldAgain, OutOfOrder: ours.disordered, LostNotices: ours.untold,
 	}
 }
 

@@ -4,11 +4,14 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/betawerk/pkb-go/internal/custody"
 )
 
 // Ours loses nothing that can be kept; and the simulation sees what loses a link
@@ -16,7 +19,7 @@ import (
 func TestSimulate(t *testing.T) {
 	var table strings.Builder
 	f := simulate(t, &table, 10_000, 1, 0)
-	if !f.ok() || f.Refreshes < 10_000 || f.PostsPerExpiry > 1.1 {
+	if !f.ok() || f.Refreshes < 10_000 || f.PostsPerExpiry > 1.1 || f.Notices < 500 || f.DeliveredAgain == 0 {
 		t.Errorf("%+v\n%s", f, table.String())
 	}
 	for _, want := range []struct {
@@ -31,6 +34,12 @@ func TestSimulate(t *testing.T) {
 		if peer := run(t, designs[i], 4000, 1, 0); peer.lost[want.why] == 0 {
 			t.Errorf("%s must lose links so, and has lost none: %+v", want.design, peer)
 		}
+	}
+	forgetful := design{name: "ours, for a host that forgets", ours: true, start: func(p *process) keeper {
+		return startWith(p, func(context.Context, custody.Notice) error { return nil })
+	}}
+	if got := run(t, forgetful, 1000, 1, 0); got.untold == 0 || got.told > 0 {
+		t.Errorf("a host that forgets has taken %d notices and lost %d", got.told, got.untold)
 	}
 }
 

@@ -4,11 +4,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody"
@@ -22,9 +28,13 @@ import (
 type ours struct {
 	*custody.Keeper
 	process *process
+	tending sync.WaitGroup
 }
 
-func startOurs(p *process) keeper {
+func startOurs(p *process) keeper { return startWith(p, p.notify) }
+
+// startWith starts ours for a host with such a Config.Notify.
+func startWith(p *process, notify func(context.Context, custody.Notice) error) keeper {
 	ring := &seal.Ring{}
 	if err := ring.Add("simulated", []byte("a key of no use but to simulate ")); err != nil {
 		panic(err) // the key is as long as it has to be
@@ -45,8 +55,11 @@ func startOurs(p *process) keeper {
 		Verify: func(_ context.Context, c custody.Candidate) (string, error) { return "patient-of-" + c.User, nil },
 		Now:    p.clock.now, Logger: slog.New(slog.DiscardHandler),
 		HardMargin: 30 * time.Second, AssumedLife: tokenLife, PostTimeout: longLimit,
+		Foreseen: []custody.Cause{"session_expired"}, SessionLife: sessionLife, Warnings: [2]time.Duration{firstWarning, lastWarning}, Notify: notify, KeepWarm: keepWarm,
 	})
-	return &ours{k, p}
+	o := &ours{Keeper: k, process: p}
+	o.tending.Go(func() { _ = k.Tend(p.ctx) })
+	return o
 }
 
 // records is the store of a process.
@@ -69,7 +82,7 @@ func (r records) Load(ctx context.Context, user string) (rec tokenstore.Record, 
 // Save implements tokenstore.Store.
 func (r records) Save(ctx context.Context, rec tokenstore.Record) (saved tokenstore.Record, err error) {
 	s := r.world.session(rec.AppUserID)
-	pair := pairOf(rec)
+	pair := r.world.pairOf(rec)
 	rec, err = rec.Prepare()
 	if err != nil {
 		return rec, err
@@ -81,6 +94,7 @@ func (r records) Save(ctx context.Context, rec tokenstore.Record) (saved tokenst
 			}
 			next := rec.Clone()
 			next.Version = r.world.nextVersion()
+			r.world.told.wrote(r.process, is, next, pair.epoch)
 			return next, pair, nil
 		})
 		if err != nil {
@@ -93,10 +107,29 @@ func (r records) Save(ctx context.Context, rec tokenstore.Record) (saved tokenst
 		}
 		return after.Clone(), nil
 	})
-	if err != nil && !errors.Is(err, tokenstore.ErrConflict) {
+	switch {
+	case err == nil:
+		r.world.told.saved(r.process, saved)
+	case !errors.Is(err, tokenstore.ErrConflict):
 		r.world.server.refusesToKeep(s, r.process, pair)
 	}
 	return saved, ended(err)
+}
+
+// Due implements tokenstore.Scheduler.
+func (r records) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
+	found, err := reach(ctx, r.process, r.world.sweeps, false, func() (found []tokenstore.Record, err error) {
+		for rec := range r.world.records.all() {
+			if !rec.TendAt.IsZero() && !rec.TendAt.After(before) {
+				found = append(found, rec.Clone())
+			}
+		}
+		slices.SortFunc(found, func(a, b tokenstore.Record) int {
+			return cmp.Or(a.TendAt.Compare(b.TendAt), strings.Compare(a.AppUserID, b.AppUserID))
+		})
+		return found[:min(limit, len(found))], nil
+	})
+	return found, ended(err)
 }
 
 // leaseLasts is how long another process leaves a lease of ours alone that is not
@@ -115,15 +148,31 @@ func ended(err error) error {
 	return err
 }
 
-// approvals are named after what they are of, so that the world can read a
-// record.
+// approval is how approvals are named, after what they are of, so that the world can
+// read a record. An import is named by the library, after its refresh token.
 const approval = "approval-%d"
 
+// isImported reports whether an authorization of a user was obtained by other code.
+func (s *session) isImported(epoch int) bool { return (int(s.index)+epoch)%importsAt == 0 }
+
+// nameOf is what the library calls an authorization of a user.
+func (s *session) nameOf(epoch int) string {
+	if !s.isImported(epoch) {
+		return fmt.Sprintf(approval, epoch)
+	}
+	sum := sha256.Sum256([]byte(refreshToken(s.user, epoch, 1)))
+	return hex.EncodeToString(sum[:16])
+}
+
 // pairOf reads which pair is in use in a record.
-func pairOf(r tokenstore.Record) (pair pairID) {
+func (w *world) pairOf(r tokenstore.Record) (pair pairID) {
 	for _, name := range []string{r.Pair, r.Candidate} {
 		if id, _ := core.ParsePairID(name); !id.IsZero() && pair == (pairID{}) {
-			_, _ = fmt.Sscanf(id.Session, approval, &pair.epoch) // zero is none
+			if epoch, ok := w.imported.Load(id.Session); ok {
+				pair.epoch, _ = epoch.(int)
+			} else {
+				_, _ = fmt.Sscanf(id.Session, approval, &pair.epoch) // zero is none
+			}
 			pair.gen = int(id.Seq)
 		}
 	}
@@ -142,8 +191,16 @@ func (o *ours) link(ctx context.Context, s *session, answer []byte) error {
 	if err != nil {
 		return err
 	}
+	name := s.nameOf(s.epoch)
+	if s.isImported(s.epoch) {
+		o.process.world.imported.Store(name, s.epoch)
+		_, err := o.Import(ctx, s.user, custody.Imported{
+			AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, Scope: g.Scope, ExpiresAt: o.process.clock.now().Add(tokenLife),
+		})
+		return err
+	}
 	_, err = o.Approve(ctx, custody.Approval{
-		User: s.user, Session: fmt.Sprintf(approval, s.epoch),
+		User: s.user, Session: name,
 		Exchange: func(context.Context) tokenwire.Outcome {
 			return tokenwire.Outcome{Class: tokenwire.OK, Status: http.StatusOK, Body: answer, Grant: g}
 		},
@@ -158,7 +215,7 @@ func (o *ours) token(ctx context.Context, s *session, rejected string) (string, 
 		t, err = o.Token(ctx, s.user)
 	} else {
 		_, pair := split(rejected)
-		id := core.PairID{Session: fmt.Sprintf(approval, pair.epoch), Seq: uint64(pair.gen)}
+		id := core.PairID{Session: s.nameOf(pair.epoch), Seq: uint64(pair.gen)}
 		t, err = o.Replace(ctx, s.user, custody.Token{Value: rejected, Pair: id})
 	}
 	if errors.Is(err, custody.ErrNoLink) {
@@ -168,15 +225,30 @@ func (o *ours) token(ctx context.Context, s *session, rejected string) (string, 
 	if !ok {
 		return t.Value, err
 	}
-	switch lost.Cause {
+	return "", o.process.world.named(s, lost.Cause)
+}
+
+// named is the error for a link that has ended with a cause.
+func (w *world) named(s *session, cause custody.Cause) error {
+	switch cause {
 	case custody.OutcomeUnknown, "session_invalid":
-		return "", errLost
+		return errLost
+	case "session_expired":
+		if w.hasExpired(s) {
+			return errLost
+		}
 	case custody.RefusedUnclear:
-		if o.process.world.mumbled(s) {
-			return "", errLost
+		if w.mumbled(s) {
+			return errLost
 		}
 	}
-	return "", fmt.Errorf("%w %w", errLost, errUnnamed)
+	return fmt.Errorf("%w %w", errLost, errUnnamed)
+}
+
+func (w *world) hasExpired(s *session) bool {
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	return s.expired
 }
 
 // mumbled reports whether a session's token was refused in unknown words.
@@ -185,6 +257,8 @@ func (w *world) mumbled(s *session) bool {
 	defer w.server.mu.Unlock()
 	return s.refused
 }
+
+func (o *ours) rest() { o.tending.Wait() }
 
 func (o *ours) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*maxSleep) // it may stand still

@@ -54,6 +54,8 @@ func newPeer(p *process) *peer {
 
 func (p *peer) close() {}
 
+func (p *peer) rest() {}
+
 // alone lets one caller in for each user: what a sync.Mutex for each user does,
 // made of a channel, because simulated time does not pass for who waits for a
 // mutex.

@@ -61,6 +61,8 @@ type process struct {
 	world *world
 	clock *clock
 	dead  atomic.Bool
+	ctx   context.Context // ends with it
+	end   context.CancelFunc
 
 	mu     sync.Mutex
 	down   time.Time // so long it cannot reach the database
@@ -104,7 +106,7 @@ func (p *process) point(ctx context.Context, s *session) error {
 		dice := p.world.chance(s)
 		switch is := picker(dice); {
 		case is(crashAt):
-			p.dead.Store(true)
+			p.die()
 		case is(pauseAt):
 			p.clock.halt(random(dice, maxPause), false)
 		case p.world.wrongClocks && is(suspendAt):
@@ -125,6 +127,11 @@ func (p *process) point(ctx context.Context, s *session) error {
 			return err
 		}
 	}
+}
+
+func (p *process) die() {
+	p.dead.Store(true)
+	p.end()
 }
 
 // pause waits, or returns the error of ctx.

@@ -45,7 +45,11 @@ type tally struct {
 	// badTokens are access tokens that the API did not take; wrongTime, those of
 	// them that a wrong clock explains.
 	badTokens, wrongTime int64
-	// where are the links that ours must not have lost.
+	// told are the notices that the host has taken, toldAgain, how often it took one
+	// again, and disordered, those that are older than what it had taken. untold it has
+	// not taken, and noticesFell neither, which the store had lost.
+	told, toldAgain, disordered, untold, noticesFell int64
+	// where are the links, and the notices, that ours must not have lost.
 	where []string
 }
 
@@ -60,6 +64,11 @@ func (t *tally) add(o tally) {
 	t.limbo += o.limbo
 	t.badTokens += o.badTokens
 	t.wrongTime += o.wrongTime
+	t.told += o.told
+	t.toldAgain += o.toldAgain
+	t.disordered += o.disordered
+	t.untold += o.untold
+	t.noticesFell += o.noticesFell
 	t.where = append(t.where, o.where...)
 	for i := range t.lost {
 		t.lost[i] += o.lost[i]
@@ -82,6 +91,7 @@ type server struct {
 	mu       sync.Mutex
 	sessions map[string]*session
 	tally    *tally
+	told     *told // of ours, whose sessions live for so long; nil for the others
 }
 
 // session is one user's current authorization.
@@ -92,10 +102,12 @@ type session struct {
 	gen    int // of the refresh token that works
 	since  time.Time
 	before time.Time // when the one before gen was made
+	began  time.Time // when it was authorized
 	dead   bool
 	killer reason
 	// mumbles: that it is dead is said in unknown words.
 	mumbles bool
+	expired bool  // it has ended by its age, which PKB says
 	refused bool  // in unknown words, since it last gave a pair
 	last    *post // the one that made gen
 	again   *post // the one that presented a token a second time
@@ -162,7 +174,11 @@ func (s *session) answer() []byte {
 
 func (s *session) access(gen int) string { return fmt.Sprintf("access:%s:%d:%d", s.user, s.epoch, gen) }
 func (s *session) refresh(gen int) string {
-	return fmt.Sprintf("refresh:%s:%d:%d", s.user, s.epoch, gen)
+	return refreshToken(s.user, s.epoch, gen)
+}
+
+func refreshToken(user string, epoch, gen int) string {
+	return fmt.Sprintf("refresh:%s:%d:%d", user, epoch, gen)
 }
 
 // approve begins a session and returns its first pair.
@@ -171,8 +187,9 @@ func (v *server) approve(user string, mumbles bool) []byte {
 	defer v.mu.Unlock()
 	s := v.sessions[user]
 	s.epoch, s.gen, s.dead, s.last, s.again, s.since = s.epoch+1, 1, false, nil, nil, time.Now()
+	s.began = s.since
 	s.mumbles, s.refused, s.fell, s.early, s.looked, s.worked = mumbles, false, nil, false, map[*process]look{}, time.Now()
-	s.missed = 0
+	s.missed, s.expired = 0, false
 	return s.answer()
 }
 
@@ -280,6 +297,10 @@ func (v *server) take(p *post, token string) (status int, body []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.sessions[user]
+	if s != nil && v.told != nil && !s.dead && time.Since(s.began) > sessionLife {
+		s.dead, s.killer, s.expired = true, byEnd, true
+		v.told.aged(user, s.epoch)
+	}
 	switch {
 	case s == nil || pair.epoch != s.epoch || pair.gen > s.gen || pair.gen < 1:
 		return http.StatusBadRequest, []byte(`{"error":"invalid_grant","error_description":"unknown token"}`)
@@ -302,6 +323,9 @@ func (v *server) take(p *post, token string) (status int, body []byte) {
 
 // refuse is what a dead session's token gets.
 func (s *session) refuse() (status int, body []byte) {
+	if s.expired {
+		return http.StatusBadRequest, []byte(`{"error":"API_SESSION_EXPIRED"}`)
+	}
 	if s.mumbles {
 		s.refused = true
 		words := unknownWords[s.index%uint64(len(unknownWords))]

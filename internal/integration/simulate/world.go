@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/betawerk/pkb-go/internal/custody/core"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -30,6 +32,8 @@ type keeper interface {
 	// the design itself says that the patient must approve again. rejected is one
 	// that the API did not take, or "".
 	token(ctx context.Context, s *session, rejected string) (string, error)
+	// rest waits until it does nothing by itself any more; its process ends.
+	rest()
 	close()
 }
 
@@ -69,6 +73,10 @@ type world struct {
 	tally       tally
 	young       int // users who have not refreshed often enough
 	server      *server
+	told        *told
+	sweeps      *session                    // nobody's: of queries for what is due, in which nothing goes wrong by itself
+	imported    sync.Map                    // which authorizations the imported ones are, by what they are called
+	quiet       bool                        // the users' lives are over, and nothing goes wrong any more
 	records     database[tokenstore.Record] // of ours
 	rows        database[row]               // of the others
 	locks       locks
@@ -85,6 +93,11 @@ type world struct {
 func newWorld(d design, seed, number uint64, each int64) *world {
 	w := &world{design: d, seed: seed, number: number, each: each, young: usersPerWorld, wrongClocks: number%3 == 0, began: time.Now()}
 	w.server = &server{sessions: map[string]*session{}, tally: &w.tally}
+	w.told, w.sweeps = &told{world: w}, &session{index: usersPerWorld, looked: map[*process]look{}, calm: true}
+	if d.ours {
+		w.young -= idleUsers
+		w.server.told = w.told
+	}
 	for i := range usersPerWorld {
 		user := userName(i)
 		w.server.sessions[user] = &session{user: user, index: uint64(i)}
@@ -103,7 +116,7 @@ func (w *world) session(user string) *session { return w.server.sessions[user] }
 func (w *world) isCalm(s *session) bool {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
-	return s.calm
+	return s.calm || w.quiet
 }
 
 // replica returns the n-th replica: a new one if it has died.
@@ -124,6 +137,7 @@ func (w *world) replica(n int) *replica {
 			}
 		}
 		p := &process{world: w, clock: newClock(off)}
+		p.ctx, p.end = context.WithCancel(context.Background())
 		r = &replica{p, w.design.start(p)}
 		w.replicas[n] = r
 	}
@@ -153,11 +167,11 @@ func (w *world) failover(dice *rand.Rand) {
 		if w.isCalm(s) {
 			continue
 		}
-		lose := w.rows.lose
+		had, has, lost := w.rows.lose(s.user, n, now.Add(-lostMoment), func(row, row, pairID) {})
 		if w.design.ours {
-			lose = w.records.lose
+			had, has, lost = w.records.lose(s.user, n, now.Add(-lostMoment), w.told.lost)
 		}
-		if had, has, lost := lose(s.user, n, now.Add(-lostMoment)); lost {
+		if lost {
 			w.server.loses(s, had, has)
 		}
 	}
@@ -179,16 +193,28 @@ func (w *world) lags(s *session) sight {
 func (w *world) run() {
 	var users sync.WaitGroup
 	for _, s := range w.server.sessions {
-		users.Go(func() { w.live(s) })
-	}
-	users.Wait()
-	w.late.Wait()
-	for _, r := range append(w.buried, w.replicas[:]...) {
-		if r != nil {
-			r.keeper.close()
+		if w.design.ours && s.isIdle() {
+			users.Go(func() { w.idle(s) })
+		} else {
+			users.Go(func() { w.live(s) })
 		}
 	}
+	users.Wait()
+	if w.design.ours {
+		w.deliver()
+	}
+	all := slices.DeleteFunc(append(w.buried, w.replicas[:]...), func(r *replica) bool { return r == nil })
+	for _, r := range all {
+		r.end()
+		r.keeper.rest()
+	}
+	w.late.Wait()
+	for _, r := range all {
+		r.keeper.close()
+	}
 	w.late.Wait() // requests that were under way until then
+	w.told.settle()
+	w.tally.add(w.told.tally)
 }
 
 // live is one user's life: again and again something on some replicas wants the
@@ -231,6 +257,10 @@ func (w *world) live(s *session) {
 // that this takes.
 func (w *world) call(ctx context.Context, r *replica, s *session) error {
 	token, err := r.keeper.token(ctx, s, "")
+	if err == nil && w.design.ours {
+		_, pair := split(token)
+		w.told.must(s.user, fact{pair.epoch, core.Made})
+	}
 	if err != nil || w.server.good(s.user, token) {
 		return err
 	}
@@ -303,6 +333,7 @@ func (w *world) bury(s *session, said []error) {
 	}
 	if over && w.design.ours {
 		w.note(s, lost)
+		w.mustHear(s, lost)
 	}
 	if over && s.dead && (errors.Is(all, errUnnamed) || none) {
 		t.unnamed++
@@ -313,6 +344,19 @@ func (w *world) bury(s *session, said []error) {
 	w.server.mu.Unlock()
 	if over {
 		w.link(s)
+	}
+}
+
+// mustHear notes that the host must hear of the end of a link: what a caller was told,
+// and of a user whom nobody calls, what Tend must have found out by now. Nobody finds
+// out soon what is said in unknown words, or by a wrong clock. The server's lock is
+// held.
+func (w *world) mustHear(s *session, lost bool) {
+	switch {
+	case lost:
+		w.told.mustAsShown(s.user)
+	case s.isIdle() && s.dead && s.fell == nil && !s.refused && !w.wrongClocks:
+		w.told.must(s.user, fact{s.epoch, core.Ended})
 	}
 }
 
