@@ -419,6 +419,7 @@ func checkLog(t *testing.T, l looks) {
 var testedElsewhere = map[string]string{
 	"custody.secrets":  "TestNothingOfTokensIsPrinted of package custody",
 	"custody.Approval": "TestNothingOfTokensIsPrinted of package custody",
+	"custody.response": "TestNothingOfTokensIsPrinted of package custody",
 	"custody.answer":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.pair":     "TestNothingOfTokensIsPrinted of package custody",
 	"custody.vault":    "TestNothingOfTokensIsPrinted of package custody",
@@ -428,6 +429,8 @@ var testedElsewhere = map[string]string{
 	"custody.flight":   "TestNothingOfTokensIsPrinted of package custody",
 	"custody.trip":     "TestNothingOfTokensIsPrinted of package custody",
 
+	"custody.timeline": "TestTimelineIsReadAsWritten of package custody: it hides nothing",
+	"custody.marks":    "TestMarksAreReadAsWritten of package custody: it hides nothing",
 	"tokenstore.part":  "TestPrefixPrintsNothing of the package",
 	"etcdstore.Store":  "TestStorePrintsNothing of the package, which is a module of its own",
 	"etcdstore.Error":  "TestFailuresHaveNames of the package",

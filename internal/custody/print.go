@@ -20,6 +20,8 @@ func (Candidate) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted
 
 func (secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
+func (response) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
 func (answer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 func (pair) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }

@@ -18,7 +18,7 @@ func TestNothingOfTokensIsPrinted(t *testing.T) {
 	kept := answer{Body: []byte("canary")}
 	held := secrets{Active: &kept, Unread: []byte("canary")}
 	for name, v := range map[string]any{
-		"answer": kept, "secrets": held, "pair": pair{grant: tokenwire.Grant{AccessToken: "canary"}}, "*secrets": &held,
+		"answer": kept, "response": kept.Body, "secrets": held, "pair": pair{grant: tokenwire.Grant{AccessToken: "canary"}}, "*secrets": &held,
 		"Token": Token{Value: "canary"}, "Candidate": Candidate{AccessToken: "canary"},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
