@@ -19,11 +19,12 @@
 // Every later read sees an acknowledged write. So the *sql.DB must reach the
 // primary, and not a read replica. On a cluster that replicates after acknowledging
 // (MySQL or MariaDB with asynchronous replicas, PostgreSQL without
-// synchronous_commit), a failover may bring back an older row: the library detects
-// that from PKB's response, and the patient must approve again. Versions are not
-// used again even then: each Save steps by a random amount. Galera needs
-// wsrep_sync_wait=7 in the DSN. SQLite needs a local file, WAL, a busy time-out, and
-// synchronous=FULL if acknowledged writes are to survive a loss of power.
+// synchronous_commit), a failover may bring back an older row: a process that still
+// knows the newer one restores it, and where none does, the patient must approve
+// again. Versions are not used again even then: each Save steps by a random amount.
+// Galera needs wsrep_sync_wait=7 in the DSN. SQLite needs a local file, WAL, a busy
+// time-out, and synchronous=FULL if acknowledged writes are to survive a loss of
+// power. running.md, one directory up, has settings and failovers for each.
 //
 // Overwritten and deleted data leaves the table at once. Free pages, logs and
 // backups of the database may keep it for as long as they do; it is sealed there as
