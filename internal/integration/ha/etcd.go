@@ -33,7 +33,7 @@ func onEtcd(ctx context.Context, out io.Writer, s size) (c counts, err error) {
 			return c, err
 		}
 	}
-	return w.storm(ctx, "etcd", killed(members[1], s.phase, s.phase))
+	return w.storm(ctx, "etcd", w.judge.killed(members[1], s.phase, s.phase))
 }
 
 func (w *world) joinEtcd(ctx context.Context, endpoints []string) error {

@@ -36,7 +36,7 @@ func onGalera(ctx context.Context, out io.Writer, s size) (c counts, err error) 
 			return c, err
 		}
 	}
-	return w.storm(ctx, "Galera", killed(nodes[1], s.phase, max(s.phase, suspected)))
+	return w.storm(ctx, "Galera", w.judge.killed(nodes[1], s.phase, max(s.phase, suspected)))
 }
 
 // suspected is how long a dead node stays away at least: for longer than the others

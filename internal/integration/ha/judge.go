@@ -131,12 +131,14 @@ func (w *world) storm(ctx context.Context, what string, happens func(context.Con
 }
 
 // killed is what happens when a server of several is killed, stays away, and comes back.
-func killed(server *services.Server, phase, away time.Duration) func(context.Context) error {
+func (j *judge) killed(server *services.Server, phase, away time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		pass(ctx, phase)
 		server.Kill()
 		pass(ctx, away)
+		began := time.Now()
 		err := server.Start(ctx)
+		fmt.Fprintf(j.out, "killed for %v, and took %.1f s to come back\n", away, time.Since(began).Seconds())
 		pass(ctx, 2*phase)
 		return err
 	}
