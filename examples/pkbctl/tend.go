@@ -122,14 +122,27 @@ type round struct {
 // Due implements tokenstore.Scheduler.
 func (r *round) Due(ctx context.Context, before time.Time, limit int) ([]tokenstore.Record, error) {
 	due, err := r.database.Due(ctx, before, limit)
+	r.waits(due)
+	return due, err
+}
+
+// List implements tokenstore.Lister: behind very many notices what is due is found by
+// looking at all records.
+func (r *round) List(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
+	page, err := r.database.List(ctx, after, limit)
+	r.waits(page)
+	return page, err
+}
+
+// waits notes whose notices wait.
+func (r *round) waits(records []tokenstore.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, record := range due {
+	for _, record := range records {
 		if len(pkb.NoticesOf(record)) > 0 {
 			r.waiting[record.AppUserID] = true
 		}
 	}
-	return due, err
 }
 
 // Delete implements tokenstore.Store.
