@@ -745,9 +745,9 @@ func TestClockAnHourOff(t *testing.T) {
 				warm := func(c *custody.Config) { c.KeepWarm = 4 * time.Hour }
 				wrong := func(c *custody.Config) { c.Now = func() time.Time { return time.Now().Add(off) } }
 				k := keeper(t, s, i, b.config, warm)
+				link(t, k, i) // before a process whose clock is fast can find it unchecked for long, and old
 				tending(t, k)
 				tending(t, keeper(t, s, i, b.config, warm, wrong))
-				link(t, k, i)
 				time.Sleep(2*time.Hour + 50*time.Minute)
 				wantPosts(t, i, 0)
 				time.Sleep(17*time.Hour + 20*time.Minute)
