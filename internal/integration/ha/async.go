@@ -268,27 +268,37 @@ func (o *failover) count(ctx context.Context, s subject, f *forgotten) {
 	lost := !last.at.Before(o.cutAt)
 	known := last.to.alive()
 	works, over, told := o.summary(ctx, s)
-	switch {
-	case s.fate == unlinks && s.lives && !over:
-		f.Unexplained++
-		fmt.Fprintf(o.out, "  %s: an unlink that a process knew of was undone\n", s.user)
-	case s.fate == unlinks:
-	case works:
-		if lost && known {
-			f.Written++
-			for _, v := range o.verdicts[s.person] {
-				f.UsableAfter = max(f.UsableAfter, math.Round(v.good.Sub(o.promoted).Seconds()*10)/10)
-			}
+	if s.fate == unlinks {
+		if s.lives && !over {
+			f.Unexplained++
+			o.tell(s, "is linked again, and a process knew of the unlink")
 		}
-	case (known || !lost) && s.fate != links && over:
+		return
+	}
+	kept := s.fate != links && (known || !lost) // of a first authorization the row is gone
+	switch {
+	case works && lost && known:
+		f.Written++
+		f.UsableAfter = max(f.UsableAfter, o.usable(s))
+	case works:
+	case kept && over:
 		f.Unexplained++
 		o.tell(s, "ended, and a process had its tokens")
-	case (known || !lost) && s.fate != links, !told:
+	case kept, !told:
 		f.Stuck++
 		o.tell(s, "neither works nor is over")
 	default:
 		o.again(ctx, s, f)
 	}
+}
+
+// usable is how many seconds after the promotion a person was served through every
+// replica.
+func (o *failover) usable(s subject) (seconds float64) {
+	for _, v := range o.verdicts[s.person] {
+		seconds = max(seconds, math.Round(v.good.Sub(o.promoted).Seconds()*10)/10)
+	}
+	return seconds
 }
 
 // summary is what a person was told through all replicas: works, through each; over,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,9 +24,13 @@ import (
 func TestNothingIsLost(t *testing.T) {
 	clusters := slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.name == "pgbouncer" })
 	results, errs, outs := make([]figures, len(clusters)), make([]error, len(clusters)), make([]bytes.Buffer, len(clusters))
-	each([]int{0, 1, 2, 3}, func(i int) {
-		errs[i] = clusters[i].run(t.Context(), &outs[i], size{patients: 24, phase: 3 * time.Second}, &results[i])
-	})
+	var under sync.WaitGroup
+	for i, one := range clusters {
+		under.Go(func() {
+			errs[i] = one.run(t.Context(), &outs[i], size{patients: 24, phase: 3 * time.Second}, &results[i])
+		})
+	}
+	under.Wait()
 	for i, one := range clusters {
 		t.Run(one.name, func(t *testing.T) {
 			f, err := results[i], errs[i]
