@@ -83,7 +83,7 @@ func startMariaDB(ctx context.Context, flags func(bare func() *exec.Cmd) []strin
 		data := filepath.Join(s.dir, "data")
 		s.dsn = "root@tcp(127.0.0.1:" + port + ")/pkb"
 		bare := func() *exec.Cmd {
-			c := exec.CommandContext(ctx, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"))
+			c := exec.CommandContext(ctx, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(s.dir, "socket"), "--tmpdir="+s.dir)
 			c.SysProcAttr, c.Dir = as, s.dir
 			return c
 		}
@@ -95,7 +95,9 @@ func startMariaDB(ctx context.Context, flags func(bare func() *exec.Cmd) []strin
 			return c
 		}
 		s.answers = answers(MariaDBDriver, "root@tcp(127.0.0.1:"+port+")/", "CREATE DATABASE IF NOT EXISTS pkb")
-		return exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+		// With a directory of its own for temporary tables: a server that starts removes
+		// those of every other in the same one.
+		return exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+data, "--tmpdir="+s.dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 	})
 }
 
@@ -152,7 +154,7 @@ func (s *Server) DSN() string { return s.dsn }
 
 // Start starts a server that was stopped or killed, and waits until it responds.
 func (s *Server) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a node of a cluster copies another first
 	defer cancel()
 	for {
 		if s.ended == nil {
