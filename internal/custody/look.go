@@ -39,10 +39,31 @@ func (t *trip) load() (core.Input, error) {
 		t.batch.crossed.Store(true)
 	}
 	t.job.version = 0
+	t.learnKept()
 	t.row = r
 	t.vault.add(r.vault)
 	k.endpoint.saw(t.e.user, r.Record, k.now())
 	return core.Input{Kind: core.Loaded, Rec: r.Record, Facts: t.facts()}, nil
+}
+
+// learnKept takes over what another trip of this process has saved since this one
+// began, which the row may have lost. A trip that has saved something itself knows that.
+func (t *trip) learnKept() {
+	if t.saved {
+		return
+	}
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	if t.e.memory == nil {
+		return
+	}
+	kept := t.e.memory.row(t.k.now())
+	if kept.Version == 0 || kept.Version == t.knows {
+		return
+	}
+	t.kept, t.knows = kept.details.Notices, kept.Version
+	t.vault.add(kept.vault)
+	t.program.Learn(kept.Record)
 }
 
 // notLoaded is load for a record that cannot be read, or does not open.

@@ -32,7 +32,7 @@ func (t *trip) save(next core.Record) core.Input {
 		var stored tokenstore.Record
 		if stored, err = k.storeSave(t.ctx, r.stored); err == nil {
 			r.stored, r.Version = stored, stored.Version
-			t.row, t.kept, t.fails, t.clashes = r, r.details.Notices, 0, 0
+			t.row, t.kept, t.saved, t.fails, t.clashes = r, r.details.Notices, true, 0, 0
 			k.keep(t.e, r)
 			if next.Noticed > base.Noticed && t.tending == nil {
 				k.tender.nudge(t.e.user)

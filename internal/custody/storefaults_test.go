@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -421,6 +422,33 @@ func TestStoreThatLosesItsLatestWrites(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// So it does with the very first authorization of a user, whose code is spent.
+func TestFirstAuthorizationThatTheStoreLoses(t *testing.T) {
+	t.Parallel()
+	for lost := 1; lost <= 3; lost++ {
+		t.Run(fmt.Sprintf("%d lost", lost), func(t *testing.T) {
+			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+				store := newRolling(s)
+				var b inbox
+				k := w.replica(t, store, b.config)
+				tending(t, k)
+				w.joins(t, k, user, "once")
+				store.failover(t, user, 10*time.Second, lost)
+				time.Sleep(time.Minute)
+				wantServed(t, k, user, "once")
+				wantServed(t, w.replica(t, store), user, "once")
+				w.wantNoneAgain(t)
+				time.Sleep(time.Minute)
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if len(b.notices) == 0 || b.notices[0].Kind != custody.NoticeMade {
+					t.Errorf("the host was told %+v, want that the link was made", b.notices)
+				}
+			})
+		})
 	}
 }
 

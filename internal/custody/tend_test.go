@@ -229,6 +229,53 @@ func TestRestoredNoticesAreTheSame(t *testing.T) {
 	}
 }
 
+// What one flight has saved, the others of its process know, also those that began
+// before: the store goes back before the save is acknowledged, and a look that waited
+// for the store restores the link as it was, and makes no second one.
+func TestFlightsOfOneProcessKnowWhatEachHasSaved(t *testing.T) {
+	t.Parallel()
+	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+		var lost, admitted tokenstore.Record
+		looking := make(chan struct{})
+		slow := &hooked{Memory: s}
+		slow.after = func(op, _ string) {
+			r, err := s.Load(t.Context(), user)
+			switch {
+			case op != "save" || err != nil || admitted.Version != 0:
+			case r.State != tokenstore.StateLinked:
+				lost = r
+			default:
+				admitted = r
+				close(looking)
+				time.Sleep(300 * time.Millisecond) // until it is acknowledged
+			}
+		}
+		slow.before = func(_ context.Context, op, _ string) error {
+			if op == "load" && admitted.Version != 0 {
+				time.Sleep(400 * time.Millisecond)
+			}
+			return nil
+		}
+		k := w.replica(t, slow, new(inbox).config)
+		var all sync.WaitGroup
+		all.Go(func() { w.joins(t, k, user, "once") })
+		<-looking
+		all.Go(func() { _ = k.Check(t.Context(), user) })
+		time.Sleep(200 * time.Millisecond)
+		lost.Version = admitted.Version // as of a standby that lacks the last write
+		if _, err := s.Save(t.Context(), lost); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		time.Sleep(time.Minute)
+		_ = k.Check(t.Context(), user)
+		if diff := cmp.Diff(custody.Owed(admitted), custody.Owed(record(t, s))); diff != "" {
+			t.Errorf("the notices (-before +after):\n%s", diff)
+		}
+		wantServed(t, k, user, "once")
+	})
+}
+
 // A process that was suspended between claiming a notice and delivering it delivers
 // nothing: another may be at it by now.
 func TestSuspendedBetweenClaimingAndDelivering(t *testing.T) {

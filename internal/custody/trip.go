@@ -36,9 +36,12 @@ type trip struct {
 	// version is the only one that may be changed; 0 means any.
 	version uint64
 
-	row      row      // as last loaded or saved
-	kept     []notice // of the row that was last acknowledged
-	vault    vault    // every response that this trip has met
+	row  row      // as last loaded or saved
+	kept []notice // of the row that was last acknowledged
+	// knows is the version of that row, and saved, that this trip has saved one.
+	knows    uint64
+	saved    bool
+	vault    vault // every response that this trip has met
 	lookedAt time.Time
 	looked   bool // in this trip
 	waited   time.Duration
@@ -84,7 +87,7 @@ func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, 
 		kept := m.row(now)
 		t.vault.add(kept.vault)
 		t.program.Kept, t.program.Sight, t.lookedAt = kept.Record, m.sight, m.lookedAt
-		t.kept = kept.details.Notices
+		t.kept, t.knows = kept.details.Notices, kept.Version
 		if t.program.Newest.IsZero() {
 			t.program.Newest = m.newest
 		}

@@ -251,6 +251,10 @@ type Flight struct {
 	Out     Result
 }
 
+// Learn takes over what a record proves that another flight of this process has saved
+// meanwhile.
+func (f *Flight) Learn(saved Record) { f.Kept = saved.kept(f.Owner) }
+
 // Idle reports whether the flight may end now: it holds nothing, and writes nothing.
 func (f *Flight) Idle() bool { return f.At == atDecide && f.Ev.Kind == 0 && f.Asked == "" }
 
@@ -271,7 +275,7 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 	case Loaded:
 		return f.loaded(p, in)
 	case Saved:
-		f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner)
+		f.Rec, f.Kept, f.Absent = in.Rec, in.Rec.kept(f.Owner), false
 		f.Sight = f.Sight.look(p, &f.Rec, 0) // its own writes count as seen
 		return f.written(p, in)
 	case Conflict:

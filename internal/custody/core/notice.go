@@ -72,7 +72,7 @@ func (p Policy) notice(was, r *Record, e *Event) {
 	switch {
 	case r.Phase == Relink && (was.Phase != Relink || was.Cause != r.Cause):
 		p.owe(r, Notice{Kind: Ended, Cause: r.Cause, Session: s})
-	case r.Phase == Linked && (was.Phase != Linked || was.Active.ID.Session != s):
+	case r.Phase == Linked && (was.Phase != Linked || was.Active.ID.Session != s) && !r.lastOwed(Made, s):
 		p.owe(r, Notice{Kind: Made, Session: s})
 	}
 	if s := was.Candidate.ID.Session; s != "" && !r.Holds(s) && e.Kind != Settle && e.Kind != Unlink {
@@ -82,6 +82,16 @@ func (p Policy) notice(was, r *Record, e *Event) {
 		r.Warned = Warned{s, level}
 		p.owe(r, Notice{Kind: EndsSoon, Session: s, Warning: level})
 	}
+}
+
+// lastOwed reports whether the latest notice is of that, and still owed: what is
+// restored may be done again, and is told once.
+func (r *Record) lastOwed(kind NoticeKind, session string) bool {
+	if len(r.Notices) == 0 {
+		return false
+	}
+	last := r.Notices[len(r.Notices)-1]
+	return last.N == r.Noticed && last.Kind == kind && last.Session == session
 }
 
 // warning returns how near the end is that an event shows.

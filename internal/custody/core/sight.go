@@ -55,6 +55,9 @@ func (s Sight) look(p Policy, r *Record, since time.Duration) Sight {
 	if pair.ID.IsZero() || r.Candidate.Tried > 0 && pair.Tried == 0 {
 		pair = r.Candidate
 	}
+	if r.Phase == Relink && r.Cause != RefusedUnclear && pair.ID == r.Active.ID {
+		pair = Pair{} // it is not presented again
+	}
 	s.Lease = s.Lease.look(r.Lease, since, p.patience(r.Lease))
 	s.Tried = s.Tried.look(Count{pair.ID, pair.Tried}, since, p.replayWait(pair.Tried))
 	s.Unclear = s.Unclear.look(Count{pair.ID, pair.Unclear}, since, max(p.unclearWait(pair.Unclear), p.RetryUnclear))
