@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/betawerk/pkb-go/internal/canary"
 	"github.com/betawerk/pkb-go/pkb"
@@ -83,6 +84,11 @@ func TestWalkersFindNoSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server.Advance(time.Hour)
+	refreshed, err := client.Token(t.Context(), user)
+	if err != nil || refreshed.Value.Reveal() == token.Value.Reveal() {
+		t.Fatalf("no new token: %v", err)
+	}
 	self, err := client.ForUser(user).Self(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -93,10 +99,10 @@ func TestWalkersFindNoSecrets(t *testing.T) {
 		t.Fatal("there is no date of birth to search for")
 	}
 	var found canary.Search
-	for name, text := range map[string]string{"date of birth": string(statuses[0].Reveal().DateOfBirth), "system secret": "test-system-secret", "client secret": "birdseed-7f3a-birdseed-9c1e", "token": token.Value.Reveal(), "first name": "Canarina", "key": string(key)} {
+	for name, text := range map[string]string{"date of birth": string(statuses[0].Reveal().DateOfBirth), "system secret": "test-system-secret", "client secret": "birdseed-7f3a-birdseed-9c1e", "token": token.Value.Reveal(), "new token": refreshed.Value.Reveal(), "first name": "Canarina", "key": string(key)} {
 		found.Plant(name, text)
 	}
-	for name, v := range map[string]any{"Client": client, "Patient": client.ForUser(user), "Self": self, "Keyring": ring, "AccessToken": token, "pkbsystem.Client": system, "PatientStatus": statuses} {
+	for name, v := range map[string]any{"Client": client, "Patient": client.ForUser(user), "Self": self, "Keyring": ring, "AccessToken": refreshed, "pkbsystem.Client": system, "PatientStatus": statuses} {
 		var out bytes.Buffer
 		walk(&out, reflect.ValueOf(v), make(map[any]bool))
 		if leaked := found.Find(out.String()); len(leaked) > 0 {

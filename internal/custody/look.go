@@ -142,7 +142,7 @@ func (t *trip) facts() core.Facts {
 	}
 	lease := m.leases[r.Lease.Owner] // of a flight that still runs, it is as good as another process's
 	f.Ours, f.Unsent = lease.over, lease.over && !lease.sent
-	f.Lagging = m.kept.Version != 0 && most(m.keptAt, now) < lagFor
+	f.Lagging = m.kept != nil && most(m.keptAt, now) < lagFor
 	f.Tired = e < m.tiredUntil
 	f.Replaced = !m.replacedAt.IsZero() && most(m.replacedAt, now) < replaceEvery
 	return f

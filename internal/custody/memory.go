@@ -16,8 +16,9 @@ type memory struct {
 	sight core.Sight
 	// lookedAt is when the record was last loaded.
 	lookedAt time.Time
-	// kept is the row that was last acknowledged, for keptFor from keptAt on.
-	kept   row
+	// kept returns the row that was last acknowledged, for keptFor from keptAt on. It
+	// is a function so that no printer that follows pointers finds the tokens in it.
+	kept   func() row
 	keptAt time.Time
 	// newest is the furthest pair whose token this process had.
 	newest core.PairID
@@ -93,17 +94,17 @@ func (k *Keeper) keep(e *entry, r row) {
 	now := k.now()
 	e.mu.Lock()
 	m := k.remember(e)
-	m.kept, m.keptAt = r, now
+	m.kept, m.keptAt = func() row { return r }, now
 	e.mu.Unlock()
 	k.kept.add(k, e, now)
 }
 
 // row returns the row that was last acknowledged, if that was lately; e.mu is held.
 func (m *memory) row(now time.Time) row {
-	if m.kept.Version == 0 || most(m.keptAt, now) > keptFor {
+	if m.kept == nil || most(m.keptAt, now) > keptFor {
 		return row{}
 	}
-	return m.kept
+	return m.kept()
 }
 
 // keptRows forgets rows after keptFor.
@@ -149,16 +150,16 @@ func (k *Keeper) release(e *entry, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.memory
-	if m == nil || m.kept.Version != 0 && most(m.keptAt, now) <= keptFor {
+	if m == nil || m.kept != nil && most(m.keptAt, now) <= keptFor {
 		return
 	}
-	m.kept = row{}
+	m.kept = nil
 	k.settle(e)
 }
 
 // settle drops a memory and an entry that hold nothing; e.mu is held.
 func (k *Keeper) settle(e *entry) {
-	if m := e.memory; m != nil && e.idle() && m.kept.Version == 0 && m.sight.Quiet() && m.failures == 0 && len(m.leases) == 0 && m.replacedAt.IsZero() {
+	if m := e.memory; m != nil && e.idle() && m.kept == nil && m.sight.Quiet() && m.failures == 0 && len(m.leases) == 0 && m.replacedAt.IsZero() {
 		if l := e.live.Load(); l == nil || m.newest == l.Pair {
 			e.memory = nil
 		}

@@ -36,7 +36,7 @@ func TestNothingOfTokensIsPrinted(t *testing.T) {
 	l := live{Token: Token{Value: "canary"}}
 	e := &entry{user: "canary"}
 	e.live.Store(&l)
-	for _, what := range []any{r, &r, v, memory{kept: r}, &trip{e: e, row: r, vault: v}, l, &l, &flight{token: l.Token}, e, &Approval{User: "canary", record: r.stored}} {
+	for _, what := range []any{r, &r, v, memory{kept: func() row { return r }}, &trip{e: e, row: r, vault: v}, l, &l, &flight{token: l.Token}, e, &Approval{User: "canary", record: r.stored}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
 			got := fmt.Sprintf(verb, what)
 			for _, canary := range []string{"canary", fmt.Sprintf("%v", []byte("canary")), fmt.Sprintf("%x", "canary")} {

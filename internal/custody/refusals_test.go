@@ -406,7 +406,7 @@ func TestRefusalsThatStop(t *testing.T) {
 	t.Parallel()
 	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
 		k := w.replica(t, s)
-		users := w.joinAll(t, k, 20)
+		users := w.joinAll(t, k, atMost(20, 8))
 		var bad atomic.Int32
 		w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {
 			if q.refresh && q.session == users[0] {

@@ -349,7 +349,7 @@ func TestProcessesThatLiveForSeconds(t *testing.T) {
 		w.disturb(slowly(true, 1500*time.Millisecond))
 		c := newCrowd()
 		var wg sync.WaitGroup
-		for i := range atMost(1000, 250) {
+		for i := range atMost(1000, 150) {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 4 * time.Second)
 				k := w.replica(t, s)

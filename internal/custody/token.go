@@ -210,7 +210,7 @@ func (k *Keeper) lagging(e *entry) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.memory
-	return m != nil && m.kept.Version != 0 && most(m.keptAt, k.now()) < lagFor
+	return m != nil && m.kept != nil && most(m.keptAt, k.now()) < lagFor
 }
 
 // Replace returns another token than the one that an API just rejected. If there is

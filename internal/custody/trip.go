@@ -267,7 +267,7 @@ func (t *trip) end() {
 		}
 	}
 	if m != nil && t.program.Absent {
-		m.kept = row{} // the row was removed by hand
+		m.kept = nil // the row was removed by hand
 	}
 	if m != nil && t.program.Out == core.StoreTrouble && m.unsent() && !m.seeking {
 		m.seeking = true
