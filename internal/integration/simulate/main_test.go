@@ -18,8 +18,8 @@ import (
 // where that is lost.
 func TestSimulate(t *testing.T) {
 	var table strings.Builder
-	f := simulate(t, &table, 10_000, 1, 0)
-	if !f.ok() || f.Refreshes < 10_000 || f.PostsPerExpiry > 1.1 || f.Notices < 500 || f.DeliveredAgain == 0 {
+	f := simulate(t, &table, 6000, 1, 0)
+	if !f.ok() || f.Refreshes < 6000 || f.PostsPerExpiry > 1.1 || f.Notices < 300 || f.DeliveredAgain == 0 {
 		t.Errorf("%+v\n%s", f, table.String())
 	}
 	for _, want := range []struct {
@@ -31,7 +31,7 @@ func TestSimulate(t *testing.T) {
 		{"lease row, database's time", byWording},
 	} {
 		i := slices.IndexFunc(designs, func(d design) bool { return d.name == want.design })
-		if peer := run(t, designs[i], 4000, 1, 0); peer.lost[want.why] == 0 {
+		if peer := run(t, designs[i], 2500, 1, 0); peer.lost[want.why] == 0 {
 			t.Errorf("%s must lose links so, and has lost none: %+v", want.design, peer)
 		}
 	}
