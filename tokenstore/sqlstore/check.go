@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/betawerk/pkb-go/tokenstore"
@@ -203,10 +204,11 @@ func (s *Store) mixed(ctx context.Context) error {
 		all   sync.WaitGroup
 		mu    sync.Mutex
 		found error
+		asked atomic.Int64
 	)
 	for i := range mixers {
 		all.Go(func() {
-			err := s.ask(ctx, strings.Repeat("x", i+1))
+			err := s.ask(ctx, strings.Repeat("x", i+1), &asked)
 			mu.Lock()
 			defer mu.Unlock()
 			if found == nil && err != nil && ctx.Err() == nil {
@@ -219,15 +221,17 @@ func (s *Store) mixed(ctx context.Context) error {
 	return found
 }
 
-// As many connections ask for so long, which is a few thousand statements.
+// As many connections ask so often, or for so long if the database is busy.
 const (
 	mixers = 8
-	mixFor = 500 * time.Millisecond
+	mixAll = 10_000
+	mixFor = 5 * time.Second
 )
 
-// ask asks for its own text until ctx ends, in statements of two shapes.
-func (s *Store) ask(ctx context.Context, own string) error {
-	for ctx.Err() == nil {
+// ask asks for its own text until all have asked often enough or ctx ends, in
+// statements of two shapes.
+func (s *Store) ask(ctx context.Context, own string, asked *atomic.Int64) error {
+	for ctx.Err() == nil && asked.Add(2) <= mixAll {
 		var first, second string
 		if err := s.db.QueryRowContext(ctx, "SELECT $1::text", own).Scan(&first); err != nil {
 			return err
