@@ -46,6 +46,21 @@ func (s *soonest) add(at time.Time) {
 func (k *Keeper) schedule(o, base *row, by core.EventKind) {
 	now := k.now()
 	o.details.TellAt = k.tellAt(o, base, now)
+	next, was := k.plan(o, base, by, now), base.stored.TendAt
+	switch {
+	case isPlain(o, base, by, now) && !was.IsZero() && (next.IsZero() || was.Before(next)):
+		next = was
+	case by == core.Postpone && !next.After(now) && (k.Notify != nil || len(o.Notices) == 0):
+		next = now.Add(askAgain + mathrand.N(askAgain/3))
+	}
+	if !next.IsZero() {
+		next = next.UTC().Truncate(time.Microsecond)
+	}
+	o.stored.TendAt = next
+}
+
+// plan returns when there is next something to do for o; zero if never.
+func (k *Keeper) plan(o, base *row, by core.EventKind, now time.Time) time.Time {
 	var next soonest
 	if o.Phase == core.Linked {
 		k.planLink(&next, o, now)
@@ -57,22 +72,16 @@ func (k *Keeper) schedule(o, base *row, by core.EventKind) {
 	if len(o.Notices) > 0 {
 		next.add(o.details.TellAt)
 	}
-	was := base.stored.TendAt
-	plain := by >= core.Acquire && by <= core.Reject && o.Phase == base.Phase && o.Noticed == base.Noticed && o.Candidate.ID == base.Candidate.ID
+	return next.at
+}
+
+// isPlain reports whether a write is of a refresh that has changed nothing else.
+func isPlain(o, base *row, by core.EventKind, now time.Time) bool {
 	// A refresh that was due is done, and that needs no write of its own.
-	if by == core.Successor && !was.After(now) && o.Candidate.ID.IsZero() && o.Public != "" {
-		plain = false
+	if by == core.Successor && !base.stored.TendAt.After(now) && o.Candidate.ID.IsZero() && o.Public != "" {
+		return false
 	}
-	switch {
-	case plain && !was.IsZero() && (next.at.IsZero() || was.Before(next.at)):
-		next.at = was
-	case by == core.Postpone && !next.at.After(now) && (k.Notify != nil || len(o.Notices) == 0):
-		next.at = now.Add(askAgain + mathrand.N(askAgain/3))
-	}
-	if !next.at.IsZero() {
-		next.at = next.at.UTC().Truncate(time.Microsecond)
-	}
-	o.stored.TendAt = next.at
+	return by >= core.Acquire && by <= core.Reject && o.Phase == base.Phase && o.Noticed == base.Noticed && o.Candidate.ID == base.Candidate.ID
 }
 
 // planLink adds what is planned for a link that works.
