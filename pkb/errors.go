@@ -410,7 +410,9 @@ func public(err error) error {
 		return nil
 	case errors.As(err, &shared):
 		return &SharedRecordError{AppUserIDs: shared.Users}
-	case errors.As(err, &no) && !errors.Is(no.Err, custody.ErrOtherPatient):
+	case errors.Is(err, custody.ErrOtherPatient): // before what holds it
+		return ErrWrongPatient
+	case errors.As(err, &no):
 		return no.Err
 	case errors.As(err, &check):
 		if api, ok := errors.AsType[*APIError](check.Err); ok {
@@ -421,8 +423,6 @@ func public(err error) error {
 		return ErrNotLinked
 	case errors.Is(err, custody.ErrForeign):
 		return ErrOtherEnvironment
-	case errors.Is(err, custody.ErrOtherPatient):
-		return ErrWrongPatient
 	case errors.Is(err, custody.ErrUsed), errors.Is(err, custody.ErrStalled):
 		return &StateError{Reason: stateUsed}
 	case errors.Is(err, custody.ErrOvertaken):

@@ -5,7 +5,6 @@ package custody
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -83,8 +82,8 @@ func writeList[T any, P element[T]](list []T, brief func([]byte, P) []byte) ([]b
 
 // appendText appends a text, as JSON.
 func appendText(b []byte, text string) []byte {
-	plain := func(r rune) bool { return r >= ' ' && r < utf8.RuneSelf && r != '"' && r != '\\' }
-	if strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+	escaped := func(r rune) bool { return r < ' ' || r >= utf8.RuneSelf || r == '"' || r == '\\' }
+	if !strings.ContainsFunc(text, escaped) {
 		return append(append(append(b, '"'), text...), '"')
 	}
 	quoted, _ := json.Marshal(text) // a text always can
@@ -147,11 +146,5 @@ func (r *response) UnmarshalJSON(data []byte) error {
 		*r = bytes.Clone(data)
 		return nil
 	}
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
-	}
-	var err error
-	*r, err = base64.StdEncoding.DecodeString(text)
-	return err
+	return json.Unmarshal(data, (*[]byte)(r))
 }

@@ -57,10 +57,13 @@ func (t *trip) learnKept() {
 	if t.e.memory == nil {
 		return
 	}
-	kept := t.e.memory.row(t.k.now())
-	if kept.Version == 0 || kept.Version == t.knows {
-		return
+	if kept := t.e.memory.row(t.k.now()); kept.Version != 0 && kept.Version != t.knows {
+		t.takeOver(kept)
 	}
+}
+
+// takeOver takes over what a row proves that this process has saved.
+func (t *trip) takeOver(kept row) {
 	t.kept, t.knows = kept.details.Notices, kept.Version
 	t.vault.add(kept.vault)
 	t.program.Learn(kept.Record)

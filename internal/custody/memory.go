@@ -4,7 +4,6 @@
 package custody
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -83,7 +82,7 @@ func (k *Keeper) seek(e *entry, after time.Duration) {
 		if over {
 			return
 		}
-		if _, err := k.check(context.Background(), e.user, &flight{}); err == nil {
+		if _, err := k.checkLater(e.user); err == nil {
 			k.seek(e, 2*after)
 		}
 	})

@@ -84,10 +84,8 @@ func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, 
 		t.program.Newest = l.Pair
 	}
 	if m := e.memory; m != nil {
-		kept := m.row(now)
-		t.vault.add(kept.vault)
-		t.program.Kept, t.program.Sight, t.lookedAt = kept.Record, m.sight, m.lookedAt
-		t.kept, t.knows = kept.details.Notices, kept.Version
+		t.takeOver(m.row(now))
+		t.program.Sight, t.lookedAt = m.sight, m.lookedAt
 		if t.program.Newest.IsZero() {
 			t.program.Newest = m.newest
 		}
