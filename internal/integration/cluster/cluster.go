@@ -83,6 +83,15 @@ func New(ctx context.Context) (c *Cluster, err error) {
 	return c, c.Inbox.create(ctx)
 }
 
+// NewKeyring returns a keyring with a key that nobody else has.
+func NewKeyring() (*keys.Keyring, error) {
+	text, err := keys.Generate("new")
+	if err != nil {
+		return nil, err
+	}
+	return keys.Parse(text)
+}
+
 // Close stops everything and drops the database.
 func (c *Cluster) Close() error {
 	var errs []error

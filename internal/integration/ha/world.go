@@ -54,11 +54,8 @@ func newWorld(out io.Writer, patients int) (*world, error) {
 		out: out, tokens: newTokens(), judge: newJudge(out),
 		pkb: pkbtest.New(pkbtest.Config{TokenLife: tokenLife, SessionLife: 365 * 24 * time.Hour, KeepRequests: 1}),
 	}
-	text, err := keys.Generate("ha")
-	if err != nil {
-		return nil, err
-	}
-	if w.keys, err = keys.Parse(text); err != nil {
+	var err error
+	if w.keys, err = cluster.NewKeyring(); err != nil {
 		return nil, err
 	}
 	for i := range patients {

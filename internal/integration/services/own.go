@@ -39,21 +39,31 @@ var ErrNotInstalled = errors.New("is not installed here")
 
 // StartPostgres starts a PostgreSQL in a directory of its own. Close it.
 func StartPostgres(ctx context.Context) (*Server, error) {
-	initdb, err := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
+	programs, err := postgresPrograms()
 	if err != nil {
 		return nil, err
 	}
 	return newServer(ctx, "postgres", syscall.SIGINT, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
-		s.runsPostgres(ctx, filepath.Join(filepath.Dir(initdb), "postgres"), as, port)
-		return exec.CommandContext(ctx, initdb, "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-N")
+		s.runsPostgres(ctx, programs, as, port)
+		return exec.CommandContext(ctx, filepath.Join(programs, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-N")
 	})
 }
 
+// postgresPrograms is the directory of PostgreSQL's programs, all of one version.
+func postgresPrograms() (string, error) {
+	initdb, err := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
+	if err != nil {
+		return "", err
+	}
+	initdb, err = filepath.EvalSymlinks(initdb)
+	return filepath.Dir(initdb), err
+}
+
 // runsPostgres makes s a PostgreSQL, with what is in its directory.
-func (s *Server) runsPostgres(ctx context.Context, program string, as *syscall.SysProcAttr, port string) {
+func (s *Server) runsPostgres(ctx context.Context, programs string, as *syscall.SysProcAttr, port string) {
 	s.dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
 	s.command = func() *exec.Cmd {
-		c := exec.CommandContext(ctx, program, "-D", filepath.Join(s.dir, "data"), "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
+		c := exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "-D", filepath.Join(s.dir, "data"), "-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1")
 		c.SysProcAttr, c.Dir = as, s.dir
 		return c
 	}

@@ -46,16 +46,12 @@ func StartPair(ctx context.Context) (p *Pair, err error) {
 
 // startStandby starts a standby of the primary behind a port. (PostgreSQL: pg_basebackup.)
 func startStandby(ctx context.Context, from string) (*Server, error) {
-	initdb, err := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
+	programs, err := postgresPrograms()
 	if err != nil {
 		return nil, err
 	}
-	if initdb, err = filepath.EvalSymlinks(initdb); err != nil {
-		return nil, err
-	}
-	programs := filepath.Dir(initdb) // all of them, of the same version
 	return newServer(ctx, "postgres", syscall.SIGINT, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
-		s.runsPostgres(ctx, filepath.Join(programs, "postgres"), as, port)
+		s.runsPostgres(ctx, programs, as, port)
 		return exec.CommandContext(ctx, filepath.Join(programs, "pg_basebackup"), "-D", filepath.Join(s.dir, "data"), "-R", "-c", "fast", "-d", "host=127.0.0.1 user=postgres application_name=standby port="+from)
 	})
 }

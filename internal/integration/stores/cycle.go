@@ -21,7 +21,6 @@ import (
 	"github.com/betawerk/pkb-go/internal/integration/statements"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/pkb"
-	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/pkb/pkbtest"
 	"github.com/betawerk/pkb-go/tokenstore"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
@@ -198,11 +197,7 @@ func (s *countedStore) FindPublicID(ctx context.Context, publicID string, limit 
 // twice, and notes by how much calls grew with the second.
 func (r *result) count(ctx context.Context, store tokenstore.Store, calls func() int) error {
 	server := pkbtest.New(pkbtest.Config{})
-	text, err := keys.Generate("stores")
-	if err != nil {
-		return err
-	}
-	keys, err := keys.Parse(text)
+	keys, err := cluster.NewKeyring()
 	if err != nil {
 		return err
 	}

@@ -21,9 +21,9 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/betawerk/pkb-go/internal/integration/cluster"
 	"github.com/betawerk/pkb-go/internal/integration/services"
 	"github.com/betawerk/pkb-go/pkb"
-	"github.com/betawerk/pkb-go/pkb/keys"
 	"github.com/betawerk/pkb-go/tokenstore/sqlstore"
 )
 
@@ -114,11 +114,7 @@ func newFleet(ctx context.Context, dsn string, s size) (f *fleet, err error) {
 }
 
 func (f *fleet) open(store *sqlstore.Store) error {
-	text, err := keys.Generate("2026-01")
-	if err != nil {
-		return err
-	}
-	ring, err := keys.Parse(text)
+	ring, err := cluster.NewKeyring()
 	if err != nil {
 		return err
 	}

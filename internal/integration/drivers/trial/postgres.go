@@ -36,9 +36,9 @@ var PostgresWays = []Way{
 // by pooler; "" is none.
 func (w Way) Behind(ctx context.Context, dsn, pooler string, row *Row, crowd time.Duration) (err error) {
 	if pooler != "" {
-		bouncer, err := services.StartPgBouncer(ctx, dsn, pooler)
-		if err != nil {
-			return err
+		bouncer, failed := services.StartPgBouncer(ctx, dsn, pooler)
+		if failed != nil {
+			return failed
 		}
 		defer func() { err = errors.Join(err, bouncer.Close()) }()
 		dsn = bouncer.DSN()
