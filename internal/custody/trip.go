@@ -164,11 +164,8 @@ func (t *trip) step(in core.Input) core.Effect {
 
 func (t *trip) do(e core.Effect) (core.Input, error) {
 	closing := t.k.work.closing()
-	if closing && t.program.Idle() && t.program.Goal != core.Put {
-		return core.Input{}, ErrClosed
-	}
-	if t.late() {
-		return core.Input{}, t.storeTrouble()
+	if err := t.stopped(closing); err != nil {
+		return core.Input{}, err
 	}
 	switch e.Kind {
 	case core.Load:
@@ -180,14 +177,7 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 	case core.Notify:
 		return t.notify(e.Notice, closing), nil
 	case core.Enter:
-		if t.tending != nil && !t.job.idle && !t.tending.pace(nil) {
-			return core.Input{Kind: core.Entered, Wait: time.Minute}, nil
-		}
-		t.job.idle = false // it has waited
-		s := t.row.Slot(e.Pair)
-		wait, ok := t.k.endpoint.enter(t.e.user, t.k.now(), s != nil && s.Tried > 0)
-		t.entered = ok
-		return core.Input{Kind: core.Entered, Open: ok, Wait: wait}, nil
+		return t.enter(e.Pair), nil
 	case core.Post:
 		return t.post(e, closing), nil
 	case core.Exchange:
@@ -199,6 +189,29 @@ func (t *trip) do(e core.Effect) (core.Input, error) {
 	}
 	t.pause(e.Long)
 	return core.Input{Kind: core.Waited}, nil
+}
+
+// stopped returns why the trip ends before its program does, or nil.
+func (t *trip) stopped(closing bool) error {
+	switch {
+	case closing && t.program.Idle() && t.program.Goal != core.Put:
+		return ErrClosed
+	case t.late():
+		return t.storeTrouble()
+	}
+	return nil
+}
+
+// enter asks the breaker whether the token endpoint may be asked, at the sweep's pace.
+func (t *trip) enter(id core.PairID) core.Input {
+	if t.tending != nil && !t.job.idle && !t.tending.pace(nil) {
+		return core.Input{Kind: core.Entered, Wait: time.Minute}
+	}
+	t.job.idle = false // it has waited
+	s := t.row.Slot(id)
+	wait, ok := t.k.endpoint.enter(t.e.user, t.k.now(), s != nil && s.Tried > 0)
+	t.entered = ok
+	return core.Input{Kind: core.Entered, Open: ok, Wait: wait}
 }
 
 // late reports whether a trip that nobody waits for, and that holds nothing, has

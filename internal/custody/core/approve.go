@@ -4,7 +4,7 @@
 package core
 
 // begin reserves the authorization: its code is spent by one visit.
-func (f Flight) begin(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) begin(p Policy, in *Input) Effect {
 	if f.Asked != "" {
 		return f.approved(Event{})
 	}
@@ -13,7 +13,7 @@ func (f Flight) begin(p Policy, in Input) (Flight, Effect) {
 
 // denied handles an authorization that another visit has: the record shows what
 // became of it.
-func (f Flight) denied(p Policy, now Facts) (Flight, Effect) {
+func (f *Flight) denied(p Policy, now Facts) Effect {
 	f.Ev = Event{}
 	switch {
 	case f.Rec.Holds(f.Session):
@@ -27,7 +27,7 @@ func (f Flight) denied(p Policy, now Facts) (Flight, Effect) {
 	return f.wait(atDecide, false)
 }
 
-func (f Flight) exchanged(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) exchanged(p Policy, in *Input) Effect {
 	e := Event{Session: f.Session, Owner: f.Owner}
 	switch in.Outcome {
 	case OK:
@@ -42,7 +42,7 @@ func (f Flight) exchanged(p Policy, in Input) (Flight, Effect) {
 	return f.put(p, in, e)
 }
 
-func (f Flight) verified(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) verified(p Policy, in *Input) Effect {
 	switch in.Ruling {
 	case Barred:
 		return f.put(p, in, Event{Kind: Refuse, Session: f.Asked})
@@ -56,7 +56,7 @@ func (f Flight) verified(p Policy, in Input) (Flight, Effect) {
 // admit begins to admit a session whose patient is known. It runs again after a
 // conflict: the other writer may have withdrawn the claim, and others then looked
 // and saw nobody.
-func (f Flight) admit(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) admit(p Policy, in *Input) Effect {
 	f.At = atVerify
 	r := &f.Rec
 	e := Event{Kind: Admit, Session: f.Asked, Patient: f.Whose}
@@ -72,11 +72,11 @@ func (f Flight) admit(p Policy, in Input) (Flight, Effect) {
 	return f.put(p, in, e)
 }
 
-func (f Flight) claimed(p Policy, in Input, e Event) (Flight, Effect) {
+func (f *Flight) claimed(p Policy, in *Input, e Event) Effect {
 	switch {
 	case e.Patient != "":
 		f.At = atFind
-		return f, Effect{Kind: Find, Patient: e.Patient}
+		return Effect{Kind: Find, Patient: e.Patient}
 	case f.Goal == Approve:
 		return f.approved(e)
 	}
@@ -86,7 +86,7 @@ func (f Flight) claimed(p Policy, in Input, e Event) (Flight, Effect) {
 // found decides on the other users of the patient. One who is linked settles it. One
 // who has only claimed may still withdraw, so the session waits; of the two, one
 // yields.
-func (f Flight) found(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) found(p Policy, in *Input) Effect {
 	switch {
 	case in.Claimed && !in.Shared && in.Yield:
 		return f.put(p, in, Event{Kind: Claim, Session: f.Asked})
@@ -99,7 +99,7 @@ func (f Flight) found(p Policy, in Input) (Flight, Effect) {
 }
 
 // approved reports to the caller what the record holds of its session, after e.
-func (f Flight) approved(e Event) (Flight, Effect) {
+func (f *Flight) approved(e Event) Effect {
 	switch r := &f.Rec; {
 	case r.Active.ID.Session == f.Session:
 		return f.inUse()
@@ -120,7 +120,7 @@ func (f Flight) approved(e Event) (Flight, Effect) {
 }
 
 // inUse handles a session that is active, and may have been decided against since.
-func (f Flight) inUse() (Flight, Effect) {
+func (f *Flight) inUse() Effect {
 	switch r := &f.Rec; {
 	case r.Phase == Relink && r.Cause == Shared:
 		return f.done(ApprovalShared, PairID{})

@@ -6,7 +6,7 @@ package core
 // decide reads a fresh record and picks the next step: it repairs a row that is
 // behind, checks an unchecked session, serves a token that serves, and otherwise
 // refreshes.
-func (f Flight) decide(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) decide(p Policy, in *Input) Effect {
 	f.At = atDecide
 	if f.Goal == Approve {
 		return f.begin(p, in)
@@ -83,7 +83,7 @@ func (f *Flight) candidateWaits(now Facts) bool {
 	return !c.ID.IsZero() && f.Asked != c.ID.Session && (!now.CandidateOver || !c.Unread && f.After == 0)
 }
 
-func (f Flight) check(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) check(p Policy, in *Input) Effect {
 	switch {
 	case !f.candidateWaits(in.Facts):
 		return f.ask(f.Rec.Active.ID)
@@ -94,12 +94,12 @@ func (f Flight) check(p Policy, in Input) (Flight, Effect) {
 }
 
 // ask finds out whose a session is, once per flight.
-func (f Flight) ask(id PairID) (Flight, Effect) {
+func (f *Flight) ask(id PairID) Effect {
 	f.At, f.Asked, f.Whose = atVerify, id.Session, ""
-	return f, Effect{Kind: Verify, Pair: id}
+	return Effect{Kind: Verify, Pair: id}
 }
 
-func (f Flight) serve(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) serve(p Policy, in *Input) Effect {
 	r, now := &f.Rec, in.Facts
 	over := now.ActiveOver
 	switch {
@@ -110,9 +110,9 @@ func (f Flight) serve(p Policy, in Input) (Flight, Effect) {
 	case f.Goal == Look:
 		return f.done(Looked, PairID{})
 	case !over && f.serves(now):
-		f, e := f.done(Token, r.Active.ID)
+		e := f.done(Token, r.Active.ID)
 		e.Look = r.Public == "" || !r.Candidate.ID.IsZero()
-		return f, e
+		return e
 	case r.Active.Final && over:
 		return f.put(p, in, Event{Kind: Lose, Pair: r.Active.ID, Cause: FinalTokenExpired})
 	case r.Active.Final:
@@ -131,7 +131,7 @@ func (f *Flight) serves(now Facts) bool {
 
 // ended handles a link that has ended, unless an authorization waits or the verdict
 // is provisional and due for another look.
-func (f Flight) ended(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) ended(p Policy, in *Input) Effect {
 	r := &f.Rec
 	switch {
 	case !r.Candidate.ID.IsZero() && (!in.Facts.CandidateOver || !r.Candidate.Unread):
@@ -166,7 +166,7 @@ func (f *Flight) held(p Policy, now Facts) bool {
 
 // refresh presents a pair's refresh token, if it may. over means that the access
 // token has expired, so that nothing is left to lose.
-func (f Flight) refresh(p Policy, in Input, s Pair, over bool) (Flight, Effect) {
+func (f *Flight) refresh(p Policy, in *Input, s Pair, over bool) Effect {
 	now := in.Facts
 	switch {
 	case f.After != 0:
@@ -189,11 +189,11 @@ func (f Flight) refresh(p Policy, in Input, s Pair, over bool) (Flight, Effect) 
 		return f.later(LaterUnclear, wait)
 	}
 	f.At, f.Pair, f.Over = atEnter, s.ID, over
-	return f, Effect{Kind: Enter, Pair: s.ID}
+	return Effect{Kind: Enter, Pair: s.ID}
 }
 
 // watch waits for another flight, which may be another process's.
-func (f Flight) watch(p Policy, now Facts) (Flight, Effect) {
+func (f *Flight) watch(p Policy, now Facts) Effect {
 	if f.Goal != Call || p.WatchFor > 0 && f.Watched >= p.WatchFor {
 		return f.done(LaterElsewhere, PairID{})
 	}
@@ -201,7 +201,7 @@ func (f Flight) watch(p Policy, now Facts) (Flight, Effect) {
 	return f.wait(atDecide, false)
 }
 
-func (f Flight) entered(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) entered(p Policy, in *Input) Effect {
 	switch {
 	case !in.Open && f.Goal == Tend:
 		f.After = LaterHeld
@@ -213,8 +213,19 @@ func (f Flight) entered(p Policy, in Input) (Flight, Effect) {
 	return f.put(p, in, Event{Kind: Acquire, Owner: f.Owner, Pair: f.Pair, TTL: p.TTL})
 }
 
-// answered turns the outcome of a presentation into its event.
-func (f Flight) answered(p Policy, in Input) (Flight, Effect) {
+// answered turns the token endpoint's response to a code or a refresh token into its
+// event.
+func (f *Flight) answered(p Policy, in *Input) Effect {
+	if in.Rec.Version != 0 {
+		f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner) // beats have changed it
+	}
+	if f.At == atExchange {
+		return f.exchanged(p, in)
+	}
+	return f.refreshed(p, in)
+}
+
+func (f *Flight) refreshed(p Policy, in *Input) Effect {
 	e := Event{Owner: f.Owner, Pair: f.Pair, Next: in.Next, Cause: in.Cause, Witnessed: in.Witnessed, Few: in.Few(), Warning: in.Facts.Ends}
 	switch in.Meaning(in.Outcome) {
 	case OK:
@@ -222,13 +233,14 @@ func (f Flight) answered(p Policy, in Input) (Flight, Effect) {
 	case Rejected:
 		e.Kind = Reject
 	case Unclear:
-		e.Kind, f.After, f.Sight = Refused, LaterUnclear, f.Sight.refused(f.Pair)
+		e.Kind, f.After = Refused, LaterUnclear
+		f.Sight.refused(f.Pair)
 	case AppWide:
 		e.Kind, f.After = NotSpent, LaterAppWide
 	case Unsent:
 		if f.Sends < maxSends {
 			f.Sends++ // nothing left the process, so the same intent covers another try
-			return f, Effect{Kind: Post, Pair: f.Pair, Long: true}
+			return Effect{Kind: Post, Pair: f.Pair, Long: true}
 		}
 		e.Kind, f.After = NotSpent, LaterUnsent
 	case Unread:

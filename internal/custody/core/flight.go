@@ -258,25 +258,22 @@ func (f *Flight) Learn(saved Record) { f.Kept = saved.kept(f.Owner) }
 // Idle reports whether the flight may end now: it holds nothing, and writes nothing.
 func (f *Flight) Idle() bool { return f.At == atDecide && f.Ev.Kind == 0 && f.Asked == "" }
 
-// Step takes the result of the last effect and returns the next one.
+// Step takes the result of the last effect and returns the next one, with the flight as
+// it is then.
 func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
+	e := f.step(p, &in)
+	return f, e
+}
+
+func (f *Flight) step(p Policy, in *Input) Effect {
 	switch in.Kind {
 	case Begin:
-		f.Kept = f.Kept.kept("")
-		switch f.Goal {
-		case Approve:
-			f.Owner = in.Nonce
-		case Tend:
-			f.Teller = in.Nonce
-		case Put:
-			return f.load(atReload)
-		}
-		return f.load(atDecide)
+		return f.start(in.Nonce)
 	case Loaded:
 		return f.loaded(p, in)
 	case Saved:
 		f.Rec, f.Kept, f.Absent = in.Rec, in.Rec.kept(f.Owner), false
-		f.Sight = f.Sight.look(p, &f.Rec, 0) // its own writes count as seen
+		f.Sight.look(p, &f.Rec, 0) // its own writes count as seen
 		return f.written(p, in)
 	case Conflict:
 		return f.load(atReload)
@@ -285,12 +282,6 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 	case Entered:
 		return f.entered(p, in)
 	case Answered:
-		if in.Rec.Version != 0 {
-			f.Rec, f.Kept = in.Rec, in.Rec.kept(f.Owner) // beats have changed it
-		}
-		if f.At == atExchange {
-			return f.exchanged(p, in)
-		}
 		return f.answered(p, in)
 	case Lapsed:
 		f.Lapses++
@@ -306,28 +297,41 @@ func (f Flight) Step(p Policy, in Input) (Flight, Effect) {
 	return f.load(f.Back) // Waited
 }
 
-func (f Flight) load(where at) (Flight, Effect) {
+func (f *Flight) start(nonce string) Effect {
+	f.Kept = f.Kept.kept("")
+	switch f.Goal {
+	case Approve:
+		f.Owner = nonce
+	case Tend:
+		f.Teller = nonce
+	case Put:
+		return f.load(atReload)
+	}
+	return f.load(atDecide)
+}
+
+func (f *Flight) load(where at) Effect {
 	f.At, f.Rec = where, Record{} // what was read before no longer matters
-	return f, Effect{Kind: Load}
+	return Effect{Kind: Load}
 }
 
-func (f Flight) wait(back at, long bool) (Flight, Effect) {
+func (f *Flight) wait(back at, long bool) Effect {
 	f.Back, f.Rec = back, Record{}
-	return f, Effect{Kind: Wait, Long: long}
+	return Effect{Kind: Wait, Long: long}
 }
 
-func (f Flight) done(r Result, id PairID) (Flight, Effect) {
+func (f *Flight) done(r Result, id PairID) Effect {
 	f.At, f.Out = atDone, r
-	return f, Effect{Kind: Done, Result: r, Pair: id}
+	return Effect{Kind: Done, Result: r, Pair: id}
 }
 
-func (f Flight) later(r Result, after time.Duration) (Flight, Effect) {
-	f, e := f.done(r, PairID{})
+func (f *Flight) later(r Result, after time.Duration) Effect {
+	e := f.done(r, PairID{})
 	e.After = after
-	return f, e
+	return e
 }
 
-func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) loaded(p Policy, in *Input) Effect {
 	f.Rec = in.Rec
 	missing := in.Rec.Version == 0
 	if missing && (in.Facts.Lagging && f.Kept.Version != 0 || !f.Absent && (f.Kept.Version != 0 || !f.Newest.IsZero())) {
@@ -339,7 +343,7 @@ func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
 	if f.Absent = missing; missing {
 		f.Kept, f.Newest = Record{}, PairID{}
 	}
-	f.Sight = f.Sight.look(p, &f.Rec, in.Facts.Since)
+	f.Sight.look(p, &f.Rec, in.Facts.Since)
 	if f.At == atReload {
 		return f.write(p, in)
 	}
@@ -348,7 +352,7 @@ func (f Flight) loaded(p Policy, in Input) (Flight, Effect) {
 
 // failed keeps what is being written from getting lost, and finds a lease that may
 // have been taken. Only a first look can fail as a whole.
-func (f Flight) failed() (Flight, Effect) {
+func (f *Flight) failed() Effect {
 	if f.At != atWrite && f.At != atReload {
 		return f.done(StoreTrouble, PairID{})
 	}
@@ -357,13 +361,13 @@ func (f Flight) failed() (Flight, Effect) {
 		f.Told, tell = true, StoreTrouble
 	}
 	f.Failing = true
-	f, e := f.load(atReload)
+	e := f.load(atReload)
 	e.Tell = tell
-	return f, e
+	return e
 }
 
 // put writes an event, first against the current record.
-func (f Flight) put(p Policy, in Input, e Event) (Flight, Effect) {
+func (f *Flight) put(p Policy, in *Input, e Event) Effect {
 	f.Ev, f.Failing, f.Told = e, false, false
 	if e.Kind == NotSpent || e.Kind == Refused {
 		// The intent is undone: a row without it has lost nothing, even if the
@@ -375,7 +379,7 @@ func (f Flight) put(p Policy, in Input, e Event) (Flight, Effect) {
 	return f.write(p, in)
 }
 
-func (f Flight) write(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) write(p Policy, in *Input) Effect {
 	if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Lease.Owner != f.Owner {
 		return f.outrun(p, in)
 	}
@@ -389,7 +393,7 @@ func (f Flight) write(p Policy, in Input) (Flight, Effect) {
 		return f.save(next)
 	case Remove:
 		f.At = atWrite
-		return f, Effect{Kind: Delete, Rec: f.Rec}
+		return Effect{Kind: Delete, Rec: f.Rec}
 	case Already:
 		return f.already(p, in, base)
 	case Denied:
@@ -413,7 +417,7 @@ func (f *Flight) base() Record {
 
 // outrun handles a lease that was not written. Unlike every other event, Acquire was
 // decided on what the record showed, so it is decided again.
-func (f Flight) outrun(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) outrun(p Policy, in *Input) Effect {
 	f.Ev = Event{}
 	if f.Failing {
 		f.Lapses++ // nothing can be sent under a lease that cannot be written
@@ -424,16 +428,16 @@ func (f Flight) outrun(p Policy, in Input) (Flight, Effect) {
 	return f.decide(p, in)
 }
 
-func (f Flight) save(next Record) (Flight, Effect) {
+func (f *Flight) save(next Record) Effect {
 	f.At = atWrite
 	e := Effect{Kind: Save, Rec: next}
 	if f.Failing && !f.Told {
 		f.Told, e.Tell = true, StoreTrouble
 	}
-	return f, e
+	return e
 }
 
-func (f Flight) already(p Policy, in Input, base Record) (Flight, Effect) {
+func (f *Flight) already(p Policy, in *Input, base Record) Effect {
 	switch {
 	case f.Failing && f.Ev.acknowledges():
 		return f.again(base)
@@ -444,13 +448,13 @@ func (f Flight) already(p Policy, in Input, base Record) (Flight, Effect) {
 }
 
 // anew decides an admission again, against a record that somebody has changed.
-func (f Flight) anew(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) anew(p Policy, in *Input) Effect {
 	failing := f.Failing
-	f, e := f.admit(p, in)
+	e := f.admit(p, in)
 	if failing && e.Kind != Done {
 		e.Tell = StoreTrouble
 	}
-	return f, e
+	return e
 }
 
 // acknowledges reports whether an event is saved only once the store has
@@ -462,16 +466,16 @@ func (e *Event) acknowledges() bool {
 
 // again writes the record unchanged, until that is acknowledged. Callers may use
 // what is in it.
-func (f Flight) again(r Record) (Flight, Effect) {
+func (f *Flight) again(r Record) Effect {
 	f.At = atWrite
 	e := Effect{Kind: Save, Rec: r}
 	if f.Ev.Kind == Successor && r.Phase == Linked && r.Active.ID == f.Ev.Next.ID && !f.Told {
 		f.Told, e.Tell, e.Pair = true, Token, f.Ev.Next.ID
 	}
-	return f, e
+	return e
 }
 
-func (f Flight) written(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) written(p Policy, in *Input) Effect {
 	e := f.Ev
 	f.Ev, f.Failing = Event{}, false
 	if f.Goal == Put {
@@ -480,7 +484,7 @@ func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 	switch e.Kind {
 	case Reserve:
 		f.At = atExchange
-		return f, Effect{Kind: Exchange}
+		return Effect{Kind: Exchange}
 	case Release, Forfeit:
 		return f.done(f.After, PairID{})
 	case Settle:
@@ -490,7 +494,7 @@ func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 		return f.ask(f.Rec.Candidate.ID)
 	case Acquire:
 		f.At, f.Sends = atPost, 1
-		return f, Effect{Kind: Post, Pair: f.Pair}
+		return Effect{Kind: Post, Pair: f.Pair}
 	case ClaimNotice:
 		return f.notify(p, in)
 	case Claim:
@@ -508,7 +512,7 @@ func (f Flight) written(p Policy, in Input) (Flight, Effect) {
 }
 
 // presented continues after a presentation that brought no pair.
-func (f Flight) presented(p Policy, in Input, e Event) (Flight, Effect) {
+func (f *Flight) presented(p Policy, in *Input, e Event) Effect {
 	f.Pair = PairID{}
 	switch {
 	case e.Kind == NotSpent && f.After == StoreTrouble && f.Lapses < maxLapses:
@@ -523,7 +527,7 @@ func (f Flight) presented(p Policy, in Input, e Event) (Flight, Effect) {
 
 // superseded continues after the record has moved on: the record shows what that
 // means.
-func (f Flight) superseded(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) superseded(p Policy, in *Input) Effect {
 	e := f.Ev
 	f.Ev, f.Failing = Event{}, false
 	switch {

@@ -19,8 +19,11 @@ func (r *Record) Behind(known Record) bool {
 func (r *Record) Equal(o *Record) bool {
 	return r.Version == o.Version && r.Phase == o.Phase && r.Cause == o.Cause && r.Active == o.Active && r.Candidate == o.Candidate &&
 		r.Terms == o.Terms && r.Public == o.Public && r.Claim == o.Claim && r.Lease == o.Lease && slices.Equal(r.Marks, o.Marks) &&
-		r.Unlinks == o.Unlinks && r.Generation == o.Generation &&
-		slices.Equal(r.Notices, o.Notices) && r.Noticed == o.Noticed && r.Telling == o.Telling && r.Warned == o.Warned
+		r.Unlinks == o.Unlinks && r.Generation == o.Generation && r.equalNotices(o)
+}
+
+func (r *Record) equalNotices(o *Record) bool {
+	return slices.Equal(r.Notices, o.Notices) && r.Noticed == o.Noticed && r.Telling == o.Telling && r.Warned == o.Warned
 }
 
 // Merged adds to a record what known proves: fact by fact, never as a whole row,
@@ -35,19 +38,19 @@ func (r *Record) Merged(known Record) Record {
 	if known.Unlinks > m.Unlinks {
 		m.Unlinks = known.Unlinks
 	}
-	m.owe(known)
-	m.readmit(known)
-	m.resettle(known)
+	m.owe(&known)
+	m.readmit(&known)
+	m.resettle(&known)
 	for _, slot := range []*Pair{&m.Active, &m.Candidate} {
-		m.forward(slot, known)
+		m.forward(slot, &known)
 	}
-	m.decide(known)
+	m.decide(&known)
 	m.dropVoid()
 	return m
 }
 
 // owe restores the notices that the row has lost. Their numbers only grow.
-func (r *Record) owe(known Record) {
+func (r *Record) owe(known *Record) {
 	if known.Noticed <= r.Noticed {
 		return
 	}
@@ -74,7 +77,7 @@ func (r Record) kept(owner string) Record {
 
 // forward brings a slot to the furthest known pair of its session, with the lease
 // that covers it.
-func (r *Record) forward(slot *Pair, known Record) {
+func (r *Record) forward(slot *Pair, known *Record) {
 	for _, k := range []Pair{known.Active, known.Candidate} {
 		if k.ID.Session != slot.ID.Session || !further(k, *slot) {
 			continue
@@ -106,7 +109,7 @@ func further(a, b Pair) bool {
 }
 
 // readmit restores the session that had replaced the row's.
-func (r *Record) readmit(known Record) {
+func (r *Record) readmit(known *Record) {
 	was, is := r.Active.ID.Session, known.Active.ID.Session
 	if was == "" || is == "" || known.mark(was).State != Void || r.Holds(is) || r.mark(is).State == Void {
 		return
@@ -118,7 +121,7 @@ func (r *Record) readmit(known Record) {
 
 // resettle restores the pair of a spent code, if the row has it as about to be
 // spent, or does not know the authorization.
-func (r *Record) resettle(known Record) {
+func (r *Record) resettle(known *Record) {
 	for _, k := range []Pair{known.Candidate, known.Active} {
 		if !r.lacks(k.ID.Session, known) {
 			continue
@@ -134,7 +137,7 @@ func (r *Record) resettle(known Record) {
 // lacks reports whether the row has lost a session that was settled. A row that does
 // not know it must be the same link's: a link that was deleted by hand stays
 // deleted.
-func (r *Record) lacks(session string, known Record) bool {
+func (r *Record) lacks(session string, known *Record) bool {
 	switch {
 	case session == "" || r.Holds(session):
 		return false
@@ -146,7 +149,7 @@ func (r *Record) lacks(session string, known Record) bool {
 }
 
 // decide takes over whose the active session is, and what was decided against it.
-func (r *Record) decide(known Record) {
+func (r *Record) decide(known *Record) {
 	if r.Active.ID.IsZero() || r.Active.ID.Session != known.Active.ID.Session {
 		return
 	}

@@ -13,12 +13,12 @@ type Stopwatch[K comparable] struct {
 }
 
 // look adds the time since the last look, up to most, if of is unchanged.
-func (s Stopwatch[K]) look(of K, since, most time.Duration) Stopwatch[K] {
+func (s *Stopwatch[K]) look(of K, since, most time.Duration) {
 	if s.Of != of {
-		return Stopwatch[K]{Of: of}
+		*s = Stopwatch[K]{Of: of}
+		return
 	}
 	s.For = min(s.For+since, most)
-	return s
 }
 
 // Count is a number of events that concern a pair.
@@ -27,7 +27,7 @@ type Count struct {
 	N    int
 }
 
-func (s Stopwatch[K]) seenFor(of K) time.Duration {
+func (s *Stopwatch[K]) seenFor(of K) time.Duration {
 	if s.Of != of {
 		return 0
 	}
@@ -46,11 +46,11 @@ type Sight struct {
 }
 
 // Quiet reports whether nothing was seen that a later flight would need.
-func (s Sight) Quiet() bool {
+func (s *Sight) Quiet() bool {
 	return s.Lease.Of.Owner == "" && s.Telling.Of.Owner == "" && s.Claim.Of == "" && s.Tried.Of.N == 0 && s.Unclear.Of.N == 0 && s.Refused.Of.N == 0
 }
 
-func (s Sight) look(p Policy, r *Record, since time.Duration) Sight {
+func (s *Sight) look(p Policy, r *Record, since time.Duration) {
 	pair := r.Active
 	if pair.ID.IsZero() || r.Candidate.Tried > 0 && pair.Tried == 0 {
 		pair = r.Candidate
@@ -58,28 +58,26 @@ func (s Sight) look(p Policy, r *Record, since time.Duration) Sight {
 	if r.Phase == Relink && r.Cause != RefusedUnclear && pair.ID == r.Active.ID {
 		pair = Pair{} // it is not presented again
 	}
-	s.Lease = s.Lease.look(r.Lease, since, p.patience(r.Lease))
-	s.Tried = s.Tried.look(Count{pair.ID, pair.Tried}, since, p.replayWait(pair.Tried))
-	s.Unclear = s.Unclear.look(Count{pair.ID, pair.Unclear}, since, max(p.unclearWait(pair.Unclear), p.RetryUnclear))
-	s.Telling = s.Telling.look(r.Telling, since, p.patience(Lease{}))
-	s.Claim = s.Claim.look(r.Claim, since, p.patience(Lease{}))
+	s.Lease.look(r.Lease, since, p.patience(r.Lease))
+	s.Tried.look(Count{pair.ID, pair.Tried}, since, p.replayWait(pair.Tried))
+	s.Unclear.look(Count{pair.ID, pair.Unclear}, since, max(p.unclearWait(pair.Unclear), p.RetryUnclear))
+	s.Telling.look(r.Telling, since, p.patience(Lease{}))
+	s.Claim.look(r.Claim, since, p.patience(Lease{}))
 	s.Refused.For = min(s.Refused.For+since, max(p.unclearWait(s.Refused.Of.N), p.RetryUnclear))
-	return s
 }
 
 // refused records a refusal with an unrecognized error that this process received.
-func (s Sight) refused(pair PairID) Sight {
+func (s *Sight) refused(pair PairID) {
 	n := 1
 	if s.Refused.Of.Pair == pair {
 		n = min(s.Refused.Of.N+1, 16)
 	}
 	s.Refused = Stopwatch[Count]{Of: Count{pair, n}}
-	return s
 }
 
 // unclearLeft is how long a pair is left alone after a refusal with an unrecognized error,
 // by this process or others.
-func (s Sight) unclearLeft(p Policy, pair Pair) time.Duration {
+func (s *Sight) unclearLeft(p Policy, pair Pair) time.Duration {
 	left := p.unclearWait(pair.Unclear) - s.Unclear.seenFor(Count{pair.ID, pair.Unclear})
 	if s.Refused.Of.Pair == pair.ID {
 		left = max(left, p.unclearWait(s.Refused.Of.N)-s.Refused.For)
@@ -89,7 +87,7 @@ func (s Sight) unclearLeft(p Policy, pair Pair) time.Duration {
 
 // unclearDue reports whether a pair that was given up after unrecognized errors may be
 // presented once more.
-func (s Sight) unclearDue(p Policy, pair Pair) bool {
+func (s *Sight) unclearDue(p Policy, pair Pair) bool {
 	return s.Unclear.seenFor(Count{pair.ID, pair.Unclear}) >= p.RetryUnclear &&
 		(s.Refused.Of.Pair != pair.ID || s.Refused.For >= p.RetryUnclear)
 }

@@ -6,26 +6,26 @@ package core
 // tend does one thing after the other that a record needs though nobody calls: what
 // is to be written, what is to be checked, a refresh by the rules of every refresh,
 // and last what the host is to be told.
-func (f Flight) tend(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) tend(p Policy, in *Input) Effect {
 	if f.Rec.Version == 0 {
 		return f.done(NoLink, PairID{})
 	}
 	if e, ok := f.chore(p, in.Facts); ok {
 		return f.put(p, in, e)
 	}
-	var next Flight
-	var e Effect
+	before, e := *f, Effect{Kind: Done}
 	switch {
 	case f.checks(in.Facts):
-		next, e = f.check(p, in)
+		e = f.check(p, in)
 	case f.renews(in.Facts):
-		next, e = f.refresh(p, in, f.Rec.Active, in.Facts.ActiveOver)
+		e = f.refresh(p, in, f.Rec.Active, in.Facts.ActiveOver)
 	default:
 		return f.tell(p, in)
 	}
 	if e.Kind != Done {
-		return next, e
+		return e
 	}
+	*f = before
 	f.After = e.Result // not now; the host can be told all the same
 	return f.tell(p, in)
 }
@@ -33,22 +33,29 @@ func (f Flight) tend(p Policy, in Input) (Flight, Effect) {
 // chore returns a single event that is due.
 func (f *Flight) chore(p Policy, now Facts) (Event, bool) {
 	r := &f.Rec
-	pairs := hasPairs(p, r, nil)
+	forget := Event{Kind: Forget, Old: now.Old}
 	switch {
-	case now.Old && !pairs && len(r.Notices) == 0:
-		return Event{Kind: Forget, Old: true}, true
+	case forgettable(p, r, &forget):
+		return forget, true
 	case now.Undecided && !r.Candidate.ID.IsZero():
 		return Event{Kind: Abandon, Session: r.Candidate.ID.Session}, true
 	case r.Phase == Linked && r.Active.Final && now.ActiveOver:
 		return Event{Kind: Lose, Pair: r.Active.ID, Cause: FinalTokenExpired}, true
 	case r.Phase == Linked && now.Ends > r.warned():
 		return Event{Kind: Warn, Session: r.Active.ID.Session, Warning: now.Ends}, true
-	case r.Claim != "" && f.Asked != "" && f.Sight.Claim.seenFor(r.Claim) >= p.patience(Lease{}):
-		return Event{Kind: Claim, Session: f.Asked}, r.Holds(f.Asked) // whoever claimed is gone, and it cannot be settled now
-	case now.OldKey && pairs:
+	case f.claimStuck(p):
+		return Event{Kind: Claim, Session: f.Asked}, r.Holds(f.Asked)
+	case now.OldKey && hasPairs(p, r, nil):
 		return Event{Kind: Reseal}, true
 	}
 	return Event{}, false
+}
+
+// claimStuck reports whether whoever claimed the patient is gone, and it cannot be
+// settled now.
+func (f *Flight) claimStuck(p Policy) bool {
+	claim := f.Rec.Claim
+	return claim != "" && f.Asked != "" && f.Sight.Claim.seenFor(claim) >= p.patience(Lease{})
 }
 
 // renews reports whether a sweep refreshes the active pair: because it is older than
@@ -59,21 +66,42 @@ func (f *Flight) renews(now Facts) bool {
 	return f.Rec.Phase == Linked && !a.ID.IsZero() && !a.Final && !f.behind() && f.Bought.IsZero() && f.After == 0 && (now.Idle || doubtful)
 }
 
-// tell delivers the first notice, unless another process may be delivering it, this
-// version does not know its kind, or the host has just refused one.
-func (f Flight) tell(p Policy, in Input) (Flight, Effect) {
+// turn is whose the first notice is to deliver.
+type turn uint8
+
+const (
+	nobodys     turn = iota // there is none, or this process delivers none
+	anothers                // another process may be delivering it
+	laterKnown              // a later version knows its kind
+	thisFlights
+)
+
+func (f *Flight) turn(p Policy) turn {
+	r := &f.Rec
+	switch {
+	case p.Notices == 0 || len(r.Notices) == 0:
+		return nobodys
+	case r.Telling.Owner != "" && r.owed(r.Telling.Notice) && f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{}):
+		return anothers
+	case !r.Notices[0].Kind.Known():
+		return laterKnown
+	}
+	return thisFlights
+}
+
+// tell delivers the first notice, if that is this flight's to deliver and the host has
+// not just refused one.
+func (f *Flight) tell(p Policy, in *Input) Effect {
 	r := &f.Rec
 	f.At = atDecide
-	foreign := p.Notices > 0 && len(r.Notices) > 0 && !r.Notices[0].Kind.Known()
-	busy := r.Telling.Owner != "" && r.owed(r.Telling.Notice) && f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})
-	switch {
-	case p.Notices > 0 && len(r.Notices) > 0 && !foreign && !busy && !f.Unheard:
+	switch turn := f.turn(p); {
+	case turn == thisFlights && !f.Unheard:
 		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0].N, Owner: f.Teller, Instead: r.Telling.Owner})
-	case busy && p.Notices > 0:
+	case turn == anothers:
 		return f.done(LaterElsewhere, PairID{})
 	case f.After == LaterHeld || f.After == LaterElsewhere: // that ends soon, or for all links at once
 		return f.done(f.After, PairID{})
-	case foreign && !in.Facts.Full: // it stays due, for the version that knows the kind
+	case turn == laterKnown && !in.Facts.Full: // it stays due, for the version that knows the kind
 		return f.done(Swept, PairID{})
 	case in.Facts.Owing && !f.Left:
 		f.Left = true
@@ -83,16 +111,16 @@ func (f Flight) tell(p Policy, in Input) (Flight, Effect) {
 }
 
 // notify delivers the notice that is claimed.
-func (f Flight) notify(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) notify(p Policy, in *Input) Effect {
 	r := &f.Rec
 	if len(r.Notices) == 0 || r.Notices[0].N != r.Telling.Notice {
 		return f.decide(p, in)
 	}
 	f.At = atNotify
-	return f, Effect{Kind: Notify, Notice: r.Notices[0]}
+	return Effect{Kind: Notify, Notice: r.Notices[0]}
 }
 
-func (f Flight) notified(p Policy, in Input) (Flight, Effect) {
+func (f *Flight) notified(p Policy, in *Input) Effect {
 	e := Event{Kind: Delivered, Notice: f.Rec.Telling.Notice, Owner: f.Teller}
 	if !in.Heard {
 		e.Kind, f.Unheard = Returned, true
