@@ -6,6 +6,7 @@ package custody
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -43,10 +44,21 @@ func (all marks) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler.
 func (all *marks) UnmarshalJSON(data []byte) (err error) {
 	*all, err = readList(data, func(m *mark, array []byte) error {
-		if array == nil {
-			return nil
+		for i, each := range elements(array) {
+			var err error
+			switch i {
+			case 0:
+				err = readText(each, &m.Session)
+			case 1:
+				err = readNumber(each, &m.State)
+			case 2:
+				err = readText(each, &m.By)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return json.Unmarshal(array, &[...]any{&m.Session, &m.State, &m.By})
+		return nil
 	})
 	return err
 }
@@ -95,27 +107,73 @@ func appendNumber(b []byte, n int64) []byte { return strconv.AppendInt(append(b,
 
 // readList reads a list. read is called for each element, in order, with its array, or
 // with nil for an object, which has been read.
-func readList[T any, P element[T]](data []byte, read func(P, []byte) error) ([]T, error) {
-	var each []json.RawMessage
-	if err := json.Unmarshal(data, &each); err != nil {
-		return nil, err
+func readList[T any, P element[T]](data []byte, read func(P, []byte) error) (list []T, err error) {
+	if data[0] != '[' {
+		return nil, json.Unmarshal(data, &list) // null, or of another kind
 	}
-	list := make([]T, len(each))
-	for i, one := range each {
-		array, err := []byte(nil), error(nil)
-		if one[0] == '[' {
-			array = one
-		} else {
-			err = decode(one, P(&list[i]))
+	for _, one := range elements(data) {
+		list = append(list, *new(T))
+		of := P(&list[len(list)-1])
+		array := one
+		if one[0] != '[' {
+			array, err = nil, decode(one, of)
 		}
 		if err == nil {
-			err = read(&list[i], array)
+			err = read(of, array)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
+}
+
+// elements yields the elements of an array, of which encoding/json has found that it is
+// one; none of nil.
+func elements(array []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		n, from, depth, quoted := 0, 1, 0, false
+		for i := 0; i < len(array); i++ {
+			switch c := array[i]; {
+			case quoted && c == '\\':
+				i++
+			case c == '"':
+				quoted = !quoted
+			case quoted:
+			case c == '[' || c == '{':
+				depth++
+			case c == ']' && depth == 1 || c == ',' && depth == 1:
+				one := bytes.TrimSpace(array[from:i])
+				if len(one) > 0 && !yield(n, one) {
+					return
+				}
+				n, from = n+1, i+1
+				if c == ']' {
+					return
+				}
+			case c == ']' || c == '}':
+				depth--
+			}
+		}
+	}
+}
+
+// readText reads a text, most of which have nothing to unescape.
+func readText[T ~string](raw []byte, into *T) error {
+	if n := len(raw) - 1; raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		*into = T(raw[1:n])
+		return nil
+	}
+	return json.Unmarshal(raw, into)
+}
+
+// readNumber reads a number.
+func readNumber[T ~int | ~int64 | ~uint8](raw []byte, into *T) error {
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil && int64(T(n)) == n {
+		*into = T(n)
+		return nil
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // response is a response of the token endpoint, byte for byte. As almost all of them

@@ -89,11 +89,11 @@ func (k *Keeper) seek(e *entry, after time.Duration) {
 }
 
 // keep records a row that the store has acknowledged.
-func (k *Keeper) keep(e *entry, r row) {
+func (k *Keeper) keep(e *entry, r *row) {
 	now := k.now()
 	e.mu.Lock()
 	m := k.remember(e)
-	m.kept, m.keptAt = func() row { return r }, now
+	m.kept, m.keptAt = func() row { return *r }, now
 	e.mu.Unlock()
 	k.kept.add(k, e, now)
 }

@@ -4,7 +4,6 @@
 package custody
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -59,9 +58,9 @@ func (t timeline) MarshalJSON() ([]byte, error) {
 func (t *timeline) UnmarshalJSON(data []byte) (err error) {
 	var before time.Time
 	*t, err = readList(data, func(h *Happened, array []byte) error {
-		var since, lasted int64
 		if array != nil {
-			if err := json.Unmarshal(array, &[...]any{&h.Kind, &since, &lasted, &h.Count, &h.Cause}); err != nil {
+			since, lasted, err := h.read(array)
+			if err != nil {
 				return err
 			}
 			h.At = time.UnixMilli(millis(before) + since).UTC()
@@ -73,6 +72,28 @@ func (t *timeline) UnmarshalJSON(data []byte) (err error) {
 		return nil
 	})
 	return err
+}
+
+// read reads an event that is an array. Its times are relative, in milliseconds.
+func (h *Happened) read(array []byte) (since, lasted int64, err error) {
+	for i, each := range elements(array) {
+		switch i {
+		case 0:
+			err = readText(each, &h.Kind)
+		case 1:
+			err = readNumber(each, &since)
+		case 2:
+			err = readNumber(each, &lasted)
+		case 3:
+			err = readNumber(each, &h.Count)
+		case 4:
+			err = readText(each, &h.Cause)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return since, lasted, nil
 }
 
 // millis is a time in milliseconds since 1970, which the zero time is as well.
@@ -90,6 +111,9 @@ const maxPast = 40
 // past adds what the next save is about. Equal events in a row are counted: a link
 // that is refreshed for a year has a short past.
 func past(of timeline, events []Event, at time.Time) timeline {
+	if len(events) == 0 {
+		return of
+	}
 	at = at.UTC().Truncate(time.Millisecond)
 	of = slices.Clone(of) // rows are copied, and a copy must not change this one
 	for _, e := range events {
@@ -127,7 +151,8 @@ var plain = map[core.EventKind]Kind{
 // transition returns the events for what the flight's event makes of the record.
 func (t *trip) transition(next core.Record) *written {
 	e, was := t.program.Ev, t.row.Record
-	w := &written{event: e, next: next}
+	w := &t.wrote
+	*w = written{event: e, next: next}
 	say := func(kind Kind, cause Cause) {
 		w.events = append(w.events, Event{Kind: kind, User: t.e.user, Cause: cause})
 	}
@@ -154,7 +179,6 @@ func (t *trip) transition(next core.Record) *written {
 	for i := range w.events {
 		w.events[i].Status, w.events[i].Code, w.events[i].Err = t.out.Status, t.out.Code, t.out.Err
 	}
-	t.wrote = w
 	return w
 }
 

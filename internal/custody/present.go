@@ -13,38 +13,57 @@ import (
 	"github.com/betawerk/pkb-go/internal/tokenwire"
 )
 
+// beater renews a lease at a quarter of its life, one save at a time. Most requests end
+// before the first beat.
 type beater struct {
-	mu   sync.Mutex
-	row  row
-	stop chan struct{}
+	trip  *trip // changes its row after the end only
+	owner string
+
+	mu    sync.Mutex
+	row   *row // as last seen, from the first beat on
+	timer *time.Timer
+	ended bool
 }
 
-// beat renews the lease of row at a quarter of its life, one save at a time.
 func (t *trip) beat() *beater {
-	b := &beater{row: t.row, stop: make(chan struct{})}
-	owner := t.program.Owner
-	go func() {
-		for {
-			select {
-			case <-time.After(leaseTTL / 4):
-			case <-b.stop:
-				return
-			}
-			if !t.k.renew(t.ctx, b, owner) {
-				return
-			}
-		}
-	}()
+	b := &beater{trip: t, owner: t.program.Owner}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = time.AfterFunc(leaseTTL/4, b.once)
 	return b
+}
+
+func (b *beater) once() {
+	base, ok := b.begin()
+	if !ok || !b.renew(base) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		b.timer.Reset(leaseTTL / 4)
+	}
+}
+
+// begin returns the row to write the next beat into, unless the beats have ended.
+func (b *beater) begin() (base row, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return row{}, false
+	}
+	if b.row == nil {
+		first := b.trip.row
+		b.row = &first
+	}
+	return *b.row, true
 }
 
 // renew writes one beat. If the lease is gone because the store has gone back, it
 // writes the lease again.
-func (k *Keeper) renew(ctx context.Context, b *beater, owner string) bool {
-	b.mu.Lock()
-	base := b.row
-	b.mu.Unlock()
-	next, verdict := k.policy.Apply(base.Record, core.Event{Kind: core.Beat, Owner: owner})
+func (b *beater) renew(base row) bool {
+	k, ctx := b.trip.k, b.trip.ctx
+	next, verdict := k.policy.Apply(base.Record, core.Event{Kind: core.Beat, Owner: b.owner})
 	if verdict != core.Write {
 		return false
 	}
@@ -66,23 +85,27 @@ func (k *Keeper) renew(ctx context.Context, b *beater, owner string) bool {
 		return true
 	}
 	r.stored, r.Version = stored, stored.Version
-	b.set(r)
+	b.set(*r)
 	return true
 }
 
 func (b *beater) set(r row) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.row = r
+	b.row = &r
 }
 
-// end stops the beats, and returns the row as it was last seen. A beat that hangs in
-// the store is not waited for: its late write meets compare-and-swap.
-func (b *beater) end() row {
-	close(b.stop)
+// end stops the beats, and returns the row as it was last seen, if there was a beat. One
+// that hangs in the store is not waited for: its late write meets compare-and-swap.
+func (b *beater) end() (row, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.row
+	b.ended = true
+	b.timer.Stop()
+	if b.row == nil {
+		return row{}, false
+	}
+	return *b.row, true
 }
 
 // post presents a refresh token, unless so much time has passed since the lease was
@@ -108,10 +131,10 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 		out = tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: err}
 	}
 	t.out = out
-	if r := b.end(); r.Version != t.row.Version {
+	if r, ok := b.end(); ok && r.Version != t.row.Version {
 		t.row = r
 		t.vault.add(r.vault) // a pair that another writer has saved meanwhile
-		k.keep(t.e, r)
+		k.keep(t.e, &r)
 	}
 	if out.Class == tokenwire.NotSent {
 		t.presented(false)

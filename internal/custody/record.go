@@ -266,8 +266,8 @@ func (k *Keeper) place(r tokenstore.Record) seal.Place {
 
 // close makes the row that an event makes of base, with the responses of v. It seals
 // only if what is sealed has changed, or anew is set.
-func (k *Keeper) close(ctx context.Context, user string, base row, next core.Record, v vault, by core.EventKind, anew bool) (row, error) {
-	o := row{Record: next, stored: base.stored, vault: newVault(), details: base.details}
+func (k *Keeper) close(ctx context.Context, user string, base row, next core.Record, v vault, by core.EventKind, anew bool) (*row, error) {
+	o := &row{Record: next, stored: base.stored, vault: newVault(), details: base.details}
 	r := &o.stored
 	r.AppUserID, r.Version, r.Environment, r.ClientID = user, next.Version, k.Environment, k.ClientID
 	r.State, r.Cause, r.PublicID, r.Claim = stateOf(next), "", next.Public, next.Claim
@@ -288,13 +288,13 @@ func (k *Keeper) close(ctx context.Context, user string, base row, next core.Rec
 	o.secrets.Active, o.secrets.Unread = o.take(next.Active, v)
 	o.secrets.Candidate, o.secrets.Waiting = o.take(next.Candidate, v)
 	if !next.Active.ID.IsZero() && o.secrets.Active == nil || !next.Candidate.ID.IsZero() && o.secrets.Candidate == nil {
-		return row{}, errors.New("a record names a pair that is not held")
+		return nil, errors.New("a record names a pair that is not held")
 	}
-	k.project(&o)
-	if err := k.seal(ctx, &o, base, anew); err != nil {
-		return row{}, err
+	k.project(o)
+	if err := k.seal(ctx, o, base, anew); err != nil {
+		return nil, err
 	}
-	k.schedule(&o, &base, by)
+	k.schedule(o, &base, by)
 	return o, o.remember(k.now())
 }
 
@@ -405,12 +405,19 @@ func (o *row) marks() (all marks) {
 	return all
 }
 
-// A foreign key is host code.
+// A foreign key is host code, and guarded.
+
 func (k *Keeper) openSeal(ctx context.Context, p seal.Place, sealed []byte) ([]byte, error) {
+	if !k.Ring.Foreign() {
+		return k.Ring.Open(p, sealed)
+	}
 	return guard(k, ctx, k.StoreTimeout, "the key", func(context.Context) ([]byte, error) { return k.Ring.Open(p, sealed) })
 }
 
 func (k *Keeper) closeSeal(ctx context.Context, p seal.Place, plain []byte) (sealed []byte, id string, err error) {
+	if !k.Ring.Foreign() {
+		return k.Ring.Seal(p, plain)
+	}
 	type blob struct {
 		sealed []byte
 		id     string

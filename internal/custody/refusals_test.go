@@ -65,7 +65,7 @@ func TestSickLinksAmongMany(t *testing.T) {
 					order := append([]string(nil), users...)
 					calls, failed := 0, 0
 					var last error
-					for range 90 * 12 {
+					for range 120 * 12 {
 						r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 						for _, u := range order[:all/8] { // each calls every 40 seconds or so
 							_, err := k.Token(t.Context(), u)

@@ -32,7 +32,7 @@ func (t *trip) save(next core.Record) core.Input {
 		var stored tokenstore.Record
 		if stored, err = k.storeSave(t.ctx, r.stored); err == nil {
 			r.stored, r.Version = stored, stored.Version
-			t.row, t.kept, t.saved, t.fails, t.clashes = r, r.details.Notices, true, 0, 0
+			t.row, t.kept, t.saved, t.fails, t.clashes = *r, r.details.Notices, true, 0, 0
 			k.keep(t.e, r)
 			if next.Noticed > base.Noticed && t.tending == nil {
 				k.tender.nudge(t.e.user)
@@ -100,28 +100,29 @@ func (t *trip) remove(rec core.Record) core.Input {
 
 // confirm emits the events of a write, once it is known to be in the record.
 func (t *trip) confirm(in core.Input) {
-	w := t.wrote
+	w := &t.wrote
 	landed := in.Kind == core.Saved
-	if w != nil && in.Kind == core.Loaded {
+	if w.pending() && in.Kind == core.Loaded {
 		same := in.Rec
 		same.Version = w.next.Version
 		landed = same.Equal(&w.next)
 	}
-	if !landed || w == nil {
+	if !landed || !w.pending() {
 		return
 	}
 	if in.Kind == core.Loaded && (w.event.Kind == core.Successor || w.event.Kind == core.Settle) {
 		return // not before it is acknowledged
 	}
-	t.wrote = nil
+	done := *w
+	*w = written{}
 	if t.saving {
 		t.saving = false
 		t.k.unsaved.remove(t)
 	}
-	for _, e := range w.events {
+	for _, e := range done.events {
 		t.k.emit(e)
 	}
-	t.learn(w)
+	t.learn(&done)
 }
 
 // learn updates memory with what a write means for this process.

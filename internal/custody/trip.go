@@ -57,7 +57,7 @@ type trip struct {
 	saving   bool // counted as unsaved
 	// toldFailed means that SaveFailed was emitted.
 	toldFailed bool
-	wrote      *written
+	wrote      written
 	deadline   time.Time // see late
 }
 
@@ -67,6 +67,8 @@ type written struct {
 	next   core.Record
 	events []Event
 }
+
+func (w *written) pending() bool { return w.event.Kind != 0 }
 
 func (k *Keeper) newTrip(caller context.Context, e *entry, program core.Flight, f *flight) *trip {
 	// The context derives from no caller's: the work belongs to the link.

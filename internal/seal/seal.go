@@ -202,6 +202,22 @@ func (r *Ring) KeyIDs() []string {
 	return ids
 }
 
+// Foreign reports whether a key of the host's is on the ring: sealing and opening may
+// then take long, and fail.
+func (r *Ring) Foreign() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, k := range r.keys {
+		if k.foreign != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // KeyID returns the id of the key that seals; "" without keys.
 func (r *Ring) KeyID() string {
 	id, _ := r.sealing()

@@ -70,9 +70,9 @@ func (f *Flight) renews(now Facts) bool {
 type turn uint8
 
 const (
-	nobodys     turn = iota // there is none, or this process delivers none
-	anothers                // another process may be delivering it
-	laterKnown              // a later version knows its kind
+	nobodys    turn = iota // there is none, or this process delivers none
+	anothers               // another process may be delivering it
+	laterKnown             // a later version knows its kind
 	thisFlights
 )
 
