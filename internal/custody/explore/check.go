@@ -80,32 +80,79 @@ const stillFor = uint8((ttl + patience) / tick)
 // checkSend judges a request of process i that leaves now.
 func (c *setup) checkSend(w *world, i int) {
 	p := w.proc[i]
-	if p.e.Kind == core.Exchange {
-		if w.ses[number(p.f.Session)].coded && !w.g.wentBack {
-			w.violate(CodeTwice)
-		}
-		return
-	}
-	id := p.e.Pair
-	ses := &w.ses[number(id.Session)]
-	if c.final != 0 && id.Seq >= c.final {
+	switch id := p.e.Pair; {
+	case p.e.Kind == core.Exchange:
+		c.checkCode(w, p.f.Session)
+	case c.withoutToken(id):
 		w.violate(Again)
+	case !w.g.wentBack && !c.stale && w.heldByAnother(i):
+		w.violate(Again)
+	case w.g.wentBack && !w.back && w.seenSuperseded(i):
+		w.violate(SeenDone)
+	case !w.g.wentBack && w.presentedBefore(i):
+		c.checkRepetition(w, p)
 	}
-	before := w.late == id || uint64(ses.valid) > id.Seq
+}
+
+// checkCode judges the code of a session that is presented now: it was not before,
+// unless the store has lost that it was.
+func (c *setup) checkCode(w *world, session string) {
+	if w.ses[number(session)].coded && !w.g.wentBack {
+		w.violate(CodeTwice)
+	}
+}
+
+// withoutToken reports whether the server issued a pair without a refresh token.
+func (c *setup) withoutToken(id core.PairID) bool { return c.final != 0 && id.Seq >= c.final }
+
+// presents reports whether a request with the token of a pair has left, and its
+// process does not have the response.
+func (p *proc) presents(id core.PairID) bool {
+	return p.flying && p.air != notSent && p.e.Kind == core.Post && p.e.Pair == id
+}
+
+// heldByAnother reports whether another process presents the token of process i, and
+// its lease has not stood still for long enough to be taken.
+func (w *world) heldByAnother(i int) bool {
 	for j, o := range w.proc {
-		if j != i && o.flying && o.air != notSent && o.e.Kind == core.Post && o.e.Pair == id {
-			before = true
-			if o.stood < stillFor && !w.g.wentBack && !c.stale {
-				w.violate(Again)
-			}
-		}
-		if w.g.wentBack && !w.back && o.seen(id.Session, i == j) > id.Seq {
-			w.violate(SeenDone)
+		if j != i && o.stood < stillFor && o.presents(w.proc[i].e.Pair) {
+			return true
 		}
 	}
-	if !before || w.g.wentBack {
-		return
+	return false
+}
+
+// seenSuperseded reports whether a live process knows a later pair of the session
+// than the one that process i presents. Of the others, what they have saved counts.
+func (w *world) seenSuperseded(i int) bool {
+	id := w.proc[i].e.Pair
+	for j, o := range w.proc {
+		if o.seen(id.Session, i == j) > id.Seq {
+			return true
+		}
 	}
+	return false
+}
+
+// presentedBefore reports whether the server has, or may yet receive, the token that
+// process i presents from an earlier request.
+func (w *world) presentedBefore(i int) bool {
+	id := w.proc[i].e.Pair
+	if w.late == id || uint64(w.ses[number(id.Session)].valid) > id.Seq {
+		return true
+	}
+	for j, o := range w.proc {
+		if j != i && o.presents(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRepetition judges a token that is presented once more: no response to it is
+// kept, the outcome was lost, nothing is left to lose, and the record counts both.
+func (c *setup) checkRepetition(w *world, p *proc) {
+	id := p.e.Pair
 	if w.g.unread == id {
 		w.violate(AgainUnread)
 	}
@@ -134,25 +181,41 @@ func (p *proc) seen(session string, had bool) (seq uint64) {
 
 // checkWrite judges the step from one record to the next.
 func (c *setup) checkWrite(w *world, old, next *core.Record, e core.Event) {
-	if e.Kind >= core.NotSpent && e.Kind <= core.Reject && old.Lease.Owner != e.Owner && !w.g.wentBack {
-		w.violate(PastHolder)
-	}
-	if e.Kind == core.Unlink || w.g.wentBack {
+	if w.g.wentBack {
 		return
 	}
 	was, is := old.Active.ID.Session, next.Active.ID.Session
-	if was != "" && was != is && w.g.ok&bit(is) == 0 {
-		w.violate(Unverified)
-	}
-	if was != "" && is != was && old.Public != "" && next.Public != old.Public && !old.Terms.Switch {
-		w.violate(WrongPerson)
-	}
+	replaced := was != "" && was != is
 	switch {
+	case isOutcome(e.Kind) && old.Lease.Owner != e.Owner:
+		w.violate(PastHolder)
+	case e.Kind == core.Unlink:
+	case replaced && w.g.ok&bit(is) == 0:
+		w.violate(Unverified)
+	case replaced && becomesAnothers(old, next):
+		w.violate(WrongPerson)
 	case e.Kind == core.Restore:
 		w.violate(FalseAlarm)
-	case e.Kind == core.Successor && old.Active.ID != e.Next.ID && next.Active.ID == e.Next.ID && next.Phase == core.Relink && !next.Cause.Decided():
+	case endedThoughRenewed(old, next, &e):
 		w.violate(LostAlive)
 	}
+}
+
+// isOutcome reports whether an event needs the lease under which a token was
+// presented. A successor is written without it, rather than lost.
+func isOutcome(k core.EventKind) bool { return k >= core.NotSpent && k <= core.Reject }
+
+// becomesAnothers reports whether a link has another patient than before, though
+// whoever authorized it did not allow that.
+func becomesAnothers(old, next *core.Record) bool {
+	return old.Public != "" && next.Public != old.Public && !old.Terms.Switch
+}
+
+// endedThoughRenewed reports whether a link stays ended, though nobody decided that,
+// when its active pair is the successor that an event brings: the session lives.
+func endedThoughRenewed(old, next *core.Record, e *core.Event) bool {
+	return next.Phase == core.Relink && !next.Cause.Decided() &&
+		e.Kind == core.Successor && old.Active.ID != e.Next.ID && next.Active.ID == e.Next.ID
 }
 
 // checkBought judges a flight that received a pair and has nothing of it left to
@@ -177,37 +240,78 @@ func (c *setup) check(w *world) {
 	for u := range w.row {
 		c.checkRow(w, &w.row[u])
 	}
-	a, b := &w.row[0], &w.row[1]
-	if a.Phase == core.Linked && b.Phase == core.Linked && a.Public != "" && a.Public == b.Public && !c.shares() {
+	if samePatient(&w.row[0], &w.row[1]) && !c.shares() {
 		w.violate(TwoUsers)
 	}
-	if !w.g.wentBack {
-		for i, p := range w.proc {
-			if kept := p.f.Kept; p.flying && kept.Version != 0 && w.row[c.programs[i].user].Behind(kept) && w.row[c.programs[i].user].Version != 0 {
-				w.violate(FalseAlarm)
-			}
-		}
+	if !w.g.wentBack && c.seemsBehind(w) {
+		w.violate(FalseAlarm)
 	}
 }
 
+// samePatient reports whether two users are linked with one patient.
+func samePatient(a, b *core.Record) bool {
+	return a.Phase == core.Linked && b.Phase == core.Linked && a.Public != "" && a.Public == b.Public
+}
+
+// seemsBehind reports whether a row lacks, by the measure of the processes, what a
+// flight has kept of it.
+func (c *setup) seemsBehind(w *world) bool {
+	for i, p := range w.proc {
+		if !p.flying || p.f.Kept.Version == 0 {
+			continue
+		}
+		if r := &w.row[c.programs[i].user]; r.Version != 0 && r.Behind(p.f.Kept) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRow judges a row by itself.
 func (c *setup) checkRow(w *world, r *core.Record) {
-	s := r.Active.ID.Session
-	ses := &w.ses[number(s)]
-	live := r.Phase == core.Linked && s != ""
+	c.checkDecided(w, r)
 	switch {
-	case live && (w.g.refused|w.g.ended)&bit(s)&w.proven() != 0:
+	case r.Phase == core.Linked && r.Active.ID.Session != "":
+		c.checkLink(w, r)
+	case r.Phase == core.Relink:
+		c.checkEnd(w, r)
+	}
+}
+
+// checkDecided judges that no session is in the row that somebody decided against:
+// none that was refused or has ended in use, none from before an unlink, and none
+// that another has replaced.
+func (c *setup) checkDecided(w *world, r *core.Record) {
+	s := bit(r.Active.ID.Session)
+	switch {
+	case r.Phase == core.Linked && (w.g.refused|w.g.ended)&s&w.proven() != 0:
 		w.violate(Refused)
-	case w.g.void&(bit(s)|bit(r.Candidate.ID.Session))&w.proven() != 0:
+	case w.g.void&(s|bit(r.Candidate.ID.Session))&w.proven() != 0:
 		w.violate(Unlinked)
-	case w.g.replaced&bit(s)&w.proven() != 0:
+	case w.g.replaced&s&w.proven() != 0:
 		w.violate(NotRestored)
-	case live && r.Public != "" && ses.patient != r.Public && c.b.fickle == 0:
+	}
+}
+
+// checkLink judges a link that works: its session is the patient's, and verified if
+// the host wants that first.
+func (c *setup) checkLink(w *world, r *core.Record) {
+	s := r.Active.ID.Session
+	switch {
+	case r.Public != "" && w.ses[number(s)].patient != r.Public && c.b.fickle == 0:
 		w.violate(WrongPerson)
-	case live && c.policy.VerifyFirst && w.g.ok&bit(s) == 0:
+	case c.policy.VerifyFirst && w.g.ok&bit(s) == 0:
 		w.violate(Unverified)
-	case r.Phase == core.Relink && !c.mayEnd(w, r):
+	}
+}
+
+// checkEnd judges a link that has ended: for a true cause, and after unrecognized
+// errors only if others succeeded.
+func (c *setup) checkEnd(w *world, r *core.Record) {
+	switch {
+	case !c.mayEnd(w, r):
 		w.violate(LostAlive)
-	case r.Phase == core.Relink && r.Cause == core.RefusedUnclear && (!c.evidence.Witnessed || !c.evidence.Few()):
+	case r.Cause == core.RefusedUnclear && (!c.evidence.Witnessed || !c.evidence.Few()):
 		w.violate(Unwitnessed)
 	}
 }
@@ -252,24 +356,34 @@ func (c *setup) mayEnd(w *world, r *core.Record) bool {
 
 // checkAtRest judges a world in which no flight is under way.
 func (c *setup) checkAtRest(w *world) {
-	if !w.late.IsZero() || w.back || w.lateSave != nil {
+	if !w.atRest() || w.row[0].Phase != core.Linked {
 		return
 	}
-	for _, p := range w.proc {
-		if p.flying {
-			return
-		}
-	}
-	r := &w.row[0]
-	for _, p := range []core.Pair{r.Active, r.Candidate} {
-		ses := &w.ses[number(p.ID.Session)]
-		if p.ID.IsZero() || p.Tried > 0 || p.Unread || ses.dead || p.ID.Seq == uint64(ses.valid) || r.Phase != core.Linked {
-			continue
-		}
-		if !w.g.wentBack || c.knows(w, p.ID) {
+	for _, p := range []*core.Pair{&w.row[0].Active, &w.row[0].Candidate} {
+		if w.stale(p) && (!w.g.wentBack || c.knows(w, p.ID)) {
 			w.violate(Stale)
 		}
 	}
+}
+
+// atRest reports whether nobody is under way, and nothing that somebody sent.
+func (w *world) atRest() bool {
+	if !w.late.IsZero() || w.back || w.lateSave != nil {
+		return false
+	}
+	for _, p := range w.proc {
+		if p.flying {
+			return false
+		}
+	}
+	return true
+}
+
+// stale reports whether the server has another token than a pair, and the record does
+// not know of any reason why.
+func (w *world) stale(p *core.Pair) bool {
+	ses := &w.ses[number(p.ID.Session)]
+	return !p.ID.IsZero() && p.Tried == 0 && !p.Unread && !ses.dead && p.ID.Seq != uint64(ses.valid)
 }
 
 // knows reports whether a live process has saved the pair that the server accepts.
@@ -294,41 +408,70 @@ func (c *setup) shares() bool {
 // checkTold judges the result that callers receive, and what a flight does for its
 // own visit.
 func (c *setup) checkTold(w *world, p *proc, told core.Result) {
-	r, now := &p.f.Rec, &w.row[c.userOf(w, p)]
-	current := r.Version == now.Version
-	session := p.e.Pair.Session
+	now := &w.row[c.userOf(w, p)]
 	switch told {
 	case core.Token:
-		if c.policy.VerifyFirst && w.g.ok&bit(session) == 0 {
-			w.violate(Unverified)
-		}
-		if current && !w.g.wentBack && ((w.g.refused|w.g.ended)&bit(session) != 0) {
-			w.violate(Refused)
-		}
+		c.checkToken(w, p, now)
 	case core.ApprovalStalled:
-		if slices.Contains(r.Marks, core.Mark{Session: p.f.Session, By: p.f.Owner, State: core.Open}) {
+		if waitsForItself(&p.f, &p.f.Rec) {
 			w.violate(OwnVisit)
 		}
 	case core.LinkMade:
-		if r.Active.ID.Session != p.f.Session {
+		if p.f.Rec.Active.ID.Session != p.f.Session {
 			w.violate(ToldWrong)
 		}
 	case core.ApprovalBarred, core.ApprovalOther, core.ApprovalShared, core.ApprovalOvertaken, core.ApprovalUnlinked, core.ApprovalUsed,
 		core.ApprovalFailed, core.ApprovalRepeatable:
-		other := w.ses[number(p.f.Session)].patient != r.Public
-		if now.Phase == core.Linked && now.Active.ID.Session == p.f.Session && current || told == core.ApprovalOther && !other {
+		if isLink(&p.f, now) || told == core.ApprovalOther && w.samePerson(&p.f) {
 			w.violate(ToldWrong)
 		}
 	case core.NoLink:
-		if (current || r.Version == 0 && w.b.removed == c.b.removed) && now.Phase == core.Linked && !w.g.wentBack {
+		if now.Phase == core.Linked && c.couldKnow(w, &p.f, now) {
 			w.violate(ToldWrong)
 		}
 	}
 }
 
+// checkToken judges an access token that is handed out: it is verified if the host
+// wants that first, and nothing was decided against its session that the flight has
+// seen.
+func (c *setup) checkToken(w *world, p *proc, now *core.Record) {
+	session := bit(p.e.Pair.Session)
+	if c.policy.VerifyFirst && w.g.ok&session == 0 {
+		w.violate(Unverified)
+	}
+	if p.f.Rec.Version == now.Version && !w.g.wentBack && (w.g.refused|w.g.ended)&session != 0 {
+		w.violate(Refused)
+	}
+}
+
+// isLink reports whether the session that a flight should link is the link, in the
+// row that the flight has seen.
+func isLink(f *core.Flight, now *core.Record) bool {
+	return now.Phase == core.Linked && now.Active.ID.Session == f.Session && f.Rec.Version == now.Version
+}
+
+// samePerson reports whether the session that a flight should link is of the patient
+// whose public id its record has.
+func (w *world) samePerson(f *core.Flight) bool {
+	return w.ses[number(f.Session)].patient == f.Rec.Public
+}
+
+// couldKnow reports whether a flight could know what the row holds now: it has seen
+// the row so, or has seen none, and neither has the store lost it nor was it deleted.
+func (c *setup) couldKnow(w *world, f *core.Flight, now *core.Record) bool {
+	return !w.g.wentBack && (f.Rec.Version == now.Version || f.Rec.Version == 0 && w.b.removed == c.b.removed)
+}
+
+// waitsForItself reports whether the visit that a record shows under way is the
+// flight's own.
+func waitsForItself(f *core.Flight, r *core.Record) bool {
+	return slices.Contains(r.Marks, core.Mark{Session: f.Session, By: f.Owner, State: core.Open})
+}
+
 // checkWait judges a visit that waits.
 func (c *setup) checkWait(w *world, f *core.Flight, in *core.Input) {
-	if f.Goal == core.Approve && slices.Contains(in.Rec.Marks, core.Mark{Session: f.Session, By: f.Owner, State: core.Open}) {
+	if f.Goal == core.Approve && waitsForItself(f, &in.Rec) {
 		w.violate(OwnVisit)
 	}
 }

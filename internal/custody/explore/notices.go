@@ -12,37 +12,73 @@ import (
 // checkNotices judges what a write of user 0's record does to what is owed to the
 // host.
 func (c *setup) checkNotices(w *world, old, next *core.Record, e core.Event) {
-	if was, is := old.Active.ID, next.Active.ID; e.Kind == core.Import && !old.Holds(e.Session) && (old.Phase == core.Linked || !old.Candidate.ID.IsZero() || was != is) {
+	if e.Kind == core.Import && importReplaces(old, next, e.Session) {
 		w.violate(ImportReplaces)
 	}
 	if c.policy.Notices == 0 || w.g.wentBack {
 		return
 	}
-	for _, n := range old.Notices {
-		kept := slices.ContainsFunc(next.Notices, func(o core.Notice) bool { return o.N == n.N })
-		if !kept && w.g.told&(1<<n.N) == 0 && !c.replaced(old, next, n) {
-			w.violate(NoticeLost)
-		}
+	if c.losesNotice(w, old, next) {
+		w.violate(NoticeLost)
 	}
 	if e.Kind == core.Restore {
 		return
 	}
-	made := next.Phase == core.Linked && (old.Phase != core.Linked || old.Active.ID.Session != next.Active.ID.Session)
-	ended := next.Phase == core.Relink && (old.Phase != core.Relink || old.Cause != next.Cause)
-	if made && !noticed(next, core.Made, "") || ended && !noticed(next, core.Ended, next.Cause) {
-		w.violate(Unnoticed)
-	}
-	if e.Kind == core.Abandon && !noticed(next, core.Dropped, core.NeverChecked) {
+	if unnoticed(old, next, e.Kind) {
 		w.violate(Unnoticed)
 	}
 	if noticed(next, core.EndsSoon, "") && next.Noticed > old.Noticed {
-		n := next.Notices[len(next.Notices)-1]
-		given := uint16(1) << (4*uint8(n.Warning) + number(n.Session))
-		if w.g.warned&given != 0 {
-			w.violate(WarnedTwice)
-		}
-		w.g.warned |= given
+		w.checkWarning(&next.Notices[len(next.Notices)-1])
 	}
+}
+
+// importReplaces reports whether the import of a session that was not in the record
+// found a link or a candidate there, or put another pair in use.
+func importReplaces(old, next *core.Record, session string) bool {
+	return !old.Holds(session) && (old.Phase == core.Linked || !old.Candidate.ID.IsZero() || old.Active.ID != next.Active.ID)
+}
+
+// losesNotice reports whether a notice leaves the record that the host has not
+// accepted, and that no other takes the place of.
+func (c *setup) losesNotice(w *world, old, next *core.Record) bool {
+	for _, n := range old.Notices {
+		kept := slices.ContainsFunc(next.Notices, func(o core.Notice) bool { return o.N == n.N })
+		if !kept && w.g.told&(1<<n.N) == 0 && !c.replaced(old, next, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// unnoticed reports whether a link was made or has ended, or a candidate was given
+// up, and the record does not owe the host a notice of it.
+func unnoticed(old, next *core.Record, by core.EventKind) bool {
+	switch {
+	case isMade(old, next) && !noticed(next, core.Made, ""):
+		return true
+	case hasEnded(old, next) && !noticed(next, core.Ended, next.Cause):
+		return true
+	}
+	return by == core.Abandon && !noticed(next, core.Dropped, core.NeverChecked)
+}
+
+// isMade reports whether a write makes a link, or another session the link's.
+func isMade(old, next *core.Record) bool {
+	return next.Phase == core.Linked && (old.Phase != core.Linked || old.Active.ID.Session != next.Active.ID.Session)
+}
+
+// hasEnded reports whether a write ends a link, or changes why it has ended.
+func hasEnded(old, next *core.Record) bool {
+	return next.Phase == core.Relink && (old.Phase != core.Relink || old.Cause != next.Cause)
+}
+
+// checkWarning judges a warning that is given now: each is given once for a session.
+func (w *world) checkWarning(n *core.Notice) {
+	given := uint16(1) << (4*uint8(n.Warning) + number(n.Session))
+	if w.g.warned&given != 0 {
+		w.violate(WarnedTwice)
+	}
+	w.g.warned |= given
 }
 
 // noticed reports whether the latest notice, or the one before it, is of that.

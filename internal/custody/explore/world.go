@@ -342,39 +342,79 @@ func (w *world) renew(old, next *core.Record) {
 // note records what the invariants ask about.
 func (c *setup) note(w *world, old, next *core.Record, e core.Event) {
 	g := &w.g
-	if e.Kind == core.Refuse && old.Candidate.ID.Session == e.Session || e.Kind == core.Abandon ||
-		e.Kind == core.Admit && old.Candidate.ID.Session == e.Session && !next.Holds(e.Session) {
+	if refuses(old, next, &e) {
 		g.refused |= bit(e.Session)
 	}
-	if was := old.Active.ID.Session; was != next.Active.ID.Session {
-		g.replaced |= bit(was)
-	}
-	if was := old.Candidate.ID.Session; e.Kind == core.Settle && was != next.Candidate.ID.Session {
-		g.replaced |= bit(was)
-	}
+	g.replaced |= supplanted(old, next, e.Kind)
 	if next.Phase == core.Relink && next.Cause.Decided() {
 		g.ended |= bit(next.Active.ID.Session)
 	}
 	if e.Kind == core.Unlink {
-		for _, m := range old.Marks {
-			g.void |= bit(m.Session)
+		g.void |= known(old) | c.toCome(old.Unlinks)
+	}
+	g.noteUnread(next, e.Kind)
+}
+
+// refuses reports whether an event decides against its session: it must not be used,
+// was not checked in time, or was found to be another's.
+func refuses(old, next *core.Record, e *core.Event) bool {
+	switch e.Kind {
+	case core.Abandon:
+		return true
+	case core.Refuse:
+		return old.Candidate.ID.Session == e.Session
+	case core.Admit:
+		return old.Candidate.ID.Session == e.Session && !next.Holds(e.Session)
+	}
+	return false
+}
+
+// supplanted returns the sessions that others have taken the place of: that of the
+// active pair, by whatever event, and that of the candidate, by another's first pair.
+func supplanted(old, next *core.Record, by core.EventKind) (of bits) {
+	if was := old.Active.ID.Session; was != next.Active.ID.Session {
+		of |= bit(was)
+	}
+	if was := old.Candidate.ID.Session; by == core.Settle && was != next.Candidate.ID.Session {
+		of |= bit(was)
+	}
+	return of
+}
+
+// known returns every session that a record knows of.
+func known(r *core.Record) bits {
+	of := bit(r.Active.ID.Session) | bit(r.Candidate.ID.Session)
+	for _, m := range r.Marks {
+		of |= bit(m.Session)
+	}
+	return of
+}
+
+// toCome returns the sessions whose callback or import may be still to come, of
+// authorizations that began when there had been so many unlinks, or fewer.
+func (c *setup) toCome(unlinks uint64) (of bits) {
+	for i := range c.programs {
+		p := &c.programs[i]
+		if p.goal == core.Approve && p.user == 0 && p.unlinks <= unlinks {
+			of |= bit(p.session)
 		}
-		g.void |= bit(old.Active.ID.Session) | bit(old.Candidate.ID.Session)
-		for _, p := range c.programs { // and those whose callback is still to come
-			if p.goal == core.Approve && p.user == 0 && p.unlinks <= old.Unlinks {
-				g.void |= bit(p.session)
-			}
-			if p.event.Kind == core.Import && p.event.Unlinks <= old.Unlinks {
-				g.void |= bit(p.event.Session)
-			}
+		if p.event.Kind == core.Import && p.event.Unlinks <= unlinks {
+			of |= bit(p.event.Session)
 		}
 	}
-	for _, p := range []core.Pair{next.Active, next.Candidate} {
-		if p.Unread {
-			g.unread = p.ID
-		}
+	return of
+}
+
+// noteUnread keeps which response is kept that nobody could read, until an operator
+// gives it up: then it is unknown what the server has done.
+func (g *ghost) noteUnread(next *core.Record, by core.EventKind) {
+	if next.Active.Unread {
+		g.unread = next.Active.ID
 	}
-	if e.Kind == core.Discard {
+	if next.Candidate.Unread {
+		g.unread = next.Candidate.ID
+	}
+	if by == core.Discard {
 		g.unread, g.fault = core.PairID{}, true
 	}
 }
