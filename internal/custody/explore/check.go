@@ -368,15 +368,17 @@ func (c *setup) checkAtRest(w *world) {
 
 // atRest reports whether nobody is under way, and nothing that somebody sent.
 func (w *world) atRest() bool {
-	if !w.late.IsZero() || w.back || w.lateSave != nil {
-		return false
-	}
+	return w.late.IsZero() && !w.back && w.lateSave == nil && !w.underWay()
+}
+
+// underWay reports whether a flight is.
+func (w *world) underWay() bool {
 	for _, p := range w.proc {
 		if p.flying {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // stale reports whether the server has another token than a pair, and the record does
@@ -489,13 +491,10 @@ func (c *setup) userOf(w *world, p *proc) int {
 // faults left, must return a token, or that there is no link, or that only the
 // patient can repair it.
 func (c *setup) rest(w *world) (Rule, []move) {
-	for _, p := range w.proc {
-		if p.flying {
-			return Stuck, nil
-		}
+	if w.underWay() {
+		return Stuck, nil
 	}
-	r, w0 := w.row[0], *w
-	if r.Phase == core.None {
+	if w.row[0].Phase == core.None {
 		return 0, nil
 	}
 	last := core.Result(0)
@@ -503,32 +502,47 @@ func (c *setup) rest(w *world) (Rule, []move) {
 		last = res
 		return res == core.Token || res == core.NoLink || res == core.LostNow
 	})
-	if !ok {
+	switch {
+	case !ok:
 		return Limbo, []move{{verb: endsIn, arg: uint8(last)}}
-	}
-	if s := number(r.Active.ID.Session); w.g.wentBack && last != core.Token && r.Phase == core.Linked && !w.ses[s].dead &&
-		c.knows(w, r.Active.ID) {
+	case last != core.Token && c.unrestored(w):
 		return NotRestored, []move{{verb: endsIn, arg: uint8(last)}}
-	}
-	if bad := c.forgotten(w); bad {
+	case c.forgotten(w):
 		return NotRestored, nil
 	}
-	other := &w.row[1]
-	_, ok = c.calls(after, program{goal: core.Look}, 6, func(res core.Result, w *world) bool {
+	_, ok = c.calls(after, program{goal: core.Look}, 6, func(res core.Result, now *world) bool {
 		last = res
-		r, whose := &w.row[0], w.ses[number(w.row[0].Candidate.ID.Session)].patient
-		return r.Candidate.ID.IsZero() || r.Candidate.Unread || other.Claim == whose
+		return now.noneWaits(w.row[1].Claim)
 	})
 	if !ok {
 		return Limbo, []move{{verb: staysCandidate, arg: uint8(last)}}
 	}
-	if _, ok = c.calls(w0, program{goal: core.Tend}, 8, func(_ core.Result, w *world) bool {
-		owed := w.row[0].Notices
-		return len(owed) == 0 || !owed[0].Kind.Known() // that is left to a later version
-	}); !ok {
+	_, ok = c.calls(*w, program{goal: core.Tend}, 8, func(_ core.Result, now *world) bool { return now.allTold() })
+	if !ok {
 		return NoticeLost, nil
 	}
 	return 0, nil
+}
+
+// unrestored reports whether a live process knows, after the store went back, the
+// pair that makes the link work: calls must return its token.
+func (c *setup) unrestored(w *world) bool {
+	r := &w.row[0]
+	return w.g.wentBack && r.Phase == core.Linked && !w.ses[number(r.Active.ID.Session)].dead && c.knows(w, r.Active.ID)
+}
+
+// noneWaits reports whether no candidate waits that looks can decide: none whose
+// response is unread, or whose patient the other user claims.
+func (w *world) noneWaits(claim string) bool {
+	p := &w.row[0].Candidate
+	return p.ID.IsZero() || p.Unread || claim == w.ses[number(p.ID.Session)].patient
+}
+
+// allTold reports whether the host has had every notice that this version knows;
+// others are left to a later one.
+func (w *world) allTold() bool {
+	owed := w.row[0].Notices
+	return len(owed) == 0 || !owed[0].Kind.Known()
 }
 
 // forgotten reports whether a live process knows of a working session that the row

@@ -263,8 +263,48 @@ func (c *setup) ticks(w *world, i int, r *core.Record) bool {
 	return true
 }
 
-// facts yields what the clock of process i may measure of a record.
+// choices are the facts of which a process may see any one.
+type choices []core.Facts
+
+// fork adds, if something may be otherwise, each choice with that changed.
+func (of choices) fork(maybe bool, change func(*core.Facts)) choices {
+	if !maybe {
+		return of
+	}
+	for _, f := range of {
+		change(&f)
+		of = append(of, f)
+	}
+	return of
+}
+
+// facts yields what process i may find out about a record, by its clock and its
+// memory.
 func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
+	p, f := w.proc[i], c.measured(w, i, r)
+	of := choices{f}
+	of = of.fork(c.skew && !r.Active.ID.IsZero(), func(f *core.Facts) { f.ActiveOver = !f.ActiveOver })
+	of = of.fork(c.skew && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.CandidateOver = !f.CandidateOver })
+	of = of.fork(p.tired, func(f *core.Facts) { f.Tired = true })
+	of = of.fork(p.replaced && p.f.Rejected, func(f *core.Facts) { f.Replaced = true })
+	of = of.fork(c.pace && f.Since > 0, func(f *core.Facts) { f.Since, f.Here = 0, 0 })
+	of = of.fork(c.stale && r.Lease.Owner != "" && c.ownerless(w, r.Lease.Owner), func(f *core.Facts) { f.Stale = true })
+	of = of.fork(w.b.reread > 0 && r.Active.Unread, func(f *core.Facts) {
+		f.ParsedFrom, f.Parsed = r.Active.ID, c.pair(r.Active.ID.Session, r.Active.ID.Seq+1)
+	})
+	if p.f.Goal == core.Tend {
+		of = c.swept(of, w, i, r, f.ActiveOver)
+	}
+	of = of.fork(c.ends, func(f *core.Facts) { f.Ends = core.Early })
+	of = of.fork(c.ends, func(f *core.Facts) { f.Ends = core.Late })
+	for _, f := range of {
+		yield(f)
+	}
+}
+
+// measured returns what a correct clock measures of a record, and what process i
+// knows about its lease.
+func (c *setup) measured(w *world, i int, r *core.Record) core.Facts {
 	p := w.proc[i]
 	f := core.Facts{Due: true, Forgiven: c.forgiving && p.f.Pair == r.Active.ID, Wary: w.back}
 	if c.programs[i].user == 0 {
@@ -276,39 +316,19 @@ func (c *setup) facts(w *world, i int, r *core.Record, yield func(core.Facts)) {
 	if p.mine != "" && r.Lease.Owner == p.mine {
 		f.Ours, f.Unsent = true, !p.minePosted
 	}
-	choices := []core.Facts{f}
-	fork := func(when bool, change func(*core.Facts)) {
-		if !when {
-			return
-		}
-		for _, f := range choices {
-			change(&f)
-			choices = append(choices, f)
-		}
+	return f
+}
+
+// swept adds what only a sweep asks about a record. A session may have ended since
+// its pair was received only if the access token, by a correct clock, is over.
+func (c *setup) swept(of choices, w *world, i int, r *core.Record, over bool) choices {
+	for n := range of {
+		of[n].Owing, of[n].Old, of[n].OldKey = true, c.old && w.alone(i), w.oldKey
 	}
-	fork(c.skew && !r.Active.ID.IsZero(), func(f *core.Facts) { f.ActiveOver = !f.ActiveOver })
-	fork(c.skew && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.CandidateOver = !f.CandidateOver })
-	fork(p.tired, func(f *core.Facts) { f.Tired = true })
-	fork(p.replaced && p.f.Rejected, func(f *core.Facts) { f.Replaced = true })
-	fork(c.pace && f.Since > 0, func(f *core.Facts) { f.Since, f.Here = 0, 0 })
-	fork(c.stale && r.Lease.Owner != "" && c.ownerless(w, r.Lease.Owner), func(f *core.Facts) { f.Stale = true })
-	fork(w.b.reread > 0 && r.Active.Unread, func(f *core.Facts) {
-		f.ParsedFrom, f.Parsed = r.Active.ID, c.pair(r.Active.ID.Session, r.Active.ID.Seq+1)
-	})
-	if p.f.Goal == core.Tend {
-		for n := range choices {
-			choices[n].Owing, choices[n].Old, choices[n].OldKey = true, c.old && w.alone(i), w.oldKey
-		}
-		fork(c.undecided && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.Undecided = true })
-		fork(len(r.Notices) > 0 && !r.Notices[0].Kind.Known(), func(f *core.Facts) { f.Full = true })
-		fork(c.idle, func(f *core.Facts) { f.Idle = true })
-		fork(c.idle && f.ActiveOver, func(f *core.Facts) { f.Ended = true })
-	}
-	fork(c.ends, func(f *core.Facts) { f.Ends = core.Early })
-	fork(c.ends, func(f *core.Facts) { f.Ends = core.Late })
-	for _, f := range choices {
-		yield(f)
-	}
+	of = of.fork(c.undecided && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.Undecided = true })
+	of = of.fork(len(r.Notices) > 0 && !r.Notices[0].Kind.Known(), func(f *core.Facts) { f.Full = true })
+	of = of.fork(c.idle, func(f *core.Facts) { f.Idle = true })
+	return of.fork(c.idle && over, func(f *core.Facts) { f.Ended = true })
 }
 
 // alone reports whether no other flight is under way: none lasts for two days.
@@ -488,73 +508,95 @@ func (c *setup) find(w *world, i int, say func(*world, move)) {
 	c.answer(w, i, in, say, move{verb: finds})
 }
 
+// post yields what may become of a request to the token endpoint.
 func (c *setup) post(w *world, i int, say func(*world, move)) {
+	switch p := w.proc[i]; {
+	case p.air == processed:
+		c.respond(w, i, say)
+	case p.air == sent:
+		c.loseRequest(w, i, say)
+	case p.e.Kind == core.Post && p.stood > 0:
+		n := *w
+		n.own(i).stood = 0
+		c.answer(&n, i, core.Input{Kind: core.Lapsed}, say, move{verb: lapses})
+	default:
+		c.request(w, i, say)
+	}
+}
+
+// request yields that a request leaves, and that it proves, without reaching the
+// strict server, to have spent nothing.
+func (c *setup) request(w *world, i int, say func(*world, move)) {
+	n := *w
+	n.send(c, i)
+	say(&n, move{verb: sends})
+	if w.b.appWide > 0 {
+		n := *w
+		n.b.appWide--
+		c.receive(&n, i, answer{outcome: core.Unsent}, say, move{verb: hears})
+		c.receive(&n, i, answer{outcome: core.AppWide}, say, move{verb: hears})
+	}
+	if w.b.unclear > 0 {
+		n := *w
+		n.b.unclear--
+		c.receive(&n, i, answer{outcome: core.Unclear}, say, move{verb: hears})
+	}
+}
+
+// loseRequest yields that a request does not reach the server, or that it does so
+// after its sender gave up.
+func (c *setup) loseRequest(w *world, i int, say func(*world, move)) {
+	if w.b.lost == 0 {
+		return
+	}
+	n := *w
+	n.b.lost--
+	n.g.fault = true
+	c.receive(&n, i, answer{outcome: core.Lost}, say, move{verb: requestLost})
+	if e := &w.proc[i].e; e.Kind == core.Post && w.late.IsZero() {
+		n.late = e.Pair
+		c.receive(&n, i, answer{outcome: core.Lost}, say, move{verb: requestLate})
+	}
+}
+
+// respond yields that the server's response arrives, is lost, or cannot be used.
+func (c *setup) respond(w *world, i int, say func(*world, move)) {
 	p := w.proc[i]
-	give := func(w *world, o answer, m move) {
+	c.receive(w, i, p.ans, say, move{verb: hears})
+	if w.b.lost > 0 {
 		n := *w
-		q := n.own(i)
-		q.air, q.ans = notSent, answer{}
-		in := core.Input{Kind: core.Answered, Outcome: o.outcome, Next: o.next, Cause: o.cause, Evidence: c.evidence}
-		if p.beat != nil {
-			in.Rec, q.beat = *p.beat, nil
-		}
-		q.bought = o.next.ID
-		c.reachedOnAnswered(p, in)
-		m.arg = uint8(o.outcome)
-		c.answer(&n, i, in, say, m)
+		n.b.lost--
+		n.g.fault = true
+		c.receive(&n, i, answer{outcome: core.Lost}, say, move{verb: answerLost})
 	}
-	switch p.air {
-	case notSent:
-		if p.e.Kind == core.Post && p.stood > 0 {
-			n := *w
-			n.own(i).stood = 0
-			c.answer(&n, i, core.Input{Kind: core.Lapsed}, say, move{verb: lapses})
-			return
-		}
+	if p.ans.outcome != core.OK {
+		return
+	}
+	if w.b.unread > 0 && p.e.Kind == core.Post {
 		n := *w
-		n.send(c, i)
-		say(&n, move{verb: sends})
-		if w.b.appWide > 0 {
-			n := *w
-			n.b.appWide--
-			give(&n, answer{outcome: core.Unsent}, move{verb: hears})
-			give(&n, answer{outcome: core.AppWide}, move{verb: hears})
-		}
-		if w.b.unclear > 0 {
-			n := *w
-			n.b.unclear--
-			give(&n, answer{outcome: core.Unclear}, move{verb: hears})
-		}
-	case sent:
-		if w.b.lost > 0 {
-			n := *w
-			n.b.lost--
-			n.g.fault = true
-			give(&n, answer{outcome: core.Lost}, move{verb: requestLost})
-			if p.e.Kind == core.Post && w.late.IsZero() {
-				n.late = p.e.Pair
-				give(&n, answer{outcome: core.Lost}, move{verb: requestLate})
-			}
-		}
-	case processed:
-		give(w, p.ans, move{verb: hears})
-		if w.b.lost > 0 {
-			n := *w
-			n.b.lost--
-			n.g.fault = true
-			give(&n, answer{outcome: core.Lost}, move{verb: answerLost})
-		}
-		if w.b.unread > 0 && p.ans.outcome == core.OK && p.e.Kind == core.Post {
-			n := *w
-			n.b.unread--
-			give(&n, answer{outcome: core.Unread}, move{verb: hears})
-		}
-		if w.b.misfit > 0 && p.ans.outcome == core.OK && p.e.Kind == core.Exchange {
-			n := *w
-			n.b.misfit--
-			give(&n, answer{outcome: core.Misfit}, move{verb: hears})
-		}
+		n.b.unread--
+		c.receive(&n, i, answer{outcome: core.Unread}, say, move{verb: hears})
 	}
+	if w.b.misfit > 0 && p.e.Kind == core.Exchange {
+		n := *w
+		n.b.misfit--
+		c.receive(&n, i, answer{outcome: core.Misfit}, say, move{verb: hears})
+	}
+}
+
+// receive yields what process i does with the outcome of its request.
+func (c *setup) receive(w *world, i int, o answer, say func(*world, move), m move) {
+	n, p := *w, w.proc[i]
+	q := n.own(i)
+	q.air, q.ans = notSent, answer{}
+	in := core.Input{Kind: core.Answered, Outcome: o.outcome, Next: o.next, Cause: o.cause, Evidence: c.evidence}
+	if p.beat != nil {
+		in.Rec, q.beat = *p.beat, nil
+	}
+	q.bought = o.next.ID
+	c.reachedOnAnswered(p, in)
+	m.arg = uint8(o.outcome)
+	c.answer(&n, i, in, say, m)
 }
 
 // send lets the request of process i out, and checks that it may go.
@@ -575,10 +617,7 @@ func (w *world) step(c *setup, i int, in core.Input) {
 		was := &p.f
 		f, e := p.f.Step(c.policyOf(i, was, &in), in)
 		if f.Owner != was.Owner {
-			if was.Owner != "" {
-				p.mine, p.minePosted = was.Owner, p.posted
-			}
-			p.stood, p.posted, p.beat = 0, false, nil
+			p.leaveLease(was.Owner)
 		}
 		p.replaced = p.replaced || was.Rejected && !f.Rejected
 		p.f, p.e = f, e
@@ -606,6 +645,15 @@ func (w *world) step(c *setup, i int, in core.Input) {
 		c.checkTold(w, p, p.e.Result)
 		w.land(c, i)
 	}
+}
+
+// leaveLease remembers a lease that its flight goes on without, if it had one, and
+// what happened under it no more.
+func (p *proc) leaveLease(was string) {
+	if was != "" {
+		p.mine, p.minePosted = was, p.posted
+	}
+	p.stood, p.posted, p.beat = 0, false, nil
 }
 
 // land ends a flight. The process keeps its memory.

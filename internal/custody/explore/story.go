@@ -145,26 +145,8 @@ func describe(r *core.Record) string {
 	if r.Cause != "" {
 		fmt.Fprintf(&b, " (%s)", r.Cause)
 	}
-	slot := func(name string, p core.Pair) {
-		if p.ID.IsZero() {
-			return
-		}
-		fmt.Fprintf(&b, ", %s %s", name, p.ID)
-		if p.Tried > 0 {
-			fmt.Fprintf(&b, " tried %d", p.Tried)
-		}
-		if p.Unclear > 0 {
-			fmt.Fprintf(&b, " unclear %d", p.Unclear)
-		}
-		if p.Unread {
-			b.WriteString(" unread")
-		}
-		if p.Final {
-			b.WriteString(" final")
-		}
-	}
-	slot("active", r.Active)
-	slot("candidate", r.Candidate)
+	describePair(&b, "active", &r.Active)
+	describePair(&b, "candidate", &r.Candidate)
 	if r.Public != "" {
 		b.WriteString(", patient " + r.Public)
 	}
@@ -187,6 +169,25 @@ func describe(r *core.Record) string {
 		fmt.Fprintf(&b, ", unlinks %d", r.Unlinks)
 	}
 	return b.String()
+}
+
+func describePair(b *strings.Builder, slot string, p *core.Pair) {
+	if p.ID.IsZero() {
+		return
+	}
+	fmt.Fprintf(b, ", %s %s", slot, p.ID)
+	if p.Tried > 0 {
+		fmt.Fprintf(b, " tried %d", p.Tried)
+	}
+	if p.Unclear > 0 {
+		fmt.Fprintf(b, " unclear %d", p.Unclear)
+	}
+	if p.Unread {
+		b.WriteString(" unread")
+	}
+	if p.Final {
+		b.WriteString(" final")
+	}
 }
 
 // tell returns a history in sentences: the moves that lead from the start to a
