@@ -319,16 +319,16 @@ func (c *setup) measured(w *world, i int, r *core.Record) core.Facts {
 	return f
 }
 
-// swept adds what only a sweep asks about a record. A session may have ended since
-// its pair was received only if the access token, by a correct clock, is over.
-func (c *setup) swept(of choices, w *world, i int, r *core.Record, over bool) choices {
+// swept adds what only a sweep asks about a record. That its session should have ended
+// is possible only where a correct clock says that the access token has expired.
+func (c *setup) swept(of choices, w *world, i int, r *core.Record, expired bool) choices {
 	for n := range of {
 		of[n].Owing, of[n].Old, of[n].OldKey = true, c.old && w.alone(i), w.oldKey
 	}
 	of = of.fork(c.undecided && !r.Candidate.ID.IsZero(), func(f *core.Facts) { f.Undecided = true })
 	of = of.fork(len(r.Notices) > 0 && !r.Notices[0].Kind.Known(), func(f *core.Facts) { f.Full = true })
 	of = of.fork(c.idle, func(f *core.Facts) { f.Idle = true })
-	return of.fork(c.idle && over, func(f *core.Facts) { f.Ended = true })
+	return of.fork(c.idle && expired, func(f *core.Facts) { f.Ended = true })
 }
 
 // alone reports whether no other flight is under way: none lasts for two days.
