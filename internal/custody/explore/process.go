@@ -319,8 +319,8 @@ func (c *setup) measured(w *world, i int, r *core.Record) core.Facts {
 	return f
 }
 
-// swept adds what only a sweep asks about a record. That its session should have ended
-// is possible only where a correct clock says that the access token has expired.
+// swept adds what only a sweep asks about a record. Its session can have ended only if
+// the access token has expired by a correct clock.
 func (c *setup) swept(of choices, w *world, i int, r *core.Record, expired bool) choices {
 	for n := range of {
 		of[n].Owing, of[n].Old, of[n].OldKey = true, c.old && w.alone(i), w.oldKey
