@@ -111,6 +111,7 @@ func readList[T any, P element[T]](data []byte, read func(P, []byte) error) (lis
 	if data[0] != '[' {
 		return nil, json.Unmarshal(data, &list) // null, or of another kind
 	}
+	list = []T{}
 	for _, one := range elements(data) {
 		list = append(list, *new(T))
 		of := P(&list[len(list)-1])
@@ -132,30 +133,37 @@ func readList[T any, P element[T]](data []byte, read func(P, []byte) error) (lis
 // one; none of nil.
 func elements(array []byte) iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
-		n, from, depth, quoted := 0, 1, 0, false
-		for i := 0; i < len(array); i++ {
-			switch c := array[i]; {
-			case quoted && c == '\\':
-				i++
-			case c == '"':
-				quoted = !quoted
-			case quoted:
-			case c == '[' || c == '{':
-				depth++
-			case c == ']' && depth == 1 || c == ',' && depth == 1:
-				one := bytes.TrimSpace(array[from:i])
-				if len(one) > 0 && !yield(n, one) {
-					return
-				}
-				n, from = n+1, i+1
-				if c == ']' {
-					return
-				}
-			case c == ']' || c == '}':
-				depth--
+		n := 0
+		for from := 1; from < len(array); n++ {
+			to := elementEnd(array, from)
+			if one := bytes.TrimSpace(array[from:to]); len(one) == 0 || !yield(n, one) {
+				return
 			}
+			from = to + 1
 		}
 	}
+}
+
+// elementEnd returns where an element of an array ends: at the comma or the bracket
+// after it.
+func elementEnd(array []byte, from int) int {
+	depth, quoted := 0, false
+	for i := from; i < len(array); i++ {
+		switch c := array[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			depth++
+		case depth == 0 && (c == ',' || c == ']'):
+			return i
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return len(array)
 }
 
 // readText reads a text, most of which have nothing to unescape.

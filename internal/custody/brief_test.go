@@ -4,6 +4,7 @@
 package custody
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -66,6 +67,31 @@ func TestMarksAreReadAsWritten(t *testing.T) {
 	if b, err := json.Marshal(want); err != nil || string(b) != text {
 		t.Errorf("%s, %v", b, err)
 	}
+}
+
+// The elements of an array are what encoding/json finds in it.
+func FuzzElements(f *testing.F) {
+	for _, array := range []string{
+		`[]`, `[ ]`, `[1]`, `[ "a" , -2.5e1,null,true ]`, `[["a",1],{"b":[{}],"c":"]}"}]`, `["\\","\"",",[","\\\"]"]`, "[\"\xff\",\n[[],[[]]]\t]", `{}`, `[1,]`,
+	} {
+		f.Add([]byte(array))
+	}
+	f.Fuzz(func(t *testing.T, array []byte) {
+		var want []json.RawMessage
+		if json.Unmarshal(array, &want) != nil || want == nil {
+			return // never read
+		}
+		got := make([]json.RawMessage, 0, len(want))
+		for i, one := range elements(bytes.TrimSpace(array)) {
+			if i != len(got) {
+				t.Errorf("%q: element %d is called %d", array, len(got), i)
+			}
+			got = append(got, one)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", array, diff)
+		}
+	})
 }
 
 // A response is kept byte for byte, whatever it is.

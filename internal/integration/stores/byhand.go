@@ -95,9 +95,9 @@ func newByHand(ctx context.Context, f *fleet) (*byHand, error) {
 	return h, nil
 }
 
-// refresh is a refresh as one writes it down oneself, without the request: read, take
-// the lease, save tokens of the same length, which nobody has sealed.
-func (h *byHand) refresh(ctx context.Context, id []byte) error {
+// refresh is a refresh as one writes it down oneself: read, take the lease, exchange the
+// pair, save bytes of the same length.
+func (h *byHand) refresh(ctx context.Context, id []byte, exchange func(context.Context) error) error {
 	var r bareRow
 	if err := r.scan(h.db.QueryRowContext(ctx, h.load, id)); err != nil {
 		return err
@@ -105,6 +105,9 @@ func (h *byHand) refresh(ctx context.Context, id []byte) error {
 	now := time.Now()
 	r.state, r.tried, r.owner, r.ttl, r.taken = "uncertain", 1, rand.Text()[:16], 15e6, micros(now)
 	if err := h.write(ctx, &r); err != nil {
+		return err
+	}
+	if err := exchange(ctx); err != nil {
 		return err
 	}
 	r.state, r.tried, r.owner, r.ttl, r.taken = "linked", 0, "", 0, sql.NullInt64{}
