@@ -217,6 +217,9 @@ type entry struct {
 	user string
 	live atomic.Pointer[live]
 	next atomic.Pointer[entry] // the table's
+	hash uint32                // the table's, of user
+	// visits are authorizations and single events under way.
+	visits int32
 	// seenAt is when the record was last seen to have the session of the live token,
 	// by the clock that never goes backwards.
 	seenAt atomic.Int64
@@ -226,7 +229,6 @@ type entry struct {
 	mu     sync.Mutex
 	flight *flight // a call's, or an early refresh
 	look   *flight // a check of what is not checked yet
-	visits int32   // authorizations and single events under way
 	// epoch grows when this process changes the link: a flight that began before
 	// must not publish what it read then.
 	epoch uint32

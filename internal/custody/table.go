@@ -32,13 +32,18 @@ func newTable() *table {
 	return t
 }
 
-func (t *table) bucket(all []atomic.Pointer[entry], user string) *atomic.Pointer[entry] {
-	return &all[maphash.String(t.seed, user)&uint64(len(all)-1)] //nolint:gosec // a table is never empty
+// hash has 32 bits: a table for a thousand million users has no more buckets.
+func (t *table) hash(user string) uint32 { return uint32(maphash.String(t.seed, user)) } //nolint:gosec // so many bits are enough
+
+func bucket(all []atomic.Pointer[entry], hash uint32) *atomic.Pointer[entry] {
+	return &all[int(hash)&(len(all)-1)] // a table is never empty
 }
 
+// find compares hashes first: a user's name is elsewhere in memory than the entry.
 func (t *table) find(user string) *entry {
-	e := t.bucket(*t.buckets.Load(), user).Load()
-	for e != nil && e.user != user {
+	h := t.hash(user)
+	e := bucket(*t.buckets.Load(), h).Load()
+	for e != nil && (e.hash != h || e.user != user) {
 		e = e.next.Load()
 	}
 	return e
@@ -61,8 +66,8 @@ func (t *table) add(user string) (e *entry, grownTo int) {
 	if t.count >= len(*t.buckets.Load()) {
 		t.resize(2 * t.count)
 	}
-	e = &entry{user: user}
-	b := t.bucket(*t.buckets.Load(), user)
+	e = &entry{user: user, hash: t.hash(user)}
+	b := bucket(*t.buckets.Load(), e.hash)
 	e.next.Store(b.Load())
 	b.Store(e)
 	t.count++
@@ -72,7 +77,7 @@ func (t *table) add(user string) (e *entry, grownTo int) {
 func (t *table) remove(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for at := t.bucket(*t.buckets.Load(), e.user); at.Load() != nil; at = &at.Load().next {
+	for at := bucket(*t.buckets.Load(), e.hash); at.Load() != nil; at = &at.Load().next {
 		if at.Load() == e {
 			at.Store(e.next.Load()) // a reader at e continues from there
 			t.count--
@@ -110,7 +115,7 @@ func (t *table) resize(buckets int) {
 		e := (*t.buckets.Load())[i].Load()
 		for e != nil {
 			rest := e.next.Load()
-			b := t.bucket(next, e.user)
+			b := bucket(next, e.hash)
 			e.next.Store(b.Load())
 			b.Store(e)
 			e = rest
