@@ -21,11 +21,11 @@ func TestMain(m *testing.M) { cluster.TestMain(m, replica) }
 func TestTend(t *testing.T) {
 	services.PostgresDSN(t) // skips the test where there is none
 	var out strings.Builder
-	f, err := tend(t.Context(), &out, size{links: 2000, due: 60, replicas: 3, window: time.Minute, pace: time.Millisecond, seed: 1})
+	f, err := tend(t.Context(), &out, size{links: 2000, due: 150, replicas: 3, window: time.Minute, pace: time.Millisecond, seed: 1})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if !f.ok(f.StatementsRatio) || f.Due != 60 || f.Again == 0 {
+	if !f.ok(f.StatementsRatio) || f.Due != 150 || f.Again == 0 {
 		t.Errorf("%+v\n%s", f, &out)
 	}
 }
