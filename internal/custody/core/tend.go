@@ -13,7 +13,8 @@ func (f *Flight) tend(p Policy, in *Input) Effect {
 	if e, ok := f.chore(p, in.Facts); ok {
 		return f.put(p, in, e)
 	}
-	before, e := *f, Effect{Kind: Done}
+	before := *f
+	var e Effect
 	switch {
 	case f.checks(in.Facts):
 		e = f.check(p, in)
