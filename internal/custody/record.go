@@ -214,7 +214,7 @@ func (k *Keeper) unseal(ctx context.Context, o *row) error {
 	case len(r.Sealed) == 0:
 		return &SealError{Cause: ErrDamaged} // a blob is missing
 	}
-	plain, err := k.openSeal(ctx, k.place(*r), r.Sealed)
+	plain, err := k.Ring.OpenGuarded(k.place(*r), r.Sealed, k.hostKey(ctx))
 	if err != nil {
 		return &SealError{Cause: err}
 	}
@@ -369,7 +369,7 @@ func (k *Keeper) seal(ctx context.Context, o *row, base row, anew bool) error {
 	}
 	plain, err := encode(&o.secrets)
 	if err == nil {
-		r.Sealed, r.KeyID, err = k.closeSeal(ctx, k.place(*r), plain)
+		r.Sealed, r.KeyID, err = k.Ring.SealGuarded(k.place(*r), plain, k.hostKey(ctx))
 	}
 	if err != nil {
 		return &SealError{Cause: err}
@@ -405,28 +405,11 @@ func (o *row) marks() (all marks) {
 	return all
 }
 
-// A foreign key is host code, and guarded.
-
-func (k *Keeper) openSeal(ctx context.Context, p seal.Place, sealed []byte) ([]byte, error) {
-	if !k.Ring.Foreign() {
-		return k.Ring.Open(p, sealed)
+// hostKey guards a key of the host's: it is host code.
+func (k *Keeper) hostKey(ctx context.Context) seal.Guard {
+	return func(call func() ([]byte, error)) ([]byte, error) {
+		return guard(k, ctx, k.StoreTimeout, "the key", func(context.Context) ([]byte, error) { return call() })
 	}
-	return guard(k, ctx, k.StoreTimeout, "the key", func(context.Context) ([]byte, error) { return k.Ring.Open(p, sealed) })
-}
-
-func (k *Keeper) closeSeal(ctx context.Context, p seal.Place, plain []byte) (sealed []byte, id string, err error) {
-	if !k.Ring.Foreign() {
-		return k.Ring.Seal(p, plain)
-	}
-	type blob struct {
-		sealed []byte
-		id     string
-	}
-	b, err := guard(k, ctx, k.StoreTimeout, "the key", func(context.Context) (b blob, err error) {
-		b.sealed, b.id, err = k.Ring.Seal(p, plain)
-		return b, err
-	})
-	return b.sealed, b.id, err
 }
 
 // peek reads a record for a caller, or returns ErrNoLink.

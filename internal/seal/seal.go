@@ -202,22 +202,6 @@ func (r *Ring) KeyIDs() []string {
 	return ids
 }
 
-// Foreign reports whether a key of the host's is on the ring: sealing and opening may
-// then take long, and fail.
-func (r *Ring) Foreign() bool {
-	if r == nil {
-		return false
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, k := range r.keys {
-		if k.foreign != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // KeyID returns the id of the key that seals; "" without keys.
 func (r *Ring) KeyID() string {
 	id, _ := r.sealing()
@@ -233,9 +217,19 @@ func (r *Ring) sealing() (string, key) {
 	return r.first, r.keys[r.first]
 }
 
+// Guard calls a key of the host's, which may take long, and fail in any way.
+type Guard func(call func() ([]byte, error)) ([]byte, error)
+
+func unguarded(call func() ([]byte, error)) ([]byte, error) { return call() }
+
 // Seal returns plain as a blob that opens only at p, and the id of the key that
 // sealed it.
 func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error) {
+	return r.SealGuarded(p, plain, unguarded)
+}
+
+// SealGuarded is Seal, and guards a key of the host's. No other needs it.
+func (r *Ring) SealGuarded(p Place, plain []byte, guard Guard) (blob []byte, keyID string, err error) {
 	if r == nil {
 		return append([]byte{formatPlain}, plain...), "", nil
 	}
@@ -245,9 +239,9 @@ func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error
 	}
 	head := 2 + len(id)
 	if k.foreign != nil {
-		sealed, err := k.foreign.Encrypt(plain, p.associated())
+		sealed, err := guard(func() ([]byte, error) { return k.encrypt(id, p, plain) })
 		if err != nil {
-			return nil, "", &KeyError{KeyID: id, Err: err}
+			return nil, "", err
 		}
 		return append(header(id, head+len(sealed)), sealed...), id, nil
 	}
@@ -257,6 +251,24 @@ func (r *Ring) Seal(p Place, plain []byte) (blob []byte, keyID string, err error
 	nonce := blob[head:]
 	_, _ = rand.Read(nonce) // never fails
 	return gcm.Seal(blob, nonce, plain, p.associated()), id, nil
+}
+
+func (k key) encrypt(id string, p Place, plain []byte) ([]byte, error) {
+	sealed, err := k.foreign.Encrypt(plain, p.associated())
+	if err != nil {
+		return nil, &KeyError{KeyID: id, Err: err}
+	}
+	return sealed, nil
+}
+
+// decrypt: an AEAD of the host's need not distinguish a key that is out of reach from a
+// bad blob.
+func (k key) decrypt(id string, p Place, sealed []byte) ([]byte, error) {
+	plain, err := k.foreign.Decrypt(sealed, p.associated())
+	if err != nil {
+		return nil, fmt.Errorf("%w; or %w", ErrNotAuthentic, &KeyError{KeyID: id, Err: err})
+	}
+	return plain, nil
 }
 
 // header returns the beginning of a blob, with capacity for the rest.
@@ -278,7 +290,10 @@ func (e *KeyError) Error() string { return fmt.Sprintf("the key %q cannot be use
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // Open returns what Seal sealed at p.
-func (r *Ring) Open(p Place, blob []byte) ([]byte, error) {
+func (r *Ring) Open(p Place, blob []byte) ([]byte, error) { return r.OpenGuarded(p, blob, unguarded) }
+
+// OpenGuarded is Open, and guards a key of the host's.
+func (r *Ring) OpenGuarded(p Place, blob []byte, guard Guard) ([]byte, error) {
 	if len(blob) == 0 {
 		return nil, ErrNotAuthentic
 	}
@@ -303,13 +318,7 @@ func (r *Ring) Open(p Place, blob []byte) ([]byte, error) {
 		return nil, ErrUnknownKey
 	}
 	if k.foreign != nil {
-		// An AEAD of the host's need not distinguish a key that is out of reach from
-		// a bad blob.
-		plain, err := k.foreign.Decrypt(blob[head:], p.associated())
-		if err != nil {
-			return nil, fmt.Errorf("%w; or %w", ErrNotAuthentic, &KeyError{KeyID: string(blob[2:head]), Err: err})
-		}
-		return plain, nil
+		return guard(func() ([]byte, error) { return k.decrypt(string(blob[2:head]), p, blob[head:]) })
 	}
 	gcm := k.gcm()
 	if len(blob) < head+gcm.NonceSize() {
