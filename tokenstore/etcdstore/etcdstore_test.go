@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -435,6 +436,35 @@ func TestPagesAreReadInBoundedRequests(t *testing.T) {
 	}
 	if page, err := s.List(t.Context(), "", 0); err != nil || len(page) != 0 {
 		t.Errorf("List, at most 0: %d, %v", len(page), err)
+	}
+}
+
+// A tenant's count and sweep have its own links only, whatever bytes its name ends with.
+func TestPrefixesAreComparedByteForByte(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{})
+	at := time.Unix(1, 0)
+	ids := []string{"a", "a/1", "a/2", "a0", "b/1", "ä", "äx", "ö", "öx", "日", "曰", "\U0010ffff", "~"}
+	for _, id := range ids {
+		save(t, s, tokenstore.Record{AppUserID: id, TendAt: at})
+	}
+	for _, prefix := range append(ids, "", "a/", "\xc3", "\xf4\x8f\xbf", "c", "\x7f", "\xff") {
+		var want, got []string
+		for _, id := range ids {
+			if strings.HasPrefix(id, prefix) {
+				want = append(want, id)
+			}
+		}
+		due, err := s.DueWithin(t.Context(), prefix, at, len(ids))
+		for _, r := range due {
+			got = append(got, r.AppUserID)
+		}
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("DueWithin(%q): %v (-want +got):\n%s", prefix, err, diff)
+		}
+		if n, err := s.CountWithin(t.Context(), prefix); err != nil || n != len(want) {
+			t.Errorf("CountWithin(%q): %d, %v, want %d", prefix, n, err, len(want))
+		}
 	}
 }
 

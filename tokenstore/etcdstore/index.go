@@ -132,7 +132,8 @@ const keysAtOnce = 512
 // end returns the first key after all that begin with begin, whose last byte is not
 // 0xff: it is a slash, or of UTF-8.
 func end(begin string) string {
-	return begin[:len(begin)-1] + string(begin[len(begin)-1]+1)
+	last := len(begin) - 1
+	return begin[:last] + string([]byte{begin[last] + 1}) // string of a byte alone is UTF-8 of it
 }
 
 // walk reads keys in their order, with their values unless told otherwise.
