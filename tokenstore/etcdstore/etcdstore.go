@@ -70,6 +70,7 @@
 package etcdstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -308,7 +309,7 @@ func ask[R any](ctx context.Context, s *Store, op string, does effect, send func
 	limited, cancel := bounded(ctx, s.timeout)
 	defer cancel()
 	for try := 1; ; try++ {
-		err := limited.Err()
+		err := cmp.Or(ctx.Err(), limited.Err()) // the second follows the first a moment later
 		if s.closed() {
 			err = tokenstore.ErrClosed
 		}

@@ -524,6 +524,39 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// A caller that has given up before the call sends nothing, so that nothing is written
+// that it was told is not.
+func TestCallThatHasEndedIsNotSent(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	r := save(t, s, tokenstore.Record{AppUserID: "a"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, call := range map[string]func() error{
+		"creating":     func() error { _, err := s.Save(ctx, tokenstore.Record{AppUserID: "b"}); return err },
+		"Save":         func() error { _, err := s.Save(ctx, r); return err },
+		"Delete":       func() error { return s.Delete(ctx, "a", r.Version) },
+		"Load":         func() error { _, err := s.Load(ctx, "a"); return err },
+		"List":         func() error { _, err := s.List(ctx, "", 1); return err },
+		"FindPublicID": func() error { _, err := s.FindPublicID(ctx, "p", 1); return err },
+		"Due":          func() error { _, err := s.Due(ctx, time.Unix(1, 0), 1); return err },
+		"Count":        func() error { _, err := s.Count(ctx); return err },
+		"Check":        func() error { return s.Check(ctx) },
+	} {
+		m.faults(nil, nil)
+		for range 50 { // a context that follows another ends in a goroutine of its own
+			if err := call(); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v, want context.Canceled", what, err)
+			}
+		}
+		if asked := m.asked(); len(asked) > 0 {
+			t.Errorf("%s asked etcd %d times, for a caller that had given up", what, len(asked))
+		}
+	}
+	if diff := cmp.Diff([]string{"pkb/links/r/a"}, m.names()); diff != "" {
+		t.Errorf("the keys (-want +got):\n%s", diff)
+	}
+}
+
 // failing is a client that has given up.
 type failing struct {
 	clientv3.KV
