@@ -324,7 +324,7 @@ func ask[R any](ctx context.Context, s *Store, op string, does effect, send func
 		case s.closed():
 			return response, tokenstore.ErrClosed
 		case limited.Err() != nil:
-			return response, &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
+			return response, s.late(op, err)
 		}
 		e := explain(op, err)
 		again := errors.Is(e, ErrBusy) || does == reads && errors.Is(e, ErrUnavailable)
@@ -332,6 +332,16 @@ func ask[R any](ctx context.Context, s *Store, op string, does effect, send func
 			return response, e
 		}
 	}
+}
+
+// late returns the error of a request that the store's time-out has ended. The client
+// calls that cancelled, which it would be if the caller had given up.
+func (s *Store) late(op string, err error) error {
+	e := &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout)}
+	if !errors.Is(err, context.Canceled) {
+		e.cause = err
+	}
+	return e
 }
 
 // bounded returns ctx with a time-out, neither of which is sent to etcd as a deadline: a

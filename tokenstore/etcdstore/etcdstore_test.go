@@ -513,6 +513,9 @@ func TestTimeout(t *testing.T) {
 	if !errors.Is(err, etcdstore.ErrUnavailable) || err.Error() != "etcdstore: load: etcd is not available: no response within 20ms" {
 		t.Errorf("Load: %v", err)
 	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		t.Error("Load: the error is that of a caller who has given up, and none has")
+	}
 	s, err = etcdstore.New(client, etcdstore.Config{Timeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
