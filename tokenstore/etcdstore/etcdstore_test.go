@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -286,6 +287,7 @@ func TestWhatIsSafeIsSentAgain(t *testing.T) {
 func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	first := save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "old"})
+	before := maps.Clone(m.keys)
 	second := first.Clone()
 	second.PublicID = "middle"
 	m.faults(nil, nil)
@@ -294,16 +296,18 @@ func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
 		t.Errorf("a Save on a record that the member has (-want +got):\n%s", diff)
 	}
 
-	m.faults(nil, nil)
-	m.lags = true
-	third := second.Clone()
-	third.PublicID = "new"
-	third = save(t, s, third)
-	if diff := cmp.Diff([]string{"serializable", "range", "txn"}, m.asked()); diff != "" {
-		t.Errorf("a Save on a record that the member does not have (-want +got):\n%s", diff)
-	}
-	if keys := m.names(); len(keys) != 2 {
-		t.Errorf("index keys are left behind: %q", keys)
+	third := second
+	for what, lags := range map[string]keys{"no record": {}, "an older version": before} {
+		m.faults(nil, nil)
+		m.lags = lags
+		third.PublicID = "new, over " + what
+		third = save(t, s, third)
+		if diff := cmp.Diff([]string{"serializable", "range", "txn"}, m.asked()); diff != "" {
+			t.Errorf("a Save through a member that has %s (-want +got):\n%s", what, diff)
+		}
+		if keys := m.names(); len(keys) != 2 {
+			t.Errorf("index keys are left behind: %q", keys)
+		}
 	}
 	if _, err := s.Save(t.Context(), second); !errors.Is(err, tokenstore.ErrConflict) {
 		t.Errorf("Save on an old version: %v", err)
@@ -313,6 +317,42 @@ func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
 	}
 	if err := s.Delete(t.Context(), "a", third.Version); err != nil {
 		t.Error(err)
+	}
+}
+
+// What was acknowledged is seen through every member, by every read.
+func TestReadsThroughAMemberThatLags(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	at := time.Unix(1, 0).UTC()
+	r := save(t, s, tokenstore.Record{AppUserID: "a/1", PublicID: "p", TendAt: at})
+	m.lag() // all that follows the first Save is not there yet
+	r.Cause = "second"
+	r = save(t, s, r)
+	want := []tokenstore.Record{r, save(t, s, tokenstore.Record{AppUserID: "a/2", PublicID: "p", TendAt: at})}
+	for what, read := range map[string]func() ([]tokenstore.Record, error){
+		"List":         func() ([]tokenstore.Record, error) { return s.List(t.Context(), "", 9) },
+		"FindPublicID": func() ([]tokenstore.Record, error) { return s.FindPublicID(t.Context(), "p", 9) },
+		"Due":          func() ([]tokenstore.Record, error) { return s.Due(t.Context(), at, 9) },
+		"DueWithin":    func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), "a/", at, 9) },
+		"Load": func() (both []tokenstore.Record, err error) {
+			for _, id := range []string{"a/1", "a/2"} {
+				r, loadErr := s.Load(t.Context(), id)
+				both, err = append(both, r), errors.Join(err, loadErr)
+			}
+			return both, err
+		},
+	} {
+		got, err := read()
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", what, err, diff)
+		}
+	}
+	for what, count := range map[string]func() (int, error){
+		"Count": func() (int, error) { return s.Count(t.Context()) }, "CountWithin": func() (int, error) { return s.CountWithin(t.Context(), "a/") },
+	} {
+		if n, err := count(); err != nil || n != len(want) {
+			t.Errorf("%s: %d, %v, want %d", what, n, err, len(want))
+		}
 	}
 }
 

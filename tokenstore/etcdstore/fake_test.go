@@ -28,15 +28,18 @@ type member struct {
 	stop    func()
 
 	mu       sync.Mutex
-	keys     map[string]*mvccpb.KeyValue
+	keys     keys
 	revision int64
 	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
 	deadline bool     // a request came with a deadline
-	lags     bool     // serializable reads find nothing yet
+	lags     keys     // what serializable reads find, if the member lags
 	// before and after are called with what is asked, and may fail a request that
 	// was not done, or was.
 	before, after func(request string) error
 }
+
+// keys are keys with their values.
+type keys map[string]*mvccpb.KeyValue
 
 // startMember starts a member on a free port.
 func startMember() (*member, error) {
@@ -44,7 +47,7 @@ func startMember() (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{address: listener.Addr().String(), keys: map[string]*mvccpb.KeyValue{}, revision: 1}
+	m := &member{address: listener.Addr().String(), keys: keys{}, revision: 1}
 	server := grpc.NewServer()
 	pb.RegisterKVServer(server, m)
 	go func() { _ = server.Serve(listener) }() // until Stop
@@ -77,6 +80,13 @@ func (m *member) put(key, value string) {
 	defer m.mu.Unlock()
 	m.revision++
 	m.set(key, []byte(value))
+}
+
+// lag makes the member lag: it has the keys of now, until it asks the others.
+func (m *member) lag() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lags = maps.Clone(m.keys)
 }
 
 // names returns the keys.
@@ -118,10 +128,6 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 	err = m.request(what, func() error {
 		_, deadline := ctx.Deadline()
 		m.deadline = m.deadline || deadline
-		if m.lags && r.Serializable {
-			response = &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: 1}}
-			return nil
-		}
 		response = m.get(r)
 		return nil
 	})
@@ -130,19 +136,23 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 
 func (m *member) get(r *pb.RangeRequest) *pb.RangeResponse {
 	response := &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: m.revision}}
-	keys := []string{string(r.Key)}
-	if len(r.RangeEnd) > 0 {
-		keys = slices.Sorted(maps.Keys(m.keys))
+	held := m.keys
+	if r.Serializable && m.lags != nil {
+		held = m.lags
 	}
-	for _, key := range keys {
-		if m.keys[key] == nil || key < string(r.Key) || len(r.RangeEnd) > 0 && key >= string(r.RangeEnd) {
+	names := []string{string(r.Key)}
+	if len(r.RangeEnd) > 0 {
+		names = slices.Sorted(maps.Keys(held))
+	}
+	for _, key := range names {
+		if held[key] == nil || key < string(r.Key) || len(r.RangeEnd) > 0 && key >= string(r.RangeEnd) {
 			continue
 		}
 		response.Count++
 		if r.CountOnly || r.Limit > 0 && int64(len(response.Kvs)) >= r.Limit {
 			continue
 		}
-		kv := *m.keys[key]
+		kv := *held[key]
 		if r.KeysOnly {
 			kv.Value = nil
 		}
