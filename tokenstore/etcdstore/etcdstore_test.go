@@ -62,7 +62,8 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return s })
 }
 
-// One tenant's part, in a part of an etcd.
+// One tenant's part, in a part of an etcd. Nothing outside it is asked for, which the
+// user's role would not allow.
 func TestContractWithPrefixInANamespace(t *testing.T) {
 	_, m, client := open(t, etcdstore.Config{})
 	all, err := etcdstore.New(namespace.NewKV(client, "team/"), etcdstore.Config{Prefix: "app/"})
@@ -77,8 +78,11 @@ func TestContractWithPrefixInANamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return part })
-	for _, key := range m.names() {
-		if !strings.HasPrefix(key, "team/app/") {
+	if err := all.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, key := range append(m.named, m.names()...) {
+		if key != "" && !strings.HasPrefix(key, "team/app/") {
 			t.Fatalf("the key %q is outside the namespace", key)
 		}
 	}
@@ -287,7 +291,7 @@ func TestWhatIsSafeIsSentAgain(t *testing.T) {
 func TestWriteOverARecordThatAMemberDoesNotHaveYet(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	first := save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "old"})
-	before := maps.Clone(m.keys)
+	before := m.all()
 	second := first.Clone()
 	second.PublicID = "middle"
 	m.faults(nil, nil)
@@ -356,32 +360,53 @@ func TestReadsThroughAMemberThatLags(t *testing.T) {
 	}
 }
 
-// Whatever comes between the read and the write of a Delete has won.
-func TestDeleteThatComesSecond(t *testing.T) {
+// Whatever comes between the read and the write of a Save or a Delete has won, and
+// stays as it is.
+func TestWriteThatComesSecond(t *testing.T) {
+	const key, theirs = "pkb/links/r/a", `{"format":1,"cause":"theirs"}`
+	saved := func(m *member) { m.revision++; m.set(key, []byte(theirs)) }
+	deleted := func(m *member) { m.revision++; delete(m.keys, key) }
+	update := func(s *etcdstore.Store, r tokenstore.Record) error { _, err := s.Save(t.Context(), r); return err }
+	remove := func(s *etcdstore.Store, r tokenstore.Record) error { return s.Delete(t.Context(), "a", r.Version) }
+	create := func(s *etcdstore.Store, _ tokenstore.Record) error {
+		_, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "b", PublicID: "q"})
+		return err
+	}
 	for what, test := range map[string]struct {
 		meanwhile func(m *member)
+		write     func(s *etcdstore.Store, r tokenstore.Record) error
 		want      error
 	}{
-		"a save":   {func(m *member) { m.revision++; m.set("pkb/links/r/a", []byte(`{"format":1}`)) }, tokenstore.ErrConflict},
-		"a delete": {func(m *member) { delete(m.keys, "pkb/links/r/a") }, tokenstore.ErrNotFound},
+		"Save after a save":      {saved, update, tokenstore.ErrConflict},
+		"Save after a delete":    {deleted, update, tokenstore.ErrConflict},
+		"Delete after a save":    {saved, remove, tokenstore.ErrConflict},
+		"Delete after a delete":  {deleted, remove, tokenstore.ErrNotFound},
+		"creating after another": {func(m *member) { m.revision++; m.set("pkb/links/r/b", []byte(theirs)) }, create, tokenstore.ErrConflict},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s, m, _ := open(t, etcdstore.Config{})
-			r := save(t, s, tokenstore.Record{AppUserID: "a"})
+			r := save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "p"})
+			var want keys
 			m.faults(func(request string) error {
 				if request == "txn" {
 					test.meanwhile(m)
+					want = maps.Clone(m.keys)
 				}
 				return nil
 			}, nil)
-			if err := s.Delete(t.Context(), "a", r.Version); !errors.Is(err, test.want) {
-				t.Errorf("Delete: %v, want %v", err, test.want)
+			r.PublicID = "ours"
+			if err := test.write(s, r); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			if diff := cmp.Diff(want, m.all()); diff != "" {
+				t.Errorf("the write that came second has changed something (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// A refresh writes one key. What is not asked for any more leaves no key behind.
+// A refresh writes one key. What is not asked for any more leaves no key behind, not
+// even for a moment: a record and its index keys change together.
 func TestIndexKeysFollowTheRecord(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	r := save(t, s, tokenstore.Record{AppUserID: "a/b\x00", PublicID: "one", Claim: "two", TendAt: time.Unix(5, 0)})
@@ -397,6 +422,7 @@ func TestIndexKeysFollowTheRecord(t *testing.T) {
 	if m.keys["pkb/links/t/80000000004c4b40/a/b\x00"].ModRevision != before {
 		t.Error("a Save that changes no index key has written one")
 	}
+	m.faults(nil, nil)
 	r.Claim = r.PublicID
 	r.TendAt = time.Time{}
 	r = save(t, s, r)
@@ -405,6 +431,9 @@ func TestIndexKeysFollowTheRecord(t *testing.T) {
 	}
 	if err := s.Delete(t.Context(), r.AppUserID, r.Version); err != nil || len(m.names()) != 0 {
 		t.Errorf("after Delete, %v, the keys are %q", err, m.names())
+	}
+	if diff := cmp.Diff([]string{"serializable", "txn", "serializable", "txn"}, m.asked()); diff != "" {
+		t.Errorf("a Save and a Delete (-want +got):\n%s", diff)
 	}
 }
 

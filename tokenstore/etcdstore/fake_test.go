@@ -31,6 +31,7 @@ type member struct {
 	keys     keys
 	revision int64
 	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
+	named    []string // the keys in what was asked, changed or not
 	deadline bool     // a request came with a deadline
 	lags     keys     // what serializable reads find, if the member lags
 	// before and after are called with what is asked, and may fail a request that
@@ -89,6 +90,13 @@ func (m *member) lag() {
 	m.lags = maps.Clone(m.keys)
 }
 
+// all returns the keys with their values.
+func (m *member) all() keys {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.keys)
+}
+
 // names returns the keys.
 func (m *member) names() []string {
 	m.mu.Lock()
@@ -128,6 +136,7 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 	err = m.request(what, func() error {
 		_, deadline := ctx.Deadline()
 		m.deadline = m.deadline || deadline
+		m.named = append(m.named, string(r.Key), string(r.RangeEnd))
 		response = m.get(r)
 		return nil
 	})
@@ -173,6 +182,7 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 		_, deadline := ctx.Deadline()
 		m.deadline = m.deadline || deadline
 		response = &pb.TxnResponse{Succeeded: true}
+		m.named = append(m.named, namedBy(r)...)
 		for _, c := range r.Compare {
 			response.Succeeded = response.Succeeded && m.holds(c)
 		}
@@ -196,6 +206,18 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 		return nil
 	})
 	return response, err
+}
+
+// namedBy returns the keys in a transaction, which etcd asks of the user's role whether
+// they are changed or not.
+func namedBy(r *pb.TxnRequest) (keys []string) {
+	for _, c := range r.Compare {
+		keys = append(keys, string(c.Key))
+	}
+	for _, op := range slices.Concat(r.Success, r.Failure) {
+		keys = append(keys, string(op.GetRequestRange().GetKey())+string(op.GetRequestPut().GetKey())+string(op.GetRequestDeleteRange().GetKey()))
+	}
+	return keys
 }
 
 // holds reports whether a comparison of revisions does.
