@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"text/template"
 	"time"
 
@@ -178,7 +179,8 @@ func TestWriteThatTheClientSendsTwiceKnowsItsOwn(t *testing.T) {
 }
 
 // A member that notices a deadline before the client does responds so, and the client
-// sends a write again: so none is sent along.
+// sends a write again: so none is sent along. One that has lost the others is told to
+// report that instead of waiting for them.
 func TestNoDeadlineIsSent(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -187,8 +189,11 @@ func TestNoDeadlineIsSent(t *testing.T) {
 	if err == nil {
 		err = s.Delete(ctx, "a", r.Version)
 	}
-	if err != nil || m.deadline {
-		t.Errorf("%v; with a deadline: %v", err, m.deadline)
+	if err == nil {
+		err = s.Check(ctx)
+	}
+	if err != nil || m.deadline || m.patient {
+		t.Errorf("%v; with a deadline: %v; waiting for a leader: %v", err, m.deadline, m.patient)
 	}
 }
 
@@ -242,8 +247,13 @@ func TestFailuresHaveNames(t *testing.T) {
 			if !errors.As(err, &of) || of.Op != "save" || test.want != nil && !errors.Is(err, test.want) {
 				t.Fatalf("Save: %v, want %v", err, test.want)
 			}
-			if text := fmt.Sprintf("%v|%+v|%#v|%s", err, err, err, of); !strings.Contains(text, test.text) || strings.Contains(text, "canary") {
+			if text := err.Error(); !strings.Contains(text, test.text) || strings.Contains(text, "canary") || strings.Contains(text, "etcdserver") {
 				t.Errorf("it prints %s", text)
+			}
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+				if text := fmt.Sprintf(verb, err); text != err.Error() {
+					t.Errorf("%s prints %s", verb, text)
+				}
 			}
 			if errors.Is(err, tokenstore.ErrUnavailable) != test.waits {
 				t.Errorf("waiting is enough: %v, want %v", !test.waits, test.waits)
@@ -409,9 +419,9 @@ func TestWriteThatComesSecond(t *testing.T) {
 // even for a moment: a record and its index keys change together.
 func TestIndexKeysFollowTheRecord(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
-	r := save(t, s, tokenstore.Record{AppUserID: "a/b\x00", PublicID: "one", Claim: "two", TendAt: time.Unix(5, 0)})
+	r := save(t, s, tokenstore.Record{AppUserID: "a/b\x00", PublicID: "One", Claim: "two", TendAt: time.Unix(5, 0)})
 	if diff := cmp.Diff([]string{
-		"pkb/links/p/3fc4ccfe745870e2c0d99f71f30ff065/a/b\x00", "pkb/links/p/7692c3ad3540bb803c020b3aee66cd88/a/b\x00",
+		"pkb/links/p/3fc4ccfe745870e2c0d99f71f30ff065/a/b\x00", "pkb/links/p/8b12507783d5becacbf2ebe5b01a6002/a/b\x00",
 		"pkb/links/r/a/b\x00", "pkb/links/t/80000000004c4b40/a/b\x00",
 	}, m.names()); diff != "" {
 		t.Errorf("the keys, which other programs of the same release read (-want +got):\n%s", diff)
@@ -478,8 +488,10 @@ func TestStaleIndexKeysShowNothing(t *testing.T) {
 func TestPagesAreReadInBoundedRequests(t *testing.T) {
 	s, m, _ := open(t, etcdstore.Config{})
 	const n = 520
+	// Nothing is between one id and the next, wherever a page ends.
+	id := func(i int) string { return "u" + strings.Repeat("\x00", i) }
 	for i := range n {
-		save(t, s, tokenstore.Record{AppUserID: fmt.Sprintf("%03d", i), PublicID: "p", TendAt: time.Unix(int64(i), 0)})
+		save(t, s, tokenstore.Record{AppUserID: id(i), PublicID: "p", TendAt: time.Unix(int64(i/100), 0)})
 	}
 	for what, test := range map[string]struct {
 		call         func() ([]tokenstore.Record, error)
@@ -495,8 +507,8 @@ func TestPagesAreReadInBoundedRequests(t *testing.T) {
 			t.Fatalf("%s: %d records, %v, want %d", what, len(all), err, n)
 		}
 		for i, r := range all {
-			if r.AppUserID != fmt.Sprintf("%03d", i) {
-				t.Fatalf("%s: record %d is that of %s", what, i, r.AppUserID)
+			if r.AppUserID != id(i) {
+				t.Fatalf("%s: record %d is that of %q", what, i, r.AppUserID)
 			}
 		}
 		if a := m.asked(); count(a, "range") != test.ranges || count(a, "read txn") != test.txns || len(a) != test.ranges+test.txns {
@@ -593,6 +605,33 @@ func TestTimeout(t *testing.T) {
 	defer cancel()
 	if _, err := s.Save(ctx, tokenstore.Record{AppUserID: "a"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Save: %v, want the caller's error", err)
+	}
+}
+
+// hanging is a client whose etcd never responds.
+type hanging struct{ clientv3.KV }
+
+func (hanging) Get(ctx context.Context, _ string, _ ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Nobody waits for longer than Config.Timeout, which is 5 seconds unless it is set.
+func TestHowLongARequestMayTake(t *testing.T) {
+	for set, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Second: time.Second, time.Minute: time.Minute} {
+		t.Run(set.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := etcdstore.New(hanging{}, etcdstore.Config{Timeout: set})
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				_, err = s.Load(t.Context(), "a")
+				if took := time.Since(began); took != want || !errors.Is(err, etcdstore.ErrUnavailable) {
+					t.Errorf("Load returned %v after %v, want ErrUnavailable after %v", err, took, want)
+				}
+			})
+		})
 	}
 }
 

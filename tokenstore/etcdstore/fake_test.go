@@ -14,9 +14,11 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // member is as much of an etcd as the store uses, in memory and behind gRPC, so that
@@ -33,6 +35,7 @@ type member struct {
 	requests []string // what was asked, as "range", "serializable", "txn" or "read txn"
 	named    []string // the keys in what was asked, changed or not
 	deadline bool     // a request came with a deadline
+	patient  bool     // a request came that waits for a leader
 	lags     keys     // what serializable reads find, if the member lags
 	// before and after are called with what is asked, and may fail a request that
 	// was not done, or was.
@@ -127,6 +130,13 @@ func (m *member) request(what string, f func() error) error {
 	return nil
 }
 
+// sentWith notes what came with a request.
+func (m *member) sentWith(ctx context.Context) {
+	_, deadline := ctx.Deadline()
+	m.deadline = m.deadline || deadline
+	m.patient = m.patient || !slices.Equal(metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey), []string{rpctypes.MetadataHasLeader})
+}
+
 // Range implements pb.KVServer.
 func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.RangeResponse, err error) {
 	what := "range"
@@ -134,8 +144,7 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 		what = "serializable"
 	}
 	err = m.request(what, func() error {
-		_, deadline := ctx.Deadline()
-		m.deadline = m.deadline || deadline
+		m.sentWith(ctx)
 		m.named = append(m.named, string(r.Key), string(r.RangeEnd))
 		response = m.get(r)
 		return nil
@@ -179,8 +188,7 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 		}
 	}
 	err = m.request(what, func() error {
-		_, deadline := ctx.Deadline()
-		m.deadline = m.deadline || deadline
+		m.sentWith(ctx)
 		response = &pb.TxnResponse{Succeeded: true}
 		m.named = append(m.named, namedBy(r)...)
 		for _, c := range r.Compare {
