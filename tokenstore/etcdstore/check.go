@@ -14,8 +14,13 @@ import (
 )
 
 // largestValue is more than the value of any record has, in bytes: JSON of bytes is a
-// third longer, and of a text up to six times as long.
-const largestValue = (tokenstore.MaxSealed+tokenstore.MaxDetails)*4/3 + 6*(texts*maxText+2*tokenstore.MaxPair) + 1<<10
+// third longer, and of a text up to six times as long. largestKeys is more than the keys
+// of its Save have: the record's comes three times, and three index keys make room for
+// three others.
+const (
+	largestValue = (tokenstore.MaxSealed+tokenstore.MaxDetails)*4/3 + 6*(texts*maxText+2*tokenstore.MaxPair) + 1<<10
+	largestKeys  = 9 * (maxPrefix + 64 + tokenstore.MaxUserID + 64)
+)
 
 // Check finds out whether etcd can be read and written by this user, with requests as
 // large as the largest record, and whether it has space: what the first link would
@@ -29,7 +34,7 @@ func (s *Store) Check(ctx context.Context) error {
 	for i := range puts {
 		puts[i] = clientv3.OpPut(fmt.Sprint(s.probes, i), "")
 	}
-	puts[0] = clientv3.OpPut(s.probes, strings.Repeat(" ", largestValue))
+	puts[0] = clientv3.OpPut(s.probes, strings.Repeat(" ", largestValue+largestKeys))
 	_, err := ask(ctx, s, "check", writes, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.kv.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(s.probes), "<", 0)).Then(puts...).Commit()
 	})

@@ -43,9 +43,9 @@
 //
 // A value has 2 or 3 KiB, and at most 110 KiB when Sealed and Details are as large as
 // they may be. etcd takes requests of 1.5 MiB (--max-request-bytes) and transactions
-// of 128 operations (--max-txn-ops) unless it is told otherwise. This package needs a
-// fifth of the first, for a record in which every text is full of what JSON escapes,
-// and half of the second. Check finds out.
+// of 128 operations (--max-txn-ops) unless it is told otherwise. This package needs just
+// over a fifth of the first, for a record in which every text is full of what JSON
+// escapes, and half of the second. Check finds out.
 //
 // # Compaction, space and backups
 //

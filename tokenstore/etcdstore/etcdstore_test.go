@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -494,20 +495,22 @@ func TestPagesAreReadInBoundedRequests(t *testing.T) {
 		save(t, s, tokenstore.Record{AppUserID: id(i), PublicID: "p", TendAt: time.Unix(int64(i/100), 0)})
 	}
 	for what, test := range map[string]struct {
-		call         func() ([]tokenstore.Record, error)
-		ranges, txns int
+		call               func() ([]tokenstore.Record, error)
+		from, ranges, txns int
 	}{
-		"List":         {func() ([]tokenstore.Record, error) { return s.List(t.Context(), "", n+1) }, 9, 0},
-		"Due":          {func() ([]tokenstore.Record, error) { return s.Due(t.Context(), time.Unix(n, 0), n+1) }, 2, 9},
-		"FindPublicID": {func() ([]tokenstore.Record, error) { return s.FindPublicID(t.Context(), "p", n+1) }, 2, 9},
+		"List":         {func() ([]tokenstore.Record, error) { return s.List(t.Context(), "", n+1) }, 0, 9, 0},
+		"Due":          {func() ([]tokenstore.Record, error) { return s.Due(t.Context(), time.Unix(n, 0), n+1) }, 0, 2, 9},
+		"FindPublicID": {func() ([]tokenstore.Record, error) { return s.FindPublicID(t.Context(), "p", n+1) }, 0, 2, 9},
+		"DueWithin":    {func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), id(1), time.Unix(n, 0), n+1) }, 1, 2, 9},
+		"of the last":  {func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), id(515), time.Unix(n, 0), 2*n) }, 515, 2, 1},
 	} {
 		m.faults(nil, nil)
 		all, err := test.call()
-		if err != nil || len(all) != n {
-			t.Fatalf("%s: %d records, %v, want %d", what, len(all), err, n)
+		if err != nil || len(all) != n-test.from {
+			t.Fatalf("%s: %d records, %v, want %d", what, len(all), err, n-test.from)
 		}
 		for i, r := range all {
-			if r.AppUserID != id(i) {
+			if r.AppUserID != id(test.from+i) {
 				t.Fatalf("%s: record %d is that of %q", what, i, r.AppUserID)
 			}
 		}
@@ -553,11 +556,14 @@ func TestPrefixesAreComparedByteForByte(t *testing.T) {
 func TestForeignValueIsNamed(t *testing.T) {
 	for _, value := range []string{"", "{}", "canary", `{"format":2}`, `{"format":1,"sealed":1}`} {
 		s, m, _ := open(t, etcdstore.Config{})
+		save(t, s, tokenstore.Record{AppUserID: "a", PublicID: "p", TendAt: time.Unix(1, 0)})
 		m.put("pkb/links/r/a", value)
+		_, findErr := s.FindPublicID(t.Context(), "p", 1)
+		_, dueErr := s.Due(t.Context(), time.Unix(1, 0), 1)
 		_, loadErr := s.Load(t.Context(), "a")
 		_, listErr := s.List(t.Context(), "", 1)
-		_, saveErr := s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Version: 2})
-		for _, err := range []error{loadErr, listErr, saveErr, s.Delete(t.Context(), "a", 2), s.Check(t.Context())} {
+		_, saveErr := s.Save(t.Context(), tokenstore.Record{AppUserID: "a", Version: 3})
+		for _, err := range []error{findErr, dueErr, loadErr, listErr, saveErr, s.Delete(t.Context(), "a", 3), s.Check(t.Context())} {
 			if !errors.Is(err, etcdstore.ErrDamaged) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%q: %v, want ErrDamaged", value, err)
 			}
@@ -574,14 +580,81 @@ func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 			t.Errorf("Save: %v, want ErrInvalid", err)
 		}
 	}
-	// And the largest of what is taken fits what Check has tried.
-	text := strings.Repeat("\x01", 4096)
-	save(t, s, tokenstore.Record{
-		AppUserID: "a", Environment: text, ClientID: text, State: tokenstore.State(text), Cause: text, PublicID: text, Claim: text, KeyID: text,
-		Lease: tokenstore.Lease{Owner: text}, Pair: strings.Repeat("<", tokenstore.MaxPair), Candidate: strings.Repeat("<", tokenstore.MaxPair),
+}
+
+// Save returns what Load does, and nothing that the caller still has in its hands.
+func TestSaveReturnsWhatIsKept(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{})
+	at := time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.FixedZone("east", 5*3600))
+	r := tokenstore.Record{
+		AppUserID: "a", ExpiresAt: at, EndsAt: at, DueAt: at, TendAt: at, LinkedAt: at, RefreshedAt: at,
+		Lease: tokenstore.Lease{TTL: 1234567, TakenAt: at}, Details: []byte("details"), Sealed: []byte("sealed"),
+	}
+	for _, what := range []string{"creating", "Save"} {
+		saved := save(t, s, r)
+		loaded, err := s.Load(t.Context(), "a")
+		if diff := cmp.Diff(loaded, saved); err != nil || diff != "" {
+			t.Errorf("%s: %v (-loaded +saved):\n%s", what, err, diff)
+		}
+		clear(saved.Details)
+		clear(saved.Sealed)
+		if string(r.Details) != "details" || string(r.Sealed) != "sealed" {
+			t.Errorf("%s returned the caller's own bytes", what)
+		}
+		r.Version = saved.Version
+	}
+}
+
+// largest returns a record that is as large as one may be, with texts that JSON makes
+// longest.
+func largest(control string) tokenstore.Record {
+	text, pair, at := strings.Repeat(control, 4096), strings.Repeat("<", tokenstore.MaxPair), time.Unix(-1e12, 0)
+	return tokenstore.Record{
+		AppUserID: strings.Repeat(control, tokenstore.MaxUserID+64), Environment: text, ClientID: text, State: tokenstore.State(text), Cause: text,
+		PublicID: text, Claim: text[1:], Pair: pair, Candidate: pair, Tried: math.MaxInt64, Generation: math.MaxUint64,
+		ExpiresAt: at, EndsAt: at, DueAt: at, TendAt: at, LinkedAt: at, RefreshedAt: at,
+		Lease: tokenstore.Lease{Owner: text, Beat: math.MaxUint64, TTL: math.MinInt64, TakenAt: at}, KeyID: text,
 		Sealed: make([]byte, tokenstore.MaxSealed), Details: make([]byte, tokenstore.MaxDetails),
-		ExpiresAt: time.Unix(-1e12, 0), EndsAt: time.Unix(-1e12, 0), DueAt: time.Unix(-1e12, 0), TendAt: time.Unix(-1e12, 0),
-	})
+	}
+}
+
+// An etcd that passes Check takes the largest record, and shows as many records at once
+// as a page has.
+func TestCheckTriesTheLargestRequests(t *testing.T) {
+	for _, prefix := range []string{"/", strings.Repeat("p", 127) + "/"} {
+		s, m, _ := open(t, etcdstore.Config{Prefix: prefix})
+		if err := s.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		size, operations := m.largest, m.longest
+		r := save(t, s, largest("\x01"))
+		changed := largest("\x02") // in all index keys
+		changed.AppUserID, changed.Version, changed.TendAt = r.AppUserID, r.Version, time.Unix(-1e12, 1000)
+		r = save(t, s, changed)
+		for i := range 70 {
+			save(t, s, tokenstore.Record{AppUserID: strings.Repeat("x", tokenstore.MaxUserID) + fmt.Sprint(i), PublicID: "p"})
+		}
+		if all, err := s.FindPublicID(t.Context(), "p", 100); err != nil || len(all) != 70 {
+			t.Fatalf("FindPublicID: %d records, %v", len(all), err)
+		}
+		if err := s.Delete(t.Context(), r.AppUserID, r.Version); err != nil {
+			t.Fatal(err)
+		}
+		if m.largest > size || m.longest > operations {
+			t.Errorf("below %q a transaction has %d bytes, and one %d operations; Check has tried %d and %d", prefix, m.largest, m.longest, size, operations)
+		}
+	}
+}
+
+// A user who may not read a part of the store is found out by Check.
+func TestCheckTriesEveryKindOfKey(t *testing.T) {
+	for _, kind := range []string{"r/", "p/", "t/", "check/"} {
+		s, m, _ := open(t, etcdstore.Config{})
+		m.refuses = "pkb/links/" + kind
+		if err := s.Check(t.Context()); !errors.Is(err, etcdstore.ErrRefused) {
+			t.Errorf("Check without leave for %s: %v, want ErrRefused", kind, err)
+		}
+	}
 }
 
 // An etcd that does not respond costs the store's time-out, or the caller's patience.
@@ -635,6 +708,36 @@ func TestHowLongARequestMayTake(t *testing.T) {
 	}
 }
 
+// watched is a context that knows how many wait for its end.
+type watched struct {
+	context.Context
+	done    chan struct{}
+	waiting *int
+}
+
+func (w watched) Done() <-chan struct{} { return w.done }
+
+func (w watched) AfterFunc(func()) (stop func() bool) {
+	*w.waiting++
+	return func() bool { *w.waiting--; return true }
+}
+
+// A context may live as long as the process: a call leaves nothing behind in it.
+func TestCallLeavesTheContextAlone(t *testing.T) {
+	s, _, _ := open(t, etcdstore.Config{})
+	ctx := watched{context.Background(), make(chan struct{}), new(int)}
+	r, err := s.Save(ctx, tokenstore.Record{AppUserID: "a"})
+	if err == nil {
+		_, err = s.Load(ctx, "a")
+	}
+	if err == nil {
+		err = s.Delete(ctx, "a", r.Version)
+	}
+	if err != nil || *ctx.waiting != 0 {
+		t.Errorf("%v; %d still wait for the end of the context", err, *ctx.waiting)
+	}
+}
+
 // A caller that has given up before the call sends nothing, so that nothing is written
 // that it was told is not.
 func TestCallThatHasEndedIsNotSent(t *testing.T) {
@@ -678,15 +781,68 @@ func (f failing) Get(context.Context, string, ...clientv3.OpOption) (*clientv3.G
 	return nil, f.err
 }
 
-// The client gives up after a number of tries, with the last status it received.
-func TestClientThatGivesUpFindsNoEtcd(t *testing.T) {
-	for _, code := range []codes.Code{codes.Canceled, codes.DeadlineExceeded, codes.Unavailable} {
-		s, err := etcdstore.New(failing{err: status.Error(code, "canary")}, etcdstore.Config{Timeout: 20 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Load(t.Context(), "a"); !errors.Is(err, etcdstore.ErrUnavailable) || !strings.Contains(err.Error(), code.String()) {
-			t.Errorf("%v, want ErrUnavailable (%v)", err, code)
+// The client gives up after a number of tries, with the last status it received. That
+// is there for errors.As, and not in the text.
+func TestClientThatGivesUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		err, want error
+		code      codes.Code
+	}{
+		"cancelled":   {status.Error(codes.Canceled, "canary"), etcdstore.ErrUnavailable, codes.Canceled},
+		"too late":    {status.Error(codes.DeadlineExceeded, "canary"), etcdstore.ErrUnavailable, codes.DeadlineExceeded},
+		"unavailable": {status.Error(codes.Unavailable, "canary"), etcdstore.ErrUnavailable, codes.Unavailable},
+		"lost user":   {rpctypes.ErrUserNotFound, etcdstore.ErrRefused, codes.FailedPrecondition},
+		"old roles":   {rpctypes.ErrAuthOldRevision, etcdstore.ErrRefused, codes.InvalidArgument},
+		"old token":   {rpctypes.ErrInvalidAuthToken, etcdstore.ErrRefused, codes.Unauthenticated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := etcdstore.New(failing{err: test.err}, etcdstore.Config{Timeout: 20 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 { // time may end while the client is asked once more
+				if _, err = s.Load(t.Context(), "a"); strings.Contains(err.Error(), test.code.String()) {
+					break
+				}
+			}
+			if !errors.Is(err, test.want) || !errors.Is(err, test.err) {
+				t.Errorf("%v, want %v, and the client's error in it", err, test.want)
+			}
+			if text := err.Error(); text != "etcdstore: load: "+test.want.Error()+" ("+test.code.String()+")" {
+				t.Errorf("it prints %s", text)
+			}
+		})
+	}
+}
+
+// An error names the operation that failed.
+func TestErrorsNameTheOperation(t *testing.T) {
+	s, m, _ := open(t, etcdstore.Config{})
+	r := save(t, s, tokenstore.Record{AppUserID: "a"})
+	m.faults(func(string) error { return rpctypes.ErrGRPCCorrupt }, nil)
+	for op, calls := range map[string][]func() error{
+		"load": {func() error { _, err := s.Load(t.Context(), "a"); return err }},
+		"save": {
+			func() error { _, err := s.Save(t.Context(), r); return err },
+			func() error { _, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "b"}); return err },
+		},
+		"delete": {func() error { return s.Delete(t.Context(), "a", r.Version) }},
+		"list":   {func() error { _, err := s.List(t.Context(), "", 1); return err }},
+		"find":   {func() error { _, err := s.FindPublicID(t.Context(), "p", 1); return err }},
+		"due": {
+			func() error { _, err := s.Due(t.Context(), time.Unix(1, 0), 1); return err },
+			func() error { _, err := s.DueWithin(t.Context(), "a", time.Unix(1, 0), 1); return err },
+		},
+		"count": {
+			func() error { _, err := s.Count(t.Context()); return err },
+			func() error { _, err := s.CountWithin(t.Context(), "a"); return err },
+		},
+		"check": {func() error { return s.Check(t.Context()) }},
+	} {
+		for _, call := range calls {
+			if err, ok := errors.AsType[*etcdstore.Error](call()); !ok || err.Op != op {
+				t.Errorf("%v, want an error of %s", err, op)
+			}
 		}
 	}
 }

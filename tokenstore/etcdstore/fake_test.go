@@ -36,6 +36,9 @@ type member struct {
 	named    []string // the keys in what was asked, changed or not
 	deadline bool     // a request came with a deadline
 	patient  bool     // a request came that waits for a leader
+	largest  int      // the size of the largest transaction, in bytes
+	longest  int      // the number of operations of the longest one
+	refuses  string   // the user may not read or write keys that begin so, unless it is ""
 	lags     keys     // what serializable reads find, if the member lags
 	// before and after are called with what is asked, and may fail a request that
 	// was not done, or was.
@@ -145,9 +148,8 @@ func (m *member) Range(ctx context.Context, r *pb.RangeRequest) (response *pb.Ra
 	}
 	err = m.request(what, func() error {
 		m.sentWith(ctx)
-		m.named = append(m.named, string(r.Key), string(r.RangeEnd))
 		response = m.get(r)
-		return nil
+		return m.allow(string(r.Key), string(r.RangeEnd))
 	})
 	return response, err
 }
@@ -190,7 +192,10 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 	err = m.request(what, func() error {
 		m.sentWith(ctx)
 		response = &pb.TxnResponse{Succeeded: true}
-		m.named = append(m.named, namedBy(r)...)
+		m.largest, m.longest = max(m.largest, r.Size()), max(m.longest, len(r.Success))
+		if err := m.allow(namedBy(r)...); err != nil {
+			return err
+		}
 		for _, c := range r.Compare {
 			response.Succeeded = response.Succeeded && m.holds(c)
 		}
@@ -214,6 +219,17 @@ func (m *member) Txn(ctx context.Context, r *pb.TxnRequest) (response *pb.TxnRes
 		return nil
 	})
 	return response, err
+}
+
+// allow notes the keys that a request names, and fails if the user may not.
+func (m *member) allow(keys ...string) error {
+	m.named = append(m.named, keys...)
+	for _, key := range keys {
+		if m.refuses != "" && strings.HasPrefix(key, m.refuses) {
+			return rpctypes.ErrGRPCPermissionDenied
+		}
+	}
+	return nil
 }
 
 // namedBy returns the keys in a transaction, which etcd asks of the user's role whether
