@@ -251,11 +251,7 @@ func TestFailuresHaveNames(t *testing.T) {
 			if text := err.Error(); !strings.Contains(text, test.text) || strings.Contains(text, "canary") || strings.Contains(text, "etcdserver") {
 				t.Errorf("it prints %s", text)
 			}
-			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-				if text := fmt.Sprintf(verb, err); text != err.Error() {
-					t.Errorf("%s prints %s", verb, text)
-				}
-			}
+			printsItsText(t, err)
 			if errors.Is(err, tokenstore.ErrUnavailable) != test.waits {
 				t.Errorf("waiting is enough: %v, want %v", !test.waits, test.waits)
 			}
@@ -263,6 +259,16 @@ func TestFailuresHaveNames(t *testing.T) {
 				t.Errorf("Check: %v, want %v", checked, test.want)
 			}
 		})
+	}
+}
+
+// printsItsText checks that no verb prints more of an error than its text.
+func printsItsText(t *testing.T, err error) {
+	t.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if text := fmt.Sprintf(verb, err); text != err.Error() {
+			t.Errorf("%s prints %s", verb, text)
+		}
 	}
 }
 
@@ -725,7 +731,7 @@ func (w watched) AfterFunc(func()) (stop func() bool) {
 // A context may live as long as the process: a call leaves nothing behind in it.
 func TestCallLeavesTheContextAlone(t *testing.T) {
 	s, _, _ := open(t, etcdstore.Config{})
-	ctx := watched{context.Background(), make(chan struct{}), new(int)}
+	ctx := watched{t.Context(), make(chan struct{}), new(int)}
 	r, err := s.Save(ctx, tokenstore.Record{AppUserID: "a"})
 	if err == nil {
 		_, err = s.Load(ctx, "a")
