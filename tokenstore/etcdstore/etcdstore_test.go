@@ -101,7 +101,8 @@ func TestUnknownOutcomeIsReportedAsSuch(t *testing.T) {
 	for name, fail := range map[string]error{
 		"leader changed": rpctypes.ErrGRPCLeaderChanged, "request timed out": rpctypes.ErrGRPCTimeout,
 		"no leader": rpctypes.ErrGRPCNoLeader, "stopped": rpctypes.ErrGRPCStopped, "leader lost": rpctypes.ErrGRPCTimeoutDueToLeaderFail,
-		"the server's context": status.Error(codes.Unknown, "context deadline exceeded"), "connection lost": status.Error(codes.Unavailable, "transport is closing"),
+		"the server's context": status.Error(codes.Unknown, "context deadline exceeded"), "the server's end": status.Error(codes.Unknown, "context canceled"),
+		"connection lost": status.Error(codes.Unavailable, "transport is closing"),
 	} {
 		for when, done := range map[string]bool{"before": false, "after": true} {
 			t.Run(name+" "+when, func(t *testing.T) {
@@ -508,7 +509,7 @@ func TestPagesAreReadInBoundedRequests(t *testing.T) {
 		"Due":          {func() ([]tokenstore.Record, error) { return s.Due(t.Context(), time.Unix(n, 0), n+1) }, 0, 2, 9},
 		"FindPublicID": {func() ([]tokenstore.Record, error) { return s.FindPublicID(t.Context(), "p", n+1) }, 0, 2, 9},
 		"DueWithin":    {func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), id(1), time.Unix(n, 0), n+1) }, 1, 2, 9},
-		"of the last":  {func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), id(515), time.Unix(n, 0), 2*n) }, 515, 2, 1},
+		"of the last":  {func() ([]tokenstore.Record, error) { return s.DueWithin(t.Context(), id(515), time.Unix(n, 0), 9) }, 515, 2, 1},
 	} {
 		m.faults(nil, nil)
 		all, err := test.call()
@@ -577,13 +578,18 @@ func TestForeignValueIsNamed(t *testing.T) {
 	}
 }
 
-// A text that JSON would change is refused.
+// A text that JSON would change, or that has no end, is refused.
 func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 	s, _, _ := open(t, etcdstore.Config{})
-	for _, r := range []tokenstore.Record{{Cause: "\xff"}, {Lease: tokenstore.Lease{Owner: "\xff"}}, {KeyID: strings.Repeat("x", 4097)}} {
-		r.AppUserID = "a"
-		if _, err := s.Save(t.Context(), r); !errors.Is(err, tokenstore.ErrInvalid) {
-			t.Errorf("Save: %v, want ErrInvalid", err)
+	for _, text := range []string{"\xff", strings.Repeat("x", 4097)} {
+		for _, r := range []tokenstore.Record{
+			{Environment: text}, {ClientID: text}, {State: tokenstore.State(text)}, {Cause: text},
+			{PublicID: text}, {Claim: text}, {Lease: tokenstore.Lease{Owner: text}}, {KeyID: text},
+		} {
+			r.AppUserID = "a"
+			if _, err := s.Save(t.Context(), r); !errors.Is(err, tokenstore.ErrInvalid) {
+				t.Errorf("Save of %d bytes of text: %v, want ErrInvalid", len(text), err)
+			}
 		}
 	}
 }
@@ -872,6 +878,24 @@ func TestClosedAndAbsent(t *testing.T) {
 	}
 	if _, err := s.Save(t.Context(), r); !errors.Is(err, tokenstore.ErrClosed) {
 		t.Errorf("Save after Close: %v", err)
+	}
+}
+
+// A client that is closed while a call is under way has not lost its etcd: waiting for
+// it is no use.
+func TestClosedInTheMiddle(t *testing.T) {
+	for what, call := range map[string]func(s *etcdstore.Store) error{
+		"Save": func(s *etcdstore.Store) error {
+			_, err := s.Save(t.Context(), tokenstore.Record{AppUserID: "a"})
+			return err
+		},
+		"Load": func(s *etcdstore.Store) error { _, err := s.Load(t.Context(), "a"); return err },
+	} {
+		s, m, client := open(t, etcdstore.Config{})
+		m.faults(func(string) error { return client.Close() }, nil)
+		if err := call(s); !errors.Is(err, tokenstore.ErrClosed) || errors.Is(err, tokenstore.ErrUnavailable) {
+			t.Errorf("%s: %v, want ErrClosed", what, err)
+		}
 	}
 }
 
