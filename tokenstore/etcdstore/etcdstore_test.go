@@ -891,7 +891,7 @@ func TestClosedInTheMiddle(t *testing.T) {
 		},
 		"Load": func(s *etcdstore.Store) error { _, err := s.Load(t.Context(), "a"); return err },
 	} {
-		s, m, client := open(t, etcdstore.Config{})
+		s, m, client := open(t, etcdstore.Config{Timeout: 200 * time.Millisecond}) // the client tries for longer
 		m.faults(func(string) error { return client.Close() }, nil)
 		if err := call(s); !errors.Is(err, tokenstore.ErrClosed) || errors.Is(err, tokenstore.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrClosed", what, err)
