@@ -75,6 +75,7 @@ func (p pace) race(t *testing.T, a, b *custody.Keeper, who string, handed func(s
 // during the check, the other patient's tokens are not handed out under the id of
 // the first, and the link is unchanged.
 func TestAnotherPatientNeverComesInUnderTheOldID(t *testing.T) {
+	t.Parallel()
 	for _, p := range paces() {
 		t.Run(p.String(), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -113,6 +114,7 @@ func TestAnotherPatientNeverComesInUnderTheOldID(t *testing.T) {
 // A first session that must not be used stays refused, whatever refresh of its
 // pair is under way.
 func TestRefusedSessionStaysRefused(t *testing.T) {
+	t.Parallel()
 	for _, p := range paces() {
 		t.Run(p.String(), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -145,6 +147,7 @@ func TestRefusedSessionStaysRefused(t *testing.T) {
 // or another user's patient: neither later responses of the server nor a refresh
 // under way change anything about it.
 func TestDecisionIsNotUndoneByTheServer(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		whose any
 		cause custody.Cause
@@ -208,6 +211,7 @@ func decided(t *testing.T, k *custody.Keeper) time.Time {
 // later call, by any process, refreshed for that if need be. Until then the link is
 // the old patient's, and the caller gets an *UncheckedError.
 func TestSwitchIsCheckedAgain(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		wait time.Duration // until Verify works
 		by   int           // the process that calls then
@@ -304,6 +308,7 @@ func TestWaitingSessionThatEnds(t *testing.T) {
 // the lease, the other waits as for another process: the token that renews a session
 // that waits is presented once.
 func TestFlightsOfOneProcessPresentATokenOnce(t *testing.T) {
+	t.Parallel()
 	check := func(ctx context.Context, k *custody.Keeper) { _ = k.Check(ctx, user) }
 	call := func(ctx context.Context, k *custody.Keeper) { _, _ = k.Present(ctx, user) }
 	for name, flights := range map[string][]func(context.Context, *custody.Keeper){
@@ -473,6 +478,7 @@ func essence(r tokenstore.Record) map[string]any {
 
 // An authorization of no use leaves the link unchanged, in every state of a link.
 func TestAuthorizationOfNoUseLeavesTheLinkAsItWas(t *testing.T) {
+	t.Parallel()
 	for _, p := range phases {
 		for _, u := range uses {
 			if u.known && (p.name == "no link" || p.name == "unlinked" || p.name == "patient not known" || p.name == "decided against") {
@@ -555,6 +561,7 @@ func TestRefusedSwitchLeavesALineOnly(t *testing.T) {
 // Of two authorizations at the same time, Approve returns nil only for one that the
 // record held.
 func TestTwoAuthorizationsAtOnce(t *testing.T) {
+	t.Parallel()
 	delays := []time.Duration{0, 2 * time.Second, 5 * time.Second}
 	for _, same := range []bool{false, true} {
 		for _, linked := range []bool{false, true} {

@@ -190,6 +190,7 @@ func (f *faulty) nth(what fault, saves ...int) {
 // A callback that is received twice at the same time, by one process or by two, is
 // one authorization: its code is presented once, and both get the link.
 func TestCallbackTwiceAtOnceIsOneAuthorization(t *testing.T) {
+	t.Parallel()
 	for _, processes := range []int{1, 2} {
 		for _, exchange := range []time.Duration{0, 2 * time.Second, 40 * time.Second, 170 * time.Second} {
 			for _, check := range []time.Duration{0, 5 * time.Second, 40 * time.Second} {
@@ -390,6 +391,7 @@ const visitLimit = 3*time.Minute + 10*time.Second
 // returns soon, the code is presented once, and the link is made, at the latest when
 // the same callback is repeated.
 func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
+	t.Parallel()
 	for _, linked := range []bool{false, true} {
 		for _, what := range []fault{silent, undone, late} {
 			for _, saves := range [][]int{{1}, {2}, {3}, {4}, {5}, {1, 2}, {2, 3}, {3, 4}, {4, 5}, {1, 2, 3, 4, 5}, {2, 4, 6}, {1, 3, 5, 7}} {
@@ -444,6 +446,7 @@ func TestAuthorizationWhoseSavesAreNotAcknowledged(t *testing.T) {
 // The same for a refresh: no token is presented twice, callers get a result soon,
 // and the response is in the record in the end.
 func TestRefreshWhoseSavesAreNotAcknowledged(t *testing.T) {
+	t.Parallel()
 	for _, what := range []fault{silent, undone, late} {
 		for _, saves := range [][]int{{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 3}, {1, 2, 3}, {2, 3, 4, 5, 6}} {
 			for _, post := range []time.Duration{0, 20 * time.Second} { // with and without beats

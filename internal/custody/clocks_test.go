@@ -25,6 +25,7 @@ var offsets = []time.Duration{
 // takes over when it has watched for long enough, neither at once nor hours later,
 // and resolves the unknown outcome.
 func TestTakeoverByAnyClock(t *testing.T) {
+	t.Parallel()
 	for _, holder := range offsets {
 		for _, ahead := range offsets {
 			t.Run(fmt.Sprintf("%v %v", holder, ahead), func(t *testing.T) {
@@ -75,6 +76,7 @@ func TestTakeoverByAnyClock(t *testing.T) {
 // While the holder lives, no clock lets another process present the same token:
 // neither during a slow request, nor with a slow store.
 func TestLivingHolderIsLeftAloneByAnyClock(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range offsets {
 		for _, slow := range []time.Duration{0, 500 * time.Millisecond, 3 * time.Second} {
 			t.Run(fmt.Sprintf("%v, saves of %v", ahead, slow), func(t *testing.T) {
@@ -171,6 +173,7 @@ func TestThreeClocksOneLink(t *testing.T) {
 // Presentations with an unknown outcome, made by a process whose clock is wrong, are
 // waited for by each process's own clock: a quarter of an hour at most.
 func TestUnknownOutcomeOfAWrongClock(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range offsets {
 		t.Run(ahead.String(), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -209,6 +212,7 @@ func TestUnknownOutcomeOfAWrongClock(t *testing.T) {
 // another process is seen within two seconds, a rejected token is replaced, no token
 // is shown that has expired, and none is presented twice.
 func TestWallClockIsSet(t *testing.T) {
+	t.Parallel()
 	for _, step := range offsets {
 		t.Run(step.String(), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -297,6 +301,7 @@ func TestSuspendAtAnyMoment(t *testing.T) {
 // However long a token lives, it is refreshed early, and nobody who calls often
 // waits for it.
 func TestEveryLifeIsRefreshedEarly(t *testing.T) {
+	t.Parallel()
 	for _, lasts := range []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 24 * time.Hour} {
 		t.Run(lasts.String(), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {

@@ -192,6 +192,7 @@ var operations = []struct {
 // Nobody waits beyond their own context, whatever the store does; and when it is
 // well again, so is the link, unless it was unlinked.
 func TestNobodyWaitsBeyondTheirContext(t *testing.T) {
+	t.Parallel()
 	for _, op := range operations {
 		for _, m := range allMoods {
 			for _, calls := range [][]string{{"load"}, {"save"}, {"load", "save", "find", "delete"}} {
@@ -246,6 +247,7 @@ func isLost(err error) bool {
 // A store that accepts no writes, and one that never responds, is reported soon,
 // also to callers who would wait.
 func TestFailingStoreIsToldSoon(t *testing.T) {
+	t.Parallel()
 	for _, m := range []mood{fails, panics, exits} {
 		for _, calls := range [][]string{{"load"}, {"save"}, {"load", "save", "find", "delete"}} {
 			t.Run(fmt.Sprintf("%v %s", m, strings.Join(calls, " ")), func(t *testing.T) {
@@ -292,6 +294,7 @@ func TestFailingStoreIsToldSoon(t *testing.T) {
 // A response that the store does not accept for hours is retried, ever less often,
 // and operators are told.
 func TestResponseThatTheStoreDoesNotTakeForHours(t *testing.T) {
+	t.Parallel()
 	for _, calls := range [][]string{{"save"}, {"load", "save"}} {
 		t.Run(strings.Join(calls, " "), func(t *testing.T) {
 			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -476,6 +479,7 @@ func TestRenewalThatHangsHoldsUpNoResponse(t *testing.T) {
 // If host code panics, or ends its goroutine, only the operation in which it did
 // fails: not the process, and no later caller.
 func TestHostCodeThatPanics(t *testing.T) {
+	t.Parallel()
 	for _, m := range []mood{panics, exits, fails} {
 		for _, part := range []string{"check", "transport", "transport after the form", "key", "events"} {
 			t.Run(fmt.Sprintf("%s %v", part, m), func(t *testing.T) {

@@ -464,6 +464,7 @@ func (b *blind) FindPublicID(ctx context.Context, publicID string, limit int) ([
 // are linked. Those who wait because of the others learn with the next calls who it
 // is.
 func TestSharedRecordAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	for range 50 {
 		bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
 			who := []string{"a", "b", "c"}

@@ -434,6 +434,7 @@ func TestResponseThatNeverComes(t *testing.T) {
 // its own. When the token is presented again, the session ends: the cause for
 // operators is the unknown outcome, and not that the server had ended the session.
 func TestRefusalOnTheWayBackIsNamedForWhatItWas(t *testing.T) {
+	t.Parallel()
 	for _, alone := range []bool{true, false} {
 		for name, r := range map[string]reply{
 			"a firewall's page": page(403, "blocked"), "a redirect": {status: 302, header: map[string]string{"Location": "/login"}}, "nothing": {status: 400},

@@ -338,6 +338,7 @@ func TestContextsDoNotLeakIntoFlights(t *testing.T) {
 // while another is posting, takes neither the lease nor the intent from it. It may
 // save one thing only: a successor, which is real, whoever has the lease.
 func TestHolderThatResumesChangesNothing(t *testing.T) {
+	t.Parallel()
 	for name, out := range map[string]tokenwire.Outcome{
 		"not sent":   {Class: tokenwire.NotSent},
 		"throttled":  {Class: tokenwire.AppWide, Status: 429},
@@ -803,6 +804,7 @@ func TestForgivenessHasAnEnd(t *testing.T) {
 // S24: however many callers and replicas see a refresh whose response was lost, a
 // server that forgives gets one repetition, which is not repeated.
 func TestOneRepetitionForAll(t *testing.T) {
+	t.Parallel()
 	for name, lost := range map[string]int{"the repetition gets a response": 1, "its response is lost too": 2} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
@@ -966,6 +968,7 @@ func TestRefusalBeforeTheWinnerSaved(t *testing.T) {
 // S39: whatever goes wrong with a refresh, the record still holds its pair and its
 // patient.
 func TestNoErrorWipes(t *testing.T) {
+	t.Parallel()
 	appWide := func(status int, code string) tokenwire.Outcome {
 		return tokenwire.Outcome{Class: tokenwire.AppWide, Status: status, Code: code}
 	}

@@ -258,6 +258,7 @@ func TestEachSecondRequestIsRefused(t *testing.T) {
 // gets a token in bounded time; beyond that callers get the store's error. No link
 // is lost by it, and all work when the store recovers.
 func TestStoreWhoseSavesTakeLong(t *testing.T) {
+	t.Parallel()
 	const tenth = 100 * time.Millisecond
 	for _, c := range []struct {
 		from, to time.Duration

@@ -11,6 +11,7 @@ import (
 
 // However the table grows and shrinks, a user has one entry.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	table := newTable()
 	const n = 10_000
 	name := func(i int) string { return fmt.Sprintf("user-%d", i) }

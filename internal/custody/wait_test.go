@@ -70,6 +70,7 @@ var methods = map[string]func(ctx context.Context, k *custody.Keeper, i *issuer,
 // S03: nobody waits beyond the context, whatever host code hangs, and whatever is
 // called. The work continues, and the next callers find the link unchanged.
 func TestNobodyWaitsBeyondTheContext(t *testing.T) {
+	t.Parallel()
 	for _, hangs := range []string{"load", "save", "find", "decrypt", "encrypt", "verify", "refresh", "exchange"} {
 		for of, do := range methods {
 			t.Run(of+"/"+hangs, func(t *testing.T) {

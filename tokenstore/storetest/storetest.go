@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,31 @@ func (p *probe) holds(what string, want tokenstore.Record) {
 func (p *probe) same(what string, want, got tokenstore.Record) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		p.errorf("%s: the record differs (-want +got):\n%s", what, diff)
+	}
+}
+
+// walk returns the ids of the check's records, in the order in which List returns them.
+func (p *probe) walk(lister tokenstore.Lister, limit int) (ids []string) {
+	for after := p.prefix; ; {
+		page, err := lister.List(p.ctx, after, limit)
+		p.must("List", err)
+		if len(page) > limit {
+			p.errorf("List(%d) returned %d records", limit, len(page))
+		}
+		for _, r := range page {
+			if strings.HasPrefix(r.AppUserID, p.prefix) {
+				ids = append(ids, r.AppUserID)
+			}
+		}
+		if len(page) == 0 || !strings.HasPrefix(page[len(page)-1].AppUserID, p.prefix) {
+			return ids
+		}
+		last := page[len(page)-1].AppUserID
+		if last <= after {
+			p.errorf("List returned a page that does not end after the id that it was to begin after")
+			return ids
+		}
+		after = last
 	}
 }
 

@@ -294,6 +294,15 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 				return s.Memory.Save(context.WithoutCancel(ctx), r)
 			}
 		}},
+		"creates for those who gave up, now and then": {"cancellation", func(s *broken) {
+			calls := 0
+			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+				if calls++; calls%50 == 0 {
+					_, _ = s.Memory.Save(context.WithoutCancel(ctx), r)
+				}
+				return s.Memory.Save(ctx, r)
+			}
+		}},
 		"half a write": {"cancellation in the middle", func(s *broken) {
 			s.save = func(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
 				if _, ok := ctx.Deadline(); ok {
@@ -386,6 +395,11 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 			s.list = func(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
 				page, err := s.Memory.List(ctx, after, limit+1)
 				return page[min(1, len(page)):], err
+			}
+		}},
+		"list repeats the last of a page": {"list", func(s *broken) {
+			s.list = func(ctx context.Context, after string, limit int) ([]tokenstore.Record, error) {
+				return s.Memory.List(ctx, after[:len(after)-1], limit)
 			}
 		}},
 	} {
