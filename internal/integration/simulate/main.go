@@ -15,7 +15,8 @@
 // them as the world knows it, and ends with one line of JSON about ours; with
 // status 1 if a link was lost to a race, a failing save, a clock or a wording, or
 // without a cause of its name, or if the host missed a notice. For each of these it
-// prints in which world that was, and -world runs that one alone.
+// prints in which world that was, and -world runs that one alone. An interrupt ends it
+// with the figures so far.
 //
 // In each process of ours runs Tend, which looks after some users whom nobody calls; a
 // third of all authorizations are imported, and a session ends after six hours.
@@ -42,6 +43,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -84,6 +86,7 @@ func main() {
 	only := flag.Uint64("world", 0, "the number of the one world of ours to run, 0 for all; peers are left out")
 	seed := flag.Uint64("seed", 1, "of the faults; how goroutines meet is up to the scheduler")
 	flag.Parse()
+	heedInterrupts()
 	// Simulated time wants a test around it.
 	test := testing.InternalTest{Name: "simulate", F: func(t *testing.T) {
 		f := simulate(t, os.Stdout, *refreshes, *seed, *only)
@@ -109,6 +112,19 @@ var columns = []struct {
 }{
 	{byRace, "races"}, {bySave, "saves"}, {byClock, "clocks"}, {byWording, "wording"},
 	{byStore, "store"}, {byResponse, "answers"}, {byCrash, "crashes"}, {byPause, "stops"},
+}
+
+// interrupted ends a long run, with the figures of what has been simulated until then.
+var interrupted atomic.Bool
+
+func heedInterrupts() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	go func() {
+		<-signals
+		interrupted.Store(true)
+		signal.Stop(signals) // the next one ends it at once
+	}()
 }
 
 // simulate runs all designs and prints the table.
@@ -176,7 +192,7 @@ func run(t *testing.T, d design, refreshes int64, seed, only uint64) (total tall
 		for range workers {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				for done.Load() < refreshes && !t.Failed() {
+				for done.Load() < refreshes && !t.Failed() && !interrupted.Load() {
 					var w *world
 					synctest.Test(t, func(*testing.T) {
 						w = newWorld(d, seed, uint64(started.Add(1)), each)
