@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -148,14 +149,19 @@ func newServer(ctx context.Context, account string, stop syscall.Signal, describ
 	return s, s.Start(ctx)
 }
 
-// freePort returns a port at which nobody listens.
-func freePort(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePort returns a port at which nobody listens. It is none of those that systems give
+// to outgoing connections: one of these could have it when the server starts, or when it
+// starts again.
+func freePort(ctx context.Context) (port string, err error) {
+	const from, to, tries = 15_000, 32_000, 100
+	for range tries {
+		port = strconv.Itoa(from + rand.IntN(to-from)) //nolint:gosec // not a secret
+		var listener net.Listener
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port); err == nil {
+			return port, listener.Close()
+		}
 	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, errors.Join(err, listener.Close())
+	return "", err
 }
 
 // DSN names the server's database, for sql.Open with PostgresDriver or
