@@ -122,7 +122,7 @@ func (w *world) storm(ctx context.Context, what string, happens func(context.Con
 	}
 	each(w.people, func(p *person) { p.audit(ctx) })
 	j := w.judge
-	if j.LostUpdates, err = increments.Lost(ctx, w.any().store); err != nil {
+	if j.LostUpdates, err = increments.Lost(ctx, w.any().store, j.out); err != nil {
 		return counts{}, err
 	}
 	j.PresentedSpent = w.pkb.ReusedRefreshTokens()

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // killed lets workers write to a server of its own, kills it in the middle,
 // starts it again, and returns how many acknowledged writes are not there.
-func killed(ctx context.Context, d database) (lost int, err error) {
+func killed(ctx context.Context, out io.Writer, d database) (lost int, err error) {
 	server, err := d.private(ctx)
 	if err != nil {
 		return 0, err
@@ -57,5 +58,5 @@ func killed(ctx context.Context, d database) (lost int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return increments.Lost(ctx, store)
+	return increments.Lost(ctx, store, out)
 }

@@ -192,7 +192,7 @@ func tryDatabase(ctx context.Context, out io.Writer, d database, s size) (r resu
 		return r, err
 	}
 	if s.kill && d.private != nil {
-		switch lost, err := killed(ctx, d); {
+		switch lost, err := killed(ctx, out, d); {
 		case errors.Is(err, services.ErrNotInstalled):
 			fmt.Fprintln(out, err) // so it is not killed
 		case err != nil:

@@ -296,7 +296,7 @@ func TestKilledServer(t *testing.T) {
 		}
 		t.Run(d.name, func(t *testing.T) {
 			d.open(t) // skips the test where there is no server at all
-			lost, err := killed(t.Context(), d.database)
+			lost, err := killed(t.Context(), t.Output(), d.database)
 			if errors.Is(err, services.ErrNotInstalled) && os.Getenv("PKB_REQUIRE_SERVICES") != "1" {
 				t.Skipf("%v: a server of our own cannot be killed", err)
 			}
