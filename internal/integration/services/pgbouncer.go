@@ -14,7 +14,8 @@ import (
 )
 
 // bouncerSettings let PgBouncer share few connections among many clients, so that
-// clients meet. It keeps no prepared statements for them.
+// clients meet, except by session: there each has one for as long as it is connected, and
+// a host's pool must be no larger. It keeps no prepared statements for them.
 const bouncerSettings = `[databases]
 * = host=%s port=%s user=postgres
 [pgbouncer]
@@ -22,7 +23,7 @@ listen_addr = 127.0.0.1
 listen_port = %s
 auth_type = any
 pool_mode = %s
-default_pool_size = 4
+default_pool_size = %d
 max_client_conn = 200
 ignore_startup_parameters = extra_float_digits
 unix_socket_dir =
@@ -39,10 +40,14 @@ func StartPgBouncer(ctx context.Context, dsn, mode string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("services: the DSN is no URL") //nolint:err113 // and may hold a password
 	}
+	shared := 4
+	if mode == "session" {
+		shared = 40
+	}
 	var wrong error
 	s, err := newServer(ctx, "postgres", syscall.SIGINT, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
 		settings := filepath.Join(s.dir, "pgbouncer.ini")
-		wrong = os.WriteFile(settings, fmt.Appendf(nil, bouncerSettings, behind.Hostname(), behind.Port(), port, mode), 0o644) //nolint:gosec // nothing secret is in it
+		wrong = os.WriteFile(settings, fmt.Appendf(nil, bouncerSettings, behind.Hostname(), behind.Port(), port, mode, shared), 0o644) //nolint:gosec // nothing secret is in it
 		front := *behind
 		front.Host = "127.0.0.1:" + port
 		s.dsn = front.String()
