@@ -162,7 +162,7 @@ func TestRefreshesLeaveTheIndexesAlone(t *testing.T) {
 					}
 					was = is
 				}
-				if changed > tc.most || refreshes < 128*days {
+				if changed > tc.most || refreshes < 900*days/7 {
 					t.Errorf("%d of %d refreshes have changed the time of the next sweep, want %d at most", changed, refreshes, tc.most)
 				}
 			})
