@@ -37,6 +37,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -93,6 +94,9 @@ func main() {
 		if t.Failed() {
 			return
 		}
+		if f.Refreshes == 0 {
+			log.Fatal("interrupted before a link of ours was refreshed: there are no figures")
+		}
 		if err := json.NewEncoder(os.Stdout).Encode(f); err != nil {
 			log.Fatal(err)
 		}
@@ -118,13 +122,11 @@ var columns = []struct {
 var interrupted atomic.Bool
 
 func heedInterrupts() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt)
-	go func() {
-		<-signals
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, func() {
 		interrupted.Store(true)
-		signal.Stop(signals) // the next one ends it at once
-	}()
+		stop() // the next one ends it at once
+	})
 }
 
 // simulate runs all designs and prints the table.
@@ -172,7 +174,7 @@ func simulate(t *testing.T, out io.Writer, refreshes int64, seed, only uint64) f
 		LostRace:  ours.lost[byRace], LostSave: ours.lost[bySave], LostClock: ours.lost[byClock], LostWording: ours.lost[byWording],
 		LostResponse: ours.lost[byResponse], LostCrash: ours.lost[byCrash] + ours.lost[byPause], LostStore: ours.lost[byStore],
 		Unnamed: ours.unnamed + ours.badTokens - ours.wrongTime, Limbo: ours.limbo,
-		PostsPerExpiry: float64(ours.posts) / float64(ours.commits),
+		PostsPerExpiry: float64(ours.posts) / float64(max(ours.commits, 1)),
 		Notices:        ours.told, DeliveredAgain: ours.toldAgain, OutOfOrder: ours.disordered, LostNotices: ours.untold,
 	}
 }
