@@ -20,7 +20,7 @@ type beater struct {
 	owner string
 
 	mu    sync.Mutex
-	row   *row // as last seen, from the first beat on
+	row   *row // as last seen, from the first beat on; replaced, never changed
 	timer *time.Timer
 	ended bool
 }
@@ -34,8 +34,8 @@ func (t *trip) beat() *beater {
 }
 
 func (b *beater) once() {
-	base, ok := b.begin()
-	if !ok || !b.renew(base) {
+	base := b.begin()
+	if base == nil || !b.renew(*base) {
 		return
 	}
 	b.mu.Lock()
@@ -45,18 +45,18 @@ func (b *beater) once() {
 	}
 }
 
-// begin returns the row to write the next beat into, unless the beats have ended.
-func (b *beater) begin() (base row, ok bool) {
+// begin returns the row to write the next beat into, or nil if the beats have ended.
+func (b *beater) begin() *row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended {
-		return row{}, false
+		return nil
 	}
 	if b.row == nil {
 		first := b.trip.row
 		b.row = &first
 	}
-	return *b.row, true
+	return b.row
 }
 
 // renew writes one beat. If the lease is gone because the store has gone back, it
@@ -81,31 +81,29 @@ func (b *beater) renew(base row) bool {
 			now.vault.add(base.vault)
 			now.Record = now.Merged(base.Record)
 		}
-		b.set(now)
+		b.set(&now)
 		return true
 	}
 	r.stored, r.Version = stored, stored.Version
-	b.set(*r)
+	b.set(r)
 	return true
 }
 
-func (b *beater) set(r row) {
+func (b *beater) set(r *row) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.row = &r
+	b.row = r
 }
 
-// end stops the beats, and returns the row as it was last seen, if there was a beat. One
-// that hangs in the store is not waited for: its late write meets compare-and-swap.
-func (b *beater) end() (row, bool) {
+// end stops the beats, and returns the row as it was last seen, or nil if there was no
+// beat. One that hangs in the store is not waited for: its late write meets
+// compare-and-swap.
+func (b *beater) end() *row {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
 	b.timer.Stop()
-	if b.row == nil {
-		return row{}, false
-	}
-	return *b.row, true
+	return b.row
 }
 
 // post presents a refresh token, unless so much time has passed since the lease was
@@ -131,10 +129,10 @@ func (t *trip) post(e core.Effect, closing bool) core.Input {
 		out = tokenwire.Outcome{Class: tokenwire.Ambiguous, Err: err}
 	}
 	t.out = out
-	if r, ok := b.end(); ok && r.Version != t.row.Version {
-		t.row = r
+	if r := b.end(); r != nil && r.Version != t.row.Version {
+		t.row = *r
 		t.vault.add(r.vault) // a pair that another writer has saved meanwhile
-		k.keep(t.e, &r)
+		k.keep(t.e, r)
 	}
 	if out.Class == tokenwire.NotSent {
 		t.presented(false)

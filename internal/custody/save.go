@@ -113,16 +113,15 @@ func (t *trip) confirm(in core.Input) {
 	if in.Kind == core.Loaded && (w.event.Kind == core.Successor || w.event.Kind == core.Settle) {
 		return // not before it is acknowledged
 	}
-	done := *w
-	*w = written{}
 	if t.saving {
 		t.saving = false
 		t.k.unsaved.remove(t)
 	}
-	for _, e := range done.events {
+	for _, e := range w.events {
 		t.k.emit(e)
 	}
-	t.learn(&done)
+	t.learn(w)
+	*w = written{}
 }
 
 // learn updates memory with what a write means for this process.
