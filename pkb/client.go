@@ -28,6 +28,8 @@ type Client struct {
 	token  *tokenwire.Endpoint
 	keeper *custody.Keeper
 	turns  apicall.Turns
+	// telemetry is cfg.Telemetry.
+	telemetry telemetry
 	// origins are those that receive a bearer.
 	origins []apicall.Origin
 
@@ -54,6 +56,10 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		cfg: cfg, http: apicall.Client(cfg.HTTPClient, cfg.RequestTimeout),
 		turns: apicall.Turns{Most: cfg.MaxCallsPerPatient, Busy: busy}, checkingKeys: make(chan struct{}, 1),
+		telemetry: telemetry{to: cfg.Telemetry},
+	}
+	c.telemetry.contained.failed = func(err error) {
+		cfg.Logger.Error("pkb: Config.Telemetry failed", "error", hush(err, err.Error())) // a text of ours
 	}
 	for _, address := range []string{cfg.Environment.RESTURL, cfg.Environment.FHIRURL, cfg.Environment.PurviewURL, cfg.Environment.SelfURL} {
 		if origin := apicall.OriginOf(address); !slices.Contains(c.origins, origin) {
@@ -100,10 +106,10 @@ func (c *Client) newEndpoint() *tokenwire.Endpoint {
 // newKeeper returns what keeps the links; without systemClock the clock is the
 // host's.
 func (c *Client) newKeeper(systemClock bool) *custody.Keeper {
-	onNotice, onSweep := c.cfg.onTending()
+	onNotice, onSweep := c.onTending()
 	return custody.New(custody.Config{
-		OnEvent:       c.cfg.onEvent(),
-		Follow:        c.cfg.follow(),
+		OnEvent:       c.onEvent(),
+		Follow:        c.telemetry.follower(),
 		Store:         c.cfg.Store,
 		Ring:          seal.RingOf(c.cfg.Keys),
 		Environment:   c.cfg.Environment.Name,

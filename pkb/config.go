@@ -59,9 +59,9 @@ type Config struct {
 	// UserAgent is sent with all requests; empty means "pkb-go". It is printable
 	// ASCII.
 	UserAgent string
-	// Logger gets what an operator should know; nil means none. No token and
-	// nothing about a patient is logged; a link appears as a short hash of its
-	// app_user_id. The package comment of observe lists the keys.
+	// Logger gets what an operator should know; nil means none. No token and nothing
+	// about a patient is logged; a link appears as a short hash of its app_user_id. Its
+	// keys are those of package observe. A handler that fails, or takes a second, costs its line.
 	Logger *slog.Logger
 
 	// ApprovalLife is how long a patient has from the link in your app to the
@@ -147,7 +147,7 @@ type Config struct {
 	OnEvent func(observe.Event)
 
 	// Telemetry receives operations and events, for metrics and traces; nil costs
-	// nothing. Package pkb/pkbotel has one for OpenTelemetry.
+	// nothing, and one that fails, a figure. Package pkb/pkbotel has one for OpenTelemetry.
 	Telemetry observe.Telemetry
 	// InsecureDebugResponses makes APIError.Excerpt and TryLaterError.Excerpt
 	// return the beginning of an error response, to see who responds in PKB's place.
@@ -317,10 +317,11 @@ func (c Config) withDefaults() Config {
 	if c.MaxResponseBytes == 0 {
 		c.MaxResponseBytes = 64 << 20
 	}
-	if c.Logger == nil {
+	if c.Logger != nil {
+		c.Logger = slog.New(quietLog{c.Logger.Handler(), &containment{}})
+	} else {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Logger = slog.New(quietLog{c.Logger.Handler()})
 	c.Now = orSystem(c.Now)
 	for _, d := range c.durations() {
 		if *d.value == 0 {

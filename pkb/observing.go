@@ -29,14 +29,14 @@ type operation struct {
 
 // begin reports an operation to Telemetry, unless ctx is already part of it.
 func (c *Client) begin(ctx context.Context, op observe.Operation) (context.Context, finish) {
-	if c.cfg.Telemetry == nil {
+	if c.telemetry.to == nil {
 		return ctx, finish{}
 	}
 	if outer := operationIn(ctx); outer != nil && outer.op == op {
 		return ctx, finish{}
 	}
 	start, begun := c.cfg.Now(), &operation{op: op}
-	ctx, end := c.cfg.Telemetry.Begin(ctx, op)
+	ctx, end := c.telemetry.begin(ctx, op)
 	return context.WithValue(ctx, underWay{}, begun), finish{func(r observe.Result) {
 		r.Requests, r.Duration = int(begun.requests.Load()), c.cfg.Now().Sub(start)
 		end(r)
@@ -49,7 +49,7 @@ func operationIn(ctx context.Context) *operation {
 }
 
 func (c *Client) sends(ctx context.Context) {
-	if c.cfg.Telemetry == nil {
+	if c.telemetry.to == nil {
 		return
 	}
 	if o := operationIn(ctx); o != nil {
@@ -103,16 +103,17 @@ func outcomeOf(class tokenwire.Class, busy bool) observe.Outcome {
 	return observe.OutcomeUnavailable // not sent, or not now
 }
 
-func (c *Config) onEvent() func(custody.Event) {
-	if c.OnEvent == nil && c.Telemetry == nil {
+func (c *Client) onEvent() func(custody.Event) {
+	t := &c.telemetry
+	if c.cfg.OnEvent == nil && t.to == nil {
 		return nil
 	}
 	return func(e custody.Event) {
-		if c.Telemetry != nil {
-			c.Telemetry.Event(observe.EventKind(e.Kind), observe.Cause(e.Cause))
+		if t.to != nil {
+			t.call("Telemetry.Event", func() { t.to.Event(observe.EventKind(e.Kind), observe.Cause(e.Cause)) })
 		}
-		if c.OnEvent != nil {
-			c.OnEvent(observe.Event{
+		if c.cfg.OnEvent != nil {
+			c.cfg.OnEvent(observe.Event{
 				Kind: observe.EventKind(e.Kind), AppUserID: e.User, Cause: observe.Cause(e.Cause), EndsAt: e.EndsAt,
 				Status: e.Status, Code: e.Code, Err: told(e.Err),
 			})
@@ -121,22 +122,20 @@ func (c *Config) onEvent() func(custody.Event) {
 }
 
 // onTending returns how Telemetry hears of notices and sweeps, or nils.
-func (c *Config) onTending() (notice func(custody.Notice, bool), sweep func(custody.Sweep)) {
-	t, ok := c.Telemetry.(observe.Tender)
+func (c *Client) onTending() (notice func(custody.Notice, bool), sweep func(custody.Sweep)) {
+	t := &c.telemetry
+	to, ok := t.to.(observe.Tender)
 	if !ok {
 		return nil, nil
 	}
-	return func(n custody.Notice, accepted bool) { t.Notified(noticeKind(n), accepted) }, func(s custody.Sweep) {
-		t.Swept(observe.Sweep{Outcome: resultOf(public(s.Err)).Outcome, Links: s.Links, Undelivered: s.Undelivered})
+	notice = func(n custody.Notice, accepted bool) {
+		t.call("Telemetry.Notified", func() { to.Notified(noticeKind(n), accepted) })
 	}
-}
-
-// follow returns how a refresh points to its first caller, or nil.
-func (c *Config) follow() func(refresh, caller context.Context) context.Context {
-	if f, ok := c.Telemetry.(observe.Follower); ok {
-		return f.Follow
+	sweep = func(s custody.Sweep) {
+		swept := observe.Sweep{Outcome: resultOf(public(s.Err)).Outcome, Links: s.Links, Undelivered: s.Undelivered}
+		t.call("Telemetry.Swept", func() { to.Swept(swept) })
 	}
-	return nil
+	return notice, sweep
 }
 
 func resultOf(err error) observe.Result {

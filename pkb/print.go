@@ -120,16 +120,28 @@ func (e *identifyError) Format(f fmt.State, _ rune)  { _, _ = io.WriteString(f, 
 func (e *contentError) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, e.Error()) }
 func (e *unspoken) Format(f fmt.State, _ rune)       { _, _ = io.WriteString(f, e.Error()) }
 
-// quietLog logs errors as hosts get them, because a handler may print the chain.
-type quietLog struct{ slog.Handler }
+// quietLog logs errors as hosts get them, because a handler may print the chain. A
+// handler that fails costs the line.
+type quietLog struct {
+	slog.Handler
+	contained *containment
+}
 
+// Enabled implements slog.Handler.
+func (h quietLog) Enabled(ctx context.Context, level slog.Level) bool {
+	yes, _ := contain(h.contained, "Handler.Enabled", func() bool { return h.Handler.Enabled(ctx, level) })
+	return yes
+}
+
+// Handle implements slog.Handler.
 func (h quietLog) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		out.AddAttrs(quietAttr(a))
 		return true
 	})
-	return h.Handler.Handle(ctx, out)
+	err, _ := contain(h.contained, "Handler.Handle", func() error { return h.Handler.Handle(ctx, out) })
+	return err
 }
 
 // WithAttrs implements slog.Handler.
@@ -138,10 +150,12 @@ func (h quietLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for i, a := range attrs {
 		quieted[i] = quietAttr(a)
 	}
-	return quietLog{h.Handler.WithAttrs(quieted)}
+	return quietLog{h.Handler.WithAttrs(quieted), h.contained}
 }
 
-func (h quietLog) WithGroup(name string) slog.Handler { return quietLog{h.Handler.WithGroup(name)} }
+func (h quietLog) WithGroup(name string) slog.Handler {
+	return quietLog{h.Handler.WithGroup(name), h.contained}
+}
 
 func quietAttr(a slog.Attr) slog.Attr {
 	if err, ok := a.Value.Any().(error); ok && a.Value.Kind() == slog.KindAny {

@@ -15,12 +15,14 @@ import (
 // It receives no app_user_id, no token, no address and nothing about a patient, and
 // few different values, so all of them can be labels. Several goroutines call Begin
 // and end at once, and operations wait for them: return quickly, and call no method
-// of the Client.
+// of the Client. Each call has a goroutine of its own. One that panics or ends its
+// goroutine is logged and fails nothing, and one that takes longer than a second is not
+// waited for; while 16 hang no other is made.
 type Telemetry interface {
-	// Begin is called before an operation. The operation uses the context it
-	// returns: ctx, or one derived from it. end is called once, when the operation
-	// has ended. Reading a token in memory is no operation, so Telemetry does not
-	// slow it down.
+	// Begin is called before an operation. The operation gets the values of the
+	// context that it returns, which derives from ctx, and not its end. end is called
+	// once, when the operation has ended. Reading a token in memory is no operation, so
+	// Telemetry does not slow it down.
 	Begin(ctx context.Context, op Operation) (_ context.Context, end func(Result))
 	// Event is called for each event of a link, in order, one at a time. cause is
 	// set for EventRelinkRequired.

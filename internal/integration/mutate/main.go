@@ -13,9 +13,11 @@
 // return the content: fmt, slog, JSON, text, binary, SQL, YAML, BSON, CBOR; and of what
 // all of them embed, each is removed, and made to return it. In addition, the few lines
 // that keep the texts of other errors out of
-// errors and logs are changed one by one, and the lines that make the two routes of a
-// browser forgive and refuse (-only "^routes:"), which tests of package pkb find. Each mutation is printed, with the test
-// that caught it; the last line is JSON. The status is 1 if one was not caught.
+// errors and logs are changed one by one, and so are the lines that make the two routes of
+// a browser forgive and refuse (-only "^routes:"), and those that keep a Telemetry or a
+// Logger from failing what it watches (-only "^watchers:"), which tests of package pkb
+// find. Each mutation is printed, with the test that caught it; the last line is JSON. The
+// status is 1 if one was not caught.
 package main
 
 import (

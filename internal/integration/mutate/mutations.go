@@ -48,7 +48,7 @@ type line struct{ name, file, before, after string }
 var lines = []line{
 	{"errors of others speak in chains", "pkb/errors.go", "return &unspoken{says: says, cause: func() error { return err }}", "return err"},
 	{"errors of others speak in texts", "pkb/errors.go", "return tokenwire.Explain(err)", "return err.Error()"},
-	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler()})", ""},
+	{"errors of others speak in logs", "pkb/config.go", "c.Logger = slog.New(quietLog{c.Logger.Handler(), &containment{}})", ""},
 	{"a response's request has the token", "internal/apicall/bearer.go", "resp.Request = req //", "_ = req //"},
 	{"an excerpt has every word", "pkb/excerpt.go", "return left", "return word"},
 	{"an event has the app_user_id", "pkb/observe/event.go", "conceal.LinkName(e.AppUserID)", "e.AppUserID + conceal.LinkName(\"\")"},
@@ -79,12 +79,18 @@ func mutations(root string) (all []mutation, err error) {
 		}
 		all = append(all, mutation{name: line.name, dir: path.Dir(line.file), files: files})
 	}
-	for _, line := range routes {
-		files, err := line.changed(root)
-		if err != nil {
-			return nil, err
+	for _, group := range []struct {
+		name  string
+		lines []line
+		tests string
+	}{{"routes", routes, routeTests}, {"watchers", watchers, watcherTests}} {
+		for _, line := range group.lines {
+			files, err := line.changed(root)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, mutation{name: group.name + ": " + line.name, dir: path.Dir(line.file), files: files, tests: group.tests})
 		}
-		all = append(all, mutation{name: "routes: " + line.name, dir: path.Dir(line.file), files: files, tests: routeTests})
 	}
 	return all, nil
 }
