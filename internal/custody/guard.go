@@ -5,6 +5,7 @@ package custody
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -16,8 +17,8 @@ const maxAbandoned = 64
 // is abandoned.
 const deafAfter = time.Second
 
-// PanicError reports that host code panicked, or ended its goroutine. The panic
-// value is not repeated: it may hold anything.
+// PanicError reports that host code panicked, ended its goroutine, or returned an error
+// whose methods panic. The panic value is not repeated: it may hold anything.
 type PanicError struct{ Of string }
 
 func (e *PanicError) Error() string { return e.Of + " panicked" }
@@ -49,6 +50,7 @@ func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of str
 			done <- r
 		}()
 		value, err := call(ctx)
+		examine(err)
 		r = result{value, err}
 	}()
 	select {
@@ -77,6 +79,24 @@ func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of str
 	r := <-last
 	return r.value, r.err
 }
+
+// examine calls what callers will call of an error of the host's. Methods of a nil pointer
+// in an error panic: under the guard that is an error like others, and outside it would be
+// the end of the process.
+func examine(err error) {
+	if err == nil {
+		return
+	}
+	_, _ = err.Error(), errors.Is(err, errExamined)
+	if timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ok {
+		_ = timeout.Timeout()
+	}
+}
+
+var errExamined = errors.New("an error that no host returns")
 
 // overrun returns an error if so many calls of host code hang that no new one may
 // begin.

@@ -32,10 +32,11 @@ const (
 	deaf        // it returns when the test lets it, whatever its context
 	panics      //
 	exits       // it ends its goroutine
+	hollow      // its error is a nil pointer, whose methods panic
 )
 
 func (m mood) String() string {
-	return [...]string{"kind", "fails", "hangs", "deaf", "panics", "exits"}[m]
+	return [...]string{"kind", "fails", "hangs", "deaf", "panics", "exits", "hollow"}[m]
 }
 
 // rude is a store with moods.
@@ -92,9 +93,21 @@ func (m mood) act(ctx context.Context, release chan struct{}) error {
 		panic("with something secret")
 	case exits:
 		runtime.Goexit()
+	case hollow:
+		return errHollow
 	}
 	return nil
 }
+
+// nilError is how an error is returned that one has not made.
+type nilError struct{ of error }
+
+func (e *nilError) Error() string        { return e.of.Error() }
+func (e *nilError) Is(target error) bool { return e.of == target }
+func (e *nilError) Unwrap() error        { return e.of }
+func (e *nilError) Timeout() bool        { return e.of != nil }
+
+var errHollow error = (*nilError)(nil)
 
 func (r *rude) Load(ctx context.Context, u string) (tokenstore.Record, error) {
 	if err := r.act(ctx, "load"); err != nil {
@@ -124,7 +137,7 @@ func (r *rude) FindPublicID(ctx context.Context, id string, n int) ([]tokenstore
 	return r.Memory.FindPublicID(ctx, id, n)
 }
 
-var allMoods = []mood{fails, hangs, deaf, panics, exits}
+var allMoods = []mood{fails, hangs, deaf, panics, exits, hollow}
 
 // always has the same mood for some ops.
 func always(m mood, ops ...string) func(string, int) mood {
@@ -248,7 +261,7 @@ func isLost(err error) bool {
 // also to callers who would wait.
 func TestFailingStoreIsToldSoon(t *testing.T) {
 	t.Parallel()
-	for _, m := range []mood{fails, panics, exits} {
+	for _, m := range []mood{fails, panics, exits, hollow} {
 		for _, calls := range [][]string{{"load"}, {"save"}, {"load", "save", "find", "delete"}} {
 			t.Run(fmt.Sprintf("%v %s", m, strings.Join(calls, " ")), func(t *testing.T) {
 				stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
@@ -480,7 +493,7 @@ func TestRenewalThatHangsHoldsUpNoResponse(t *testing.T) {
 // fails: not the process, and no later caller.
 func TestHostCodeThatPanics(t *testing.T) {
 	t.Parallel()
-	for _, m := range []mood{panics, exits, fails} {
+	for _, m := range []mood{panics, exits, fails, hollow} {
 		for _, part := range []string{"check", "transport", "transport after the form", "key", "events"} {
 			t.Run(fmt.Sprintf("%s %v", part, m), func(t *testing.T) {
 				stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {

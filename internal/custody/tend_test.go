@@ -366,6 +366,7 @@ func TestHostCodeThatIsToldBadly(t *testing.T) {
 		"ends":   func(context.Context, custody.Notice) error { runtime.Goexit(); return nil },
 		"hangs":  func(ctx context.Context, _ custody.Notice) error { <-ctx.Done(); return ctx.Err() },
 		"deaf":   func(context.Context, custody.Notice) error { time.Sleep(5 * time.Minute); return nil },
+		"hollow": func(context.Context, custody.Notice) error { return errHollow },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
