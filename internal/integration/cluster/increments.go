@@ -88,6 +88,9 @@ func (i *Increments) Lost(ctx context.Context, store tokenstore.Store, out io.Wr
 			lost += len(acknowledged) - there
 			fmt.Fprintf(out, "  %s: %d of %d, at version %d\n", CounterID(n), there, len(acknowledged), r.Version)
 			printLost(out, acknowledged, r.Generation)
+			if again, err := store.Load(ctx, CounterID(n)); err == nil && again.Version != r.Version {
+				fmt.Fprintf(out, "    read again, it has %d, at version %d: the first read was a stale one\n", again.Generation, again.Version)
+			}
 		} else if there > len(acknowledged)+i.unknown[n] {
 			return 0, fmt.Errorf("%d writes are there, and %d were made", there, len(acknowledged)+i.unknown[n])
 		}
