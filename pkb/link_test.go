@@ -699,6 +699,27 @@ func TestLinks(t *testing.T) {
 			t.Errorf("a store that cannot list: %v", err)
 		}
 	}
+	config.Store = beginning{r.store}
+	again, err := pkb.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = nil, nil
+	for link, e := range again.Links(t.Context()) {
+		if err = e; e == nil {
+			got = append(got, link.AppUserID)
+		}
+	}
+	if !errors.Is(err, pkb.ErrStore) || len(got) != 4 {
+		t.Errorf("a store that returns its first page again and again: %q, %v; want each once, and ErrStore", got, err)
+	}
+}
+
+// beginning is a store that returns the beginning of its list, whatever it is asked for.
+type beginning struct{ *tokenstore.Memory }
+
+func (b beginning) List(ctx context.Context, _ string, limit int) ([]tokenstore.Record, error) {
+	return b.Memory.List(ctx, "", limit)
 }
 
 // unlisted is a store that cannot list.

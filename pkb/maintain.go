@@ -12,6 +12,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody"
+	"github.com/betawerk/pkb-go/internal/listing"
 	"github.com/betawerk/pkb-go/internal/seal"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
@@ -31,13 +32,10 @@ func (c *Client) records(ctx context.Context) iter.Seq2[tokenstore.Record, error
 			yield(tokenstore.Record{}, errNoList)
 			return
 		}
-		for after := ""; ; {
-			page, err := lister.List(ctx, after, pageSize)
+		list := func(after string) ([]tokenstore.Record, error) { return lister.List(ctx, after, pageSize) }
+		for page, err := range listing.Pages(list, func(r tokenstore.Record) string { return r.AppUserID }) {
 			if err != nil {
 				yield(tokenstore.Record{}, public(&custody.StoreError{Op: "list", Err: err}))
-				return
-			}
-			if len(page) == 0 {
 				return
 			}
 			for _, r := range page {
@@ -45,7 +43,6 @@ func (c *Client) records(ctx context.Context) iter.Seq2[tokenstore.Record, error
 					return
 				}
 			}
-			after = page[len(page)-1].AppUserID
 		}
 	}
 }

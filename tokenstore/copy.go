@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/betawerk/pkb-go/internal/listing"
 )
 
 // CopyProgress is the progress of a Copy.
@@ -53,14 +55,10 @@ func Copy(ctx context.Context, from interface {
 				return
 			}
 		}
-		for after := ""; ; {
-			page, err := from.List(ctx, after, copyPage)
+		for page, err := range pages(ctx, from) {
 			if err != nil {
 				yield(p, fmt.Errorf("tokenstore: listing the source: %w", err))
 				return
-			}
-			if len(page) == 0 {
-				break
 			}
 			for _, r := range page {
 				copied, err := copyOne(ctx, r, to)
@@ -73,7 +71,6 @@ func Copy(ctx context.Context, from interface {
 					p.Copied++
 				}
 			}
-			after = page[len(page)-1].AppUserID
 			if !yield(p, nil) {
 				return
 			}
@@ -88,13 +85,9 @@ func noExtra(ctx context.Context, from, to Store) error {
 	if !ok {
 		return nil
 	}
-	for after := ""; ; {
-		page, err := target.List(ctx, after, copyPage)
+	for page, err := range pages(ctx, target) {
 		if err != nil {
 			return fmt.Errorf("tokenstore: listing the target: %w", err)
-		}
-		if len(page) == 0 {
-			return nil
 		}
 		for _, r := range page {
 			switch _, err := from.Load(ctx, r.AppUserID); {
@@ -104,8 +97,14 @@ func noExtra(ctx context.Context, from, to Store) error {
 				return fmt.Errorf("tokenstore: reading the source: %w", err)
 			}
 		}
-		after = page[len(page)-1].AppUserID
 	}
+	return nil
+}
+
+// pages yields all records of a store.
+func pages(ctx context.Context, l Lister) iter.Seq2[[]Record, error] {
+	list := func(after string) ([]Record, error) { return l.List(ctx, after, copyPage) }
+	return listing.Pages(list, func(r Record) string { return r.AppUserID })
 }
 
 // copyPage is how many records are read at a time.

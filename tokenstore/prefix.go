@@ -170,14 +170,13 @@ func (c counts) Count(ctx context.Context) (n int, err error) {
 	if w, ok := c.store.(within); ok {
 		return w.CountWithin(ctx, c.prefix)
 	}
-	for after := ""; ; {
-		page, err := lists(c).List(ctx, after, copyPage)
-		if err != nil || len(page) == 0 {
+	for page, err := range pages(ctx, lists(c)) {
+		if err != nil {
 			return n, err
 		}
 		n += len(page)
-		after = page[len(page)-1].AppUserID
 	}
+	return n, nil
 }
 
 type schedules struct{ *part }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/betawerk/pkb-go/internal/conceal"
 	"github.com/betawerk/pkb-go/internal/custody/core"
+	"github.com/betawerk/pkb-go/internal/listing"
 	"github.com/betawerk/pkb-go/tokenstore"
 )
 
@@ -380,23 +381,22 @@ func (s *sweeping) list(now time.Time) (all []job, err error) {
 	if !ok {
 		return nil, nil
 	}
-	for after := ""; ; {
-		page, err := guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
+	list := func(after string) ([]tokenstore.Record, error) {
+		return guard(k, s.ctx, k.StoreTimeout, "the store", func(ctx context.Context) ([]tokenstore.Record, error) {
 			return lister.List(ctx, after, tendBatch)
 		})
+	}
+	for page, err := range listing.Pages(list, func(r tokenstore.Record) string { return r.AppUserID }) {
 		if err != nil {
 			return nil, storeError("list", err)
 		}
-		if len(page) == 0 {
-			s.listed = now
-			return all, nil
-		}
-		after = page[len(page)-1].AppUserID
 		for _, j := range s.wanted(page, now) {
 			j.version = 0 // it may be long until then, and it is not asked for again
 			all = append(all, j)
 		}
 	}
+	s.listed = now
+	return all, nil
 }
 
 // wanted returns whose records are due, and puts those aside that are not ours.

@@ -742,6 +742,31 @@ func TestStoresWithoutDue(t *testing.T) {
 	})
 }
 
+// A store whose list does not go on in the order of ids is an error: a sweep over it
+// would miss links, or never end.
+func TestSweepOfAListThatDoesNotGoOn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, i *issuer, s *tokenstore.Memory) {
+		link(t, keeper(t, s, i), i)
+		k := keeper(t, struct {
+			tokenstore.Store
+			firstPage
+		}{s, firstPage{s}}, i, func(c *custody.Config) { c.KeepWarm = time.Hour })
+		_, err := k.TendOnce(t.Context())
+		if store, ok := errors.AsType[*custody.StoreError](err); !ok || store.Op != "list" {
+			t.Errorf("%v, want a *StoreError of the list", err)
+		}
+		token(t, k)
+	})
+}
+
+// firstPage returns the first page, whatever it is asked for.
+type firstPage struct{ of tokenstore.Lister }
+
+func (f firstPage) List(ctx context.Context, _ string, limit int) ([]tokenstore.Record, error) {
+	return f.of.List(ctx, "", limit)
+}
+
 // Rows that are not ours, do not open, or were written by a later version are left
 // alone, and hold up no other.
 func TestRowsThatASweepCannotDo(t *testing.T) {
