@@ -109,14 +109,19 @@ func (t *telemetry) follower() func(refresh, caller context.Context) context.Con
 	}
 }
 
-// valued ends when one context does, and has the values of another, which derives from it.
+// valued is a context that has the values of another, too, which should derive from it.
 type valued struct {
 	context.Context
 	values context.Context
 }
 
 // Value implements context.Context.
-func (v valued) Value(key any) any { return v.values.Value(key) }
+func (v valued) Value(key any) any {
+	if value := v.values.Value(key); value != nil {
+		return value
+	}
+	return v.Context.Value(key)
+}
 
 func withValuesOf(ctx, values context.Context) context.Context {
 	if values == nil {

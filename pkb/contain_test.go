@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -216,14 +217,23 @@ func TestTelemetryThatHangsIsNotWaitedForForEver(t *testing.T) {
 func TestTelemetryThatReturnsAnotherContext(t *testing.T) {
 	ended, cancel := context.WithCancel(context.WithValue(t.Context(), carried{}, "span"))
 	cancel()
-	for name, returned := range map[string]context.Context{"one that has ended": ended, "none": nil} {
+	for name, returned := range map[string]context.Context{"one that has ended": ended, "none": nil, "one of its own": context.Background()} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, withConfig(func(c *pkb.Config) { c.Telemetry = returns{returned} }))
+			var caller, span any
+			r.config.HTTPClient = &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+				caller, span = req.Context().Value(callers{}), req.Context().Value(carried{})
+				return r.pkb.Transport().RoundTrip(req)
+			})}
+			r.Client = r.replica(t)
 			r.link(t, user, r.patient)
 			r.pkb.Advance(sold)
 			token(t.Context(), t, r.Client, user)
-			if _, err := r.ForUser(user).Self(t.Context()); err != nil {
+			if _, err := r.ForUser(user).Self(context.WithValue(t.Context(), callers{}, "caller")); err != nil {
 				t.Error(err)
+			}
+			if caller != "caller" || (span == "span") != (returned == ended) {
+				t.Errorf("the request's context has %v of the caller's, and %v of the Telemetry's", caller, span)
 			}
 			if n := r.pkb.Refreshes(); n != 1 {
 				t.Errorf("%d refreshes", n)
