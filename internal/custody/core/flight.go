@@ -493,8 +493,11 @@ func (f *Flight) written(p Policy, in *Input) Effect {
 		}
 		return f.ask(f.Rec.Candidate.ID)
 	case Acquire:
-		f.At, f.Sends = atPost, 1
-		return Effect{Kind: Post, Pair: f.Pair}
+		if f.Rec.Lease.Owner == f.Owner {
+			f.At, f.Sends = atPost, 1
+			return Effect{Kind: Post, Pair: f.Pair}
+		}
+		f.Pair = PairID{} // the row is further than the pair
 	case ClaimNotice:
 		return f.notify(p, in)
 	case Claim:

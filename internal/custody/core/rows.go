@@ -72,6 +72,10 @@ func presentable(_ Policy, r *Record, e *Event) bool {
 	return s != nil && !s.Unread && !s.Final
 }
 
+// acquired: between a save of the lease that landed and the look for it, another
+// presentation of the pair may have ended, whose holder had been taken for dead.
+func acquired(p Policy, r *Record, e *Event) bool { return leaseMine(p, r, e) && presentable(p, r, e) }
+
 func nextHeld(_ Policy, r *Record, e *Event) bool { return r.Slot(e.Next.ID) != nil }
 
 func revives(_ Policy, r *Record, e *Event) bool {

@@ -40,6 +40,7 @@ const (
 	ToldLate                       // the host was told of something after what had followed it
 	ImportReplaces                 // an import took the place of a link, or of an authorization
 	ToldWrong                      // a caller received something other than what the record holds
+	OutOfRow                       // a token is presented that is not in the row, or without the lease for it
 )
 
 var ruleNames = [...]string{
@@ -69,6 +70,7 @@ var ruleNames = [...]string{
 	ToldLate:       "I26 the host was told of something after what had followed it",
 	ImportReplaces: "I25 an import took the place of a link, or of an authorization that waits",
 	ToldWrong:      "I19 a caller received something other than what the record holds",
+	OutOfRow:       "I27 a token is presented that the record, as its process last saw it, does not hold under its lease",
 }
 
 func (r Rule) String() string { return ruleNames[r] }
@@ -83,6 +85,8 @@ func (c *setup) checkSend(w *world, i int) {
 	switch id := p.e.Pair; {
 	case p.e.Kind == core.Exchange:
 		c.checkCode(w, p.f.Session)
+	case p.f.Rec.Slot(id) == nil || p.f.Rec.Lease.Owner != p.f.Owner:
+		w.violate(OutOfRow)
 	case c.withoutToken(id):
 		w.violate(Again)
 	case !w.g.wentBack && !c.stale && w.heldByAnother(i):

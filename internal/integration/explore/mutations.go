@@ -28,6 +28,9 @@ var all = []mutation{
 	{name: "a lease is not left alone for longer", setup: "partition, wrong clocks", edits: []edit{{sight, "max(longestTTL, p.TTL)) + p.Patience", "max(longestTTL, p.TTL))"}}},
 	{name: "a lease is taken again after a conflict", setup: "crash, lost, 401, wrong clocks", edits: []edit{
 		{flight, "if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Lease.Owner != f.Owner {", "if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Phase == Unlinked {"}}},
+	{name: "a lease in doubt serves a pair that was replaced meanwhile", setup: "suspend", edits: []edit{
+		{rows, "return leaseMine(p, r, e) && presentable(p, r, e)", "return leaseMine(p, r, e)"}}},
+	{name: "a lease that was given back is one", setup: "suspend", edits: []edit{{flight, "		if f.Rec.Lease.Owner == f.Owner {\n", "		if true {\n"}}},
 	{name: "a late holder presents all the same", setup: "suspend, wrong clocks", edits: []edit{
 		{flight, "		f.Lapses++\n		f.After = StoreTrouble\n		return f.put(p, in, Event{Kind: NotSpent, Owner: f.Owner, Pair: f.Pair})", "		return Effect{Kind: Post, Pair: f.Pair}"}}},
 	{name: "a rejected access token is a reason", setup: "crash, lost, 401, wrong clocks", edits: []edit{
