@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/betawerk/pkb-go/internal/custody"
@@ -215,4 +216,73 @@ func TestLateVerdictIsSeenAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// doubtful is a store that once writes a lease and does not say so until it is let go.
+type doubtful struct {
+	*tokenstore.Memory
+	landed, release chan struct{}
+	once            sync.Once
+}
+
+func (d *doubtful) Save(ctx context.Context, r tokenstore.Record) (tokenstore.Record, error) {
+	saved, err := d.Memory.Save(ctx, r)
+	if err == nil && r.Lease.Owner != "" {
+		first := false
+		d.once.Do(func() { first = true })
+		if first {
+			close(d.landed)
+			<-d.release
+			return tokenstore.Record{}, errBroken
+		}
+	}
+	return saved, err
+}
+
+// A process takes the lease of one that stands still with its request, and is not told
+// that it has it. The first one goes on, and saves what it gets. The second presents
+// nothing that is spent by then: it has the new token.
+func TestLeaseInDoubtWhileItsPairIsReplaced(t *testing.T) {
+	t.Parallel()
+	stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) {
+		first, second := newRude(s), &doubtful{Memory: s, landed: make(chan struct{}), release: make(chan struct{})}
+		a, b := w.replica(t, first), w.replica(t, second)
+		w.joins(t, a, user, "once")
+		time.Sleep(life)
+		goOn := make(chan struct{})
+		w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {
+			if q.nth == 1 {
+				<-goOn // it stands still, with the token in its hand
+			}
+			return serve(), nil
+		})
+		var served sync.WaitGroup
+		served.Go(func() { _, _ = a.Token(t.Context(), user) })
+		time.Sleep(time.Second)
+		first.feels(always(hangs, "load", "save")) // no beat leaves it either
+		served.Go(func() { _, _ = b.Token(t.Context(), user) }) // it may be told of the save that failed
+		<-second.landed
+		first.feels(nil)
+		close(goOn)
+		synctest.Wait()
+		for row, err := s.Load(t.Context(), user); row.Generation < 2; row, err = s.Load(t.Context(), user) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond) // until the successor is in the row
+		}
+		close(second.release)
+		served.Wait()
+		time.Sleep(time.Second) // its flight goes on without its caller
+		wantServed(t, b, user, "once")
+		if n := w.posts("once"); n != 1 {
+			t.Errorf("%d refreshes, want the first one's only", n)
+		}
+		if row, err := s.Load(t.Context(), user); err != nil || row.Lease.Owner != "" {
+			t.Errorf("the lease is still there: %+v, %v", row.Lease, err)
+		}
+		w.wantNoneAgain(t)
+		time.Sleep(life)
+		wantServed(t, b, user, "once")
+	})
 }
