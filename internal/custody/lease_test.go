@@ -259,7 +259,7 @@ func TestLeaseInDoubtWhileItsPairIsReplaced(t *testing.T) {
 		var served sync.WaitGroup
 		served.Go(func() { _, _ = a.Token(t.Context(), user) })
 		time.Sleep(time.Second)
-		first.feels(always(hangs, "load", "save")) // no beat leaves it either
+		first.feels(always(hangs, "load", "save"))              // no beat leaves it either
 		served.Go(func() { _, _ = b.Token(t.Context(), user) }) // it may be told of the save that failed
 		<-second.landed
 		first.feels(nil)

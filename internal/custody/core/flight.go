@@ -464,10 +464,13 @@ func (e *Event) acknowledges() bool {
 	return e.Kind == Successor || e.Kind == Settle || e.Kind == Acquire || e.Kind == Reserve || e.Kind == Import
 }
 
-// again writes the record unchanged, until that is acknowledged. Callers may use
-// what is in it.
+// again writes the record until that is acknowledged, unchanged but for the beat of a
+// lease: others have watched it since it landed. Callers may use what is in it.
 func (f *Flight) again(r Record) Effect {
 	f.At = atWrite
+	if f.Ev.Kind == Acquire {
+		r.Lease.Beat++
+	}
 	e := Effect{Kind: Save, Rec: r}
 	if f.Ev.Kind == Successor && r.Phase == Linked && r.Active.ID == f.Ev.Next.ID && !f.Told {
 		f.Told, e.Tell, e.Pair = true, Token, f.Ev.Next.ID

@@ -126,6 +126,55 @@ func TestUnsentLeaseIsGivenBack(t *testing.T) {
 	}
 }
 
+// A lease whose save was in doubt is saved once more before anything is presented under
+// it, with a beat: others may have watched it since it landed, and are about to take it.
+// If its pair was replaced meanwhile it is given back.
+func TestLeaseInDoubt(t *testing.T) {
+	pair, next := core.PairID{Session: "s1", Seq: 1}, core.PairID{Session: "s1", Seq: 2}
+	row := core.Record{Version: 1, Phase: core.Linked, Active: core.Pair{ID: pair}, Public: "p1"}
+	over := core.Facts{ActiveOver: true}
+	for _, of := range []struct {
+		name string
+		then func(*core.Record)
+		want func(*testing.T, *drive)
+	}{
+		{"as it was", func(*core.Record) {}, func(t *testing.T, d *drive) {
+			d.give(core.Input{Kind: core.Loaded, Rec: row, Facts: over}, core.Save)
+			if l := d.e.Rec.Lease; l.Owner != "n1" || l.Beat != 1 {
+				t.Errorf("saved again: %+v, want the lease with a beat", l)
+			}
+			row = d.e.Rec
+			row.Version++
+			d.give(core.Input{Kind: core.Saved, Rec: row, Facts: over}, core.Post)
+		}},
+		{"its pair was replaced", func(r *core.Record) { r.Active = core.Pair{ID: next} }, func(t *testing.T, d *drive) {
+			d.give(core.Input{Kind: core.Loaded, Rec: row}, core.Save)
+			if l := d.e.Rec.Lease; l.Owner != "" {
+				t.Errorf("saved again: %+v, want no lease", l)
+			}
+			row = d.e.Rec
+			row.Version++
+			d.give(core.Input{Kind: core.Saved, Rec: row}, core.Done)
+			if d.e.Result != core.Token || d.e.Pair != next {
+				t.Errorf("result %d of %v", d.e.Result, d.e.Pair)
+			}
+		}},
+	} {
+		t.Run(of.name, func(t *testing.T) {
+			row = core.Record{Version: 1, Phase: core.Linked, Active: core.Pair{ID: pair}, Public: "p1"}
+			d := &drive{t: t, f: core.Flight{Goal: core.Call}}
+			d.give(core.Input{Kind: core.Begin}, core.Load)
+			d.give(core.Input{Kind: core.Loaded, Rec: row, Facts: over}, core.Enter)
+			d.give(core.Input{Kind: core.Entered, Open: true}, core.Save)
+			row = d.e.Rec // it landed
+			row.Version++
+			d.give(core.Input{Kind: core.StoreFailed}, core.Load)
+			of.then(&row)
+			of.want(t, d)
+		})
+	}
+}
+
 // waits looks at a record every second. It returns the number of looks before its
 // token is presented, and what callers receive until then.
 func waits(t *testing.T, r core.Record, facts core.Facts) (looks int, told core.Result) {

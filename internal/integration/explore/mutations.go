@@ -30,6 +30,7 @@ var all = []mutation{
 		{flight, "if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Lease.Owner != f.Owner {", "if f.Ev.Kind == Acquire && f.At == atReload && f.Rec.Phase == Unlinked {"}}},
 	{name: "a lease in doubt serves a pair that was replaced meanwhile", setup: "suspend", edits: []edit{
 		{rows, "return leaseMine(p, r, e) && presentable(p, r, e)", "return leaseMine(p, r, e)"}}},
+	{name: "a lease in doubt does not beat", test: coreTests + "^TestLeaseInDoubt$", edits: []edit{{flight, "		r.Lease.Beat++\n", ""}}},
 	{name: "a lease that was given back is one", setup: "suspend", edits: []edit{{flight, "		if f.Rec.Lease.Owner == f.Owner {\n", "		if true {\n"}}},
 	{name: "a late holder presents all the same", setup: "suspend, wrong clocks", edits: []edit{
 		{flight, "		f.Lapses++\n		f.After = StoreTrouble\n		return f.put(p, in, Event{Kind: NotSpent, Owner: f.Owner, Pair: f.Pair})", "		return Effect{Kind: Post, Pair: f.Pair}"}}},
