@@ -45,7 +45,7 @@ func (p *process) notify(ctx context.Context, n custody.Notice) error {
 	w := p.world
 	w.late.Add(1) // a sweep that ends does not wait for it
 	defer w.late.Done()
-	s := w.session(n.User)
+	s, began := w.session(n.User), time.Now()
 	if err := p.point(ctx, s); err != nil {
 		return err
 	}
@@ -69,7 +69,8 @@ func (p *process) notify(ctx context.Context, n custody.Notice) error {
 		p.die()
 		return errDead
 	}
-	w.told.take(n)
+	_, stood := p.clock.haltedSince(began)
+	w.told.take(n, stood)
 	switch {
 	case is(failsAfter):
 		return errNotify
@@ -142,4 +143,5 @@ func (w *world) deliver() {
 	for began := time.Now(); w.told.isOwing() && time.Since(began) < longestDelivery; {
 		time.Sleep(time.Minute)
 	}
+	w.told.ends()
 }

@@ -24,6 +24,8 @@ type told struct {
 	mu    sync.Mutex
 	of    map[string]*account
 	tally tally
+	// over: the processes end, and nobody is left who could deliver.
+	over bool
 }
 
 // account is a user's.
@@ -55,6 +57,8 @@ type debt struct {
 	// has lost it, and nobody has written it again; back: though a row shows the fact
 	// again.
 	replaced, fell, back bool
+	// late: its process wrote it when it was ended.
+	late bool
 	// was is the id under which its writer had had it, and should know it.
 	was string
 	// known is who has seen it acknowledged, and when.
@@ -116,7 +120,7 @@ func (t *told) wrote(p *process, before, after tokenstore.Record, epoch int) {
 			d.fell, d.back, d.replaced = false, false, false
 			continue
 		}
-		d := &debt{fact: fact{epoch, n.Kind}, id: n.ID, n: numberOf(n), cause: n.Cause, known: map[*process]time.Time{}}
+		d := &debt{fact: fact{epoch, n.Kind}, id: n.ID, n: numberOf(n), cause: n.Cause, late: t.over, known: map[*process]time.Time{}}
 		d.was = a.known(p, d)
 		a.owed = append(a.owed, d)
 	}
@@ -192,8 +196,16 @@ func (t *told) lost(before, now tokenstore.Record, of pairID) {
 	a.epoch, a.state = of.epoch, now.State
 }
 
-// take is the host's table of notices.
-func (t *told) take(n custody.Notice) {
+// ends notes that the processes are about to end.
+func (t *told) ends() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+}
+
+// take is the host's table of notices. stood says that the process stood still with
+// this one: others may have taken its place meanwhile, and gone on.
+func (t *told) take(n custody.Notice, stood bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.account(n.User)
@@ -205,12 +217,12 @@ func (t *told) take(n custody.Notice) {
 	case d.taken:
 		t.tally.toldAgain++
 		return
-	case d.n < a.newest:
+	case d.n < a.newest && !stood:
 		t.tally.disordered++
 		t.note(n.User, d.fact, "was told after a later one")
 	}
 	t.tally.told++
-	d.taken, a.newest = true, d.n
+	d.taken, a.newest = true, max(d.n, a.newest)
 }
 
 // must notes that the host must hear of a fact.
@@ -286,7 +298,7 @@ func (t *told) settle() {
 			switch {
 			case d.was != "":
 				t.lose(user, d.fact, d.id+" was called "+d.was+" by the process that wrote it")
-			case d.taken, d.replaced:
+			case d.taken, d.replaced, d.late:
 			case !d.fell:
 				t.lose(user, d.fact, "the row owed "+d.id)
 			case a.heard(d.fact):

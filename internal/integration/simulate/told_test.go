@@ -62,7 +62,7 @@ func (s *story) goesBack(state tokenstore.State, all ...item) {
 
 func (s *story) takes(i item) {
 	for _, n := range custody.Owed(rowOf(tokenstore.StateLinked, []item{i})) {
-		s.take(n)
+		s.take(n, false)
 	}
 }
 
