@@ -38,7 +38,7 @@ var tested = []struct {
 
 func sqliteFile(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "links.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "links.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,13 @@ func sqliteFile(t testing.TB) *sql.DB {
 // The processes that a test starts are this program again.
 func TestMain(m *testing.M) { cluster.TestMain(m, increment) }
 
-// open returns a store in an empty database.
+// open returns a store in an empty database, with the patience that a busy machine asks
+// for.
 func open(t testing.TB, db *sql.DB, c sqlstore.Config) *sqlstore.Store {
 	t.Helper()
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
 	s, err := sqlstore.New(db, c)
 	if err != nil {
 		t.Fatal(err)
