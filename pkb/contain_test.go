@@ -113,7 +113,7 @@ func (f *faulty) Notified(observe.EventKind, bool) { f.came("Notified") }
 // code is not lost, nobody waits for long, and OnEvent and Notify get what they would.
 func TestTelemetryThatFails(t *testing.T) {
 	eachFall(t, func(t *testing.T, fall, relent func()) {
-		var log lockedBuffer
+		var log syncBuffer
 		watcher := &faulty{fall: fall}
 		var events, notices []string
 		var mu sync.Mutex
@@ -190,7 +190,7 @@ func TestTelemetryThatHangsIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
-		var log lockedBuffer
+		var log syncBuffer
 		watcher := &faulty{fall: func() { <-release }}
 		r := newRig(t, withConfig(func(c *pkb.Config) {
 			c.Telemetry, c.Logger = watcher, slog.New(slog.NewTextHandler(&log, nil))
@@ -292,28 +292,4 @@ func TestLoggerThatFails(t *testing.T) {
 			t.Errorf("%d refreshes, %d tokens twice", refreshes, again)
 		}
 	})
-}
-
-// lockedBuffer is a text that several goroutines write and read.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *lockedBuffer) Reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text.Reset()
 }

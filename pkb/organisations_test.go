@@ -135,6 +135,12 @@ func (b *syncBuffer) String() string {
 	return b.text.String()
 }
 
+func (b *syncBuffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
+}
+
 // signedInAs is the cookie of the host's own session: a tenant and a user.
 const signedInAs = "session"
 
