@@ -79,7 +79,7 @@ func TestNHSNumberDoesNotPrint(t *testing.T) {
 	}
 	for _, v := range []any{number, &number, struct{ n identity.NHSNumber }{number}, []identity.NHSNumber{number}, identity.NewKnown(identity.Person{NHSNumber: number})} {
 		s := printed(t, v)
-		for _, part := range []string{"9991566171", "999 156", "39393931", "57 57 57"} {
+		for _, part := range []string{"999156", "999 156", "39393931", "57 57 57"} {
 			if strings.Contains(s, part) {
 				t.Errorf("%T prints its number:\n%s", v, s)
 			}

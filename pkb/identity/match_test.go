@@ -308,7 +308,7 @@ func TestMatchAndKnownPrintNoValues(t *testing.T) {
 	}
 	k := known(t, "canary", "canary", "1977-07-17", "9991566171")
 	for _, printed := range []string{fmt.Sprintf("%v %+v %#v %s %x", k, k, k, k, k), fmt.Sprintf("%v %+v", &k, struct{ k Known }{k})} {
-		for _, secret := range []string{"canary", "1977-07", "9991566171", "63616e617279"} {
+		for _, secret := range []string{"canary", "1977", "99915", "63616e"} {
 			if strings.Contains(printed, secret) {
 				t.Errorf("%q is in %s", secret, printed)
 			}

@@ -173,7 +173,7 @@ func TestLoggingAHostsStruct(t *testing.T) {
 		fmt.Fprintf(&out, verb+"\n", v)
 	}
 	fmt.Fprintf(&out, "%+v", fmt.Errorf("saving %+v: %v", v, []any{v.Self, v.nhs, v.password}))
-	for _, canary := range []string{"Canarina", "Finkowski", "1941-03-17", "9991566171", "birdseed", "Potassium", "4.50", "43616e6172696e61"} {
+	for _, canary := range []string{"Canarina", "Finkowski", "1941", "9991566171", "birdseed", "Potassium", "4.50", "43616e6172696e61"} {
 		if strings.Contains(out.String(), canary) {
 			t.Errorf("%s is printed:\n%s", canary, &out)
 		}
