@@ -127,10 +127,10 @@ type Config struct {
 	FirstWarning, LastWarning time.Duration
 	// Notify, if set, is called with what you must not miss: a link that was made or
 	// has ended, a session that is about to end, an authorization that was given up.
-	// A notice is saved with the link, and Client.Tend delivers it until Notify
-	// returns nil: at least once, in order for each link. After an error, a panic or
-	// 30 seconds it comes again, after a minute to an hour. Write it into a queue or
-	// a table of yours and return. Nil adds notices only to links that have had some.
+	// A notice is saved with the link, and Client.Tend delivers it until Notify returns
+	// nil: at least once, in order for each link, for several links at the same time.
+	// After an error, a panic or 30 seconds it comes again, after a minute to an hour.
+	// Write it into a queue or table of yours. Nil adds notices only to links that had some.
 	Notify func(ctx context.Context, n observe.Notice) error
 	// KeepWarm is after how long without a refresh Client.Tend refreshes a link that
 	// nobody uses, so that you learn early that it has ended. 0 means never.

@@ -39,9 +39,9 @@ var mariaWays = []trial.Way{
 }
 
 var sqliteWays = []trial.Way{
-	{Driver: "modernc.org/sqlite", Setting: "a file, WAL, busy_timeout", Name: "sqlite", Param: "file:%s?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
+	{Driver: "modernc.org/sqlite", Setting: "a file, WAL, busy_timeout", Name: "sqlite", Param: "file:%s?_pragma=journal_mode(wal)&_pragma=busy_timeout(30000)"},
 	{Driver: "modernc.org/sqlite", Setting: ":memory:", Name: "sqlite", Param: ":memory:"},
-	{Driver: "mattn/go-sqlite3", Setting: "a file, WAL, busy_timeout", Name: "sqlite3", Param: "file:%s?_journal_mode=WAL&_busy_timeout=10000"},
+	{Driver: "mattn/go-sqlite3", Setting: "a file, WAL, busy_timeout", Name: "sqlite3", Param: "file:%s?_journal_mode=WAL&_busy_timeout=30000"},
 	{Driver: "mattn/go-sqlite3", Setting: ":memory:", Name: "sqlite3", Param: ":memory:"},
 }
 

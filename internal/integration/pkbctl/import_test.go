@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -427,9 +428,12 @@ func TestTendOnce(t *testing.T) {
 	onEach(t, pkbtest.Config{}, func(t *testing.T, h *host) {
 		h.width = 100
 		h.importer()
+		var mu sync.Mutex // links are looked after at the same time
 		var heard []string
 		inbox := h.openWith(h.keys, func(c *pkb.Config) {
 			c.Notify = func(_ context.Context, n observe.Notice) error {
+				mu.Lock()
+				defer mu.Unlock()
 				heard = append(heard, n.AppUserID+" "+string(n.Kind))
 				return nil
 			}

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -87,7 +88,7 @@ func startMariaDB(ctx context.Context, flags func(bare func() *exec.Cmd) []strin
 	if err != nil {
 		return nil, err
 	}
-	if err := mysql.SetLogger(log.New(io.Discard, "", 0)); err != nil { // it prints what its errors say as well
+	if err := silenceMySQL(); err != nil {
 		return nil, err
 	}
 	return newServer(ctx, "mysql", syscall.SIGTERM, func(s *Server, as *syscall.SysProcAttr, port string) *exec.Cmd {
@@ -111,6 +112,10 @@ func startMariaDB(ctx context.Context, flags func(bare func() *exec.Cmd) []strin
 		return exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+data, "--tmpdir="+s.dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 	})
 }
+
+// silenceMySQL stops the driver printing what its errors say as well. It sets a variable
+// of the driver's, and servers start at the same time.
+var silenceMySQL = sync.OnceValue(func() error { return mysql.SetLogger(log.New(io.Discard, "", 0)) })
 
 // newServer makes a directory that account owns, if this is root, sets a server
 // up in it, on a free port, and starts it.

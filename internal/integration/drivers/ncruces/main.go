@@ -43,7 +43,7 @@ func try(ctx context.Context, crowd time.Duration) (rows []trial.Row, err error)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for _, way := range []struct{ setting, dsn string }{
-		{"a file, WAL, busy_timeout", "file:" + filepath.Join(dir, "links.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(10000)"},
+		{"a file, WAL, busy_timeout", "file:" + filepath.Join(dir, "links.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(30000)"},
 		{":memory:", ":memory:"},
 	} {
 		db, err := sql.Open("sqlite3", way.dsn)

@@ -25,10 +25,13 @@ type Row struct {
 	Fault                   string // what is wrong though it does not
 }
 
+// patience is for a slow disk, on which SQLite's writers wait for each other.
+const patience = 30 * time.Second
+
 // Try fills in what becomes of a store in db, in which a crowd writes and reads for so
 // long.
 func (r *Row) Try(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, long time.Duration) error {
-	store, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
+	store, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect, Timeout: patience})
 	if err != nil {
 		return err
 	}
