@@ -39,7 +39,7 @@ const (
 
 // Notice is owed to the host until the host has accepted it.
 type Notice struct {
-	N       uint64 // its number in the record, never used again
+	N       uint64 // its number in the record, given again only if the store has lost it
 	Kind    NoticeKind
 	Cause   Cause
 	Session string // that it is about
@@ -48,6 +48,14 @@ type Notice struct {
 	Tries int
 	// Also is how many earlier ends it stands for.
 	Also int
+}
+
+// is reports whether two are the same, however often the host has not accepted it. A
+// store that has gone back gives a number again, and a delivery from before that clears
+// nothing else.
+func (n Notice) is(o Notice) bool {
+	n.Tries, n.Also = o.Tries, o.Also
+	return n == o
 }
 
 // Telling is the right to deliver a notice. Others measure how long it has stood
@@ -158,27 +166,27 @@ func (p Policy) owe(r *Record, n Notice) {
 // The conditions and writes of the rows about notices.
 
 func tellingMine(_ Policy, r *Record, e *Event) bool {
-	return e.Owner != "" && r.Telling == Telling{e.Owner, e.Notice}
+	return e.Owner != "" && r.Telling == Telling{e.Owner, e.Notice.N}
 }
 
 // tellable leaves it to the flight, which has watched, whose claim may be replaced.
 func tellable(_ Policy, r *Record, e *Event) bool {
 	free := r.Telling.Owner == "" || r.Telling.Owner == e.Instead || !r.owed(r.Telling.Notice)
-	return len(r.Notices) > 0 && r.Notices[0].N == e.Notice && free
+	return len(r.Notices) > 0 && r.Notices[0].N == e.Notice.N && free
 }
 
-func isOwed(_ Policy, r *Record, e *Event) bool { return r.owed(e.Notice) }
+func isOwed(_ Policy, r *Record, e *Event) bool { return slices.ContainsFunc(r.Notices, e.Notice.is) }
 
 func (r *Record) owed(n uint64) bool {
 	return slices.ContainsFunc(r.Notices, func(o Notice) bool { return o.N == n })
 }
 
-func claimNotice(r *Record, e *Event) { r.Telling = Telling{e.Owner, e.Notice} }
+func claimNotice(r *Record, e *Event) { r.Telling = Telling{e.Owner, e.Notice.N} }
 
 // delivered removes a notice, whoever claims it now: the host has it.
 func delivered(r *Record, e *Event) {
-	r.Notices = slices.DeleteFunc(slices.Clone(r.Notices), func(o Notice) bool { return o.N == e.Notice })
-	if r.Telling.Notice == e.Notice {
+	r.Notices = slices.DeleteFunc(slices.Clone(r.Notices), e.Notice.is)
+	if r.Telling.Notice == e.Notice.N {
 		r.Telling = Telling{}
 	}
 }
@@ -187,7 +195,7 @@ func returned(r *Record, e *Event) {
 	r.Telling = Telling{}
 	r.Notices = slices.Clone(r.Notices)
 	for i := range r.Notices {
-		if r.Notices[i].N == e.Notice {
+		if r.Notices[i].N == e.Notice.N {
 			r.Notices[i].Tries++
 		}
 	}

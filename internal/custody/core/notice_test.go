@@ -124,7 +124,7 @@ func TestAWarningThatIsBeingDeliveredStays(t *testing.T) {
 	r := aLink()
 	for _, e := range []core.Event{
 		{Kind: core.Warn, Session: "s1", Warning: core.Early},
-		{Kind: core.ClaimNotice, Notice: 1, Owner: "n1"},
+		{Kind: core.ClaimNotice, Notice: core.Notice{N: 1}, Owner: "n1"},
 		{Kind: core.Warn, Session: "s1", Warning: core.Late},
 	} {
 		r, _ = policy.Apply(r, e)
@@ -135,7 +135,7 @@ func TestAWarningThatIsBeingDeliveredStays(t *testing.T) {
 	if _, e := sweep(policy, r, core.Facts{}); e.Kind != core.Done || e.Result != core.LaterElsewhere {
 		t.Errorf("meanwhile another sweep does %+v", e)
 	}
-	r, _ = policy.Apply(r, core.Event{Kind: core.Delivered, Notice: 1, Owner: "n1"})
+	r, _ = policy.Apply(r, core.Event{Kind: core.Delivered, Notice: r.Notices[0], Owner: "n1"})
 	if len(r.Notices) != 1 || r.Notices[0].Warning != core.Late {
 		t.Errorf("and then %+v", r.Notices)
 	}
@@ -150,9 +150,30 @@ func TestNoticesAreRestored(t *testing.T) {
 	if got := row.Merged(known); len(got.Notices) != 1 || got.Noticed != 1 {
 		t.Errorf("restored: %+v", got)
 	}
-	told, _ := policy.Apply(known, core.Event{Kind: core.Delivered, Notice: 1})
+	told, _ := policy.Apply(known, core.Event{Kind: core.Delivered, Notice: known.Notices[0]})
 	if told.Behind(known) || len(told.Notices) != 0 {
 		t.Errorf("a notice that was delivered comes back: %+v", told)
+	}
+}
+
+// A store that has gone back gives a number again: who delivered the first notice of that
+// number has not delivered the second.
+func TestADeliveryClearsOnlyWhatWasDelivered(t *testing.T) {
+	ended, _ := policy.Apply(aLink(), core.Event{Kind: core.Lose, Pair: first, Cause: "session_expired"})
+	warned, _ := policy.Apply(aLink(), core.Event{Kind: core.Warn, Session: "s1", Warning: core.Early})
+	first, second := ended.Notices[0], warned.Notices[0]
+	if first.N != second.N {
+		t.Fatalf("numbered %d and %d", first.N, second.N)
+	}
+	again := second
+	again.Tries++
+	for _, of := range []struct {
+		told core.Notice
+		want core.Verdict
+	}{{first, core.Superseded}, {second, core.Write}, {again, core.Write}} {
+		if r, verdict := policy.Apply(warned, core.Event{Kind: core.Delivered, Notice: of.told}); verdict != of.want || (len(r.Notices) == 0) != (verdict == core.Write) {
+			t.Errorf("%+v was delivered: %v, and %+v is owed", of.told, verdict, r.Notices)
+		}
 	}
 }
 

@@ -71,8 +71,9 @@ type Event struct {
 	Witnessed, Few bool
 	// Old means that the record has been without tokens for long enough.
 	Old bool
-	// Notice is the number of one, and Instead, whose claim on it has stood still.
-	Notice  uint64
+	// Notice is the one that is claimed, delivered or returned, and Instead, whose claim on
+	// it has stood still.
+	Notice  Notice
 	Instead string
 	// Warning is how near the end of the active session is.
 	Warning Warning

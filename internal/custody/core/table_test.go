@@ -53,7 +53,7 @@ func anyEvent(r *rand.Rand, kind core.EventKind) core.Event {
 		Kind: kind, Owner: pick(r, owners[1:]), Pair: anyPair(r).ID, Next: core.Pair{ID: next.ID, Final: next.Final}, Session: pick(r, sessions[1:]), Unlinks: uint64(r.IntN(2)),
 		Patient: pick(r, patients), Terms: core.Terms{Switch: r.IntN(2) == 0, Share: r.IntN(2) == 0}, Cause: pick(r, causes),
 		Shared: r.IntN(3) == 0, Witnessed: r.IntN(2) == 0, Few: r.IntN(2) == 0, Old: r.IntN(2) == 0, TTL: time.Second,
-		Notice: uint64(1 + r.IntN(3)), Instead: pick(r, owners), Warning: core.Warning(r.IntN(3)),
+		Notice: core.Notice{N: uint64(1 + r.IntN(3)), Kind: core.NoticeKind(1 + r.IntN(2))}, Instead: pick(r, owners), Warning: core.Warning(r.IntN(3)),
 	}
 }
 

@@ -97,7 +97,7 @@ func (f *Flight) tell(p Policy, in *Input) Effect {
 	f.At = atDecide
 	switch turn := f.turn(p); {
 	case turn == thisFlights && !f.Unheard:
-		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0].N, Owner: f.Teller, Instead: r.Telling.Owner})
+		return f.put(p, in, Event{Kind: ClaimNotice, Notice: r.Notices[0], Owner: f.Teller, Instead: r.Telling.Owner})
 	case turn == anothers:
 		return f.done(LaterElsewhere, PairID{})
 	case f.After == LaterHeld || f.After == LaterElsewhere: // that ends soon, or for all links at once
@@ -122,7 +122,7 @@ func (f *Flight) notify(p Policy, in *Input) Effect {
 }
 
 func (f *Flight) notified(p Policy, in *Input) Effect {
-	e := Event{Kind: Delivered, Notice: f.Rec.Telling.Notice, Owner: f.Teller}
+	e := Event{Kind: Delivered, Notice: f.Rec.Notices[0], Owner: f.Teller}
 	if !in.Heard {
 		e.Kind, f.Unheard = Returned, true
 	}

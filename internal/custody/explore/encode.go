@@ -54,7 +54,7 @@ func (e *encoder) world(c *setup, w *world) {
 		uint8(w.g.ended), uint8(w.g.ok), uint8(w.g.replaced))
 	e.id(w.late)
 	e.id(w.g.unread)
-	e.number(uint64(w.g.told))
+	e.number(w.g.told)
 	e.number(uint64(w.g.warned))
 	if w.lateSave != nil {
 		e.bytes(uint8(w.lateSaveUser)) //nolint:gosec // 0 or 1
@@ -221,7 +221,8 @@ func (e *encoder) event(v *core.Event) {
 	e.number(v.Unlinks)
 	e.number(uint64(v.TTL / tick)) //nolint:gosec // not negative
 	e.owner(v.Instead)
-	e.bytes(uint8(v.Notice), uint8(v.Warning)) //nolint:gosec // small by construction
+	e.notice(&v.Notice)
+	e.bytes(uint8(v.Warning))
 	if v.Known != nil {
 		e.record(v.Known)
 	}

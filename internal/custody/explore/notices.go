@@ -15,13 +15,13 @@ func (c *setup) checkNotices(w *world, old, next *core.Record, e core.Event) {
 	if e.Kind == core.Import && importReplaces(old, next, e.Session) {
 		w.violate(ImportReplaces)
 	}
-	if c.policy.Notices == 0 || w.g.wentBack {
+	if c.policy.Notices == 0 || w.g.wentBack && e.Kind != core.Delivered {
 		return
 	}
 	if c.losesNotice(w, old, next) {
 		w.violate(NoticeLost)
 	}
-	if e.Kind == core.Restore {
+	if e.Kind == core.Restore || w.g.wentBack {
 		return
 	}
 	if unnoticed(old, next, e.Kind) {
@@ -43,7 +43,7 @@ func importReplaces(old, next *core.Record, session string) bool {
 func (c *setup) losesNotice(w *world, old, next *core.Record) bool {
 	for _, n := range old.Notices {
 		kept := slices.ContainsFunc(next.Notices, func(o core.Notice) bool { return o.N == n.N })
-		if !kept && w.g.told&(1<<n.N) == 0 && !c.replaced(old, next, n) {
+		if !kept && w.g.told&told(n) == 0 && !c.replaced(old, next, n) {
 			return true
 		}
 	}
@@ -134,11 +134,15 @@ func (c *setup) checkTell(w *world, i int) {
 
 // checkOrder judges what the host accepts: nothing that it has not had, after what
 // followed it.
-func (c *setup) checkOrder(w *world, number uint8) {
-	if w.g.told>>number&1 == 0 && w.g.told>>(number+1) != 0 && !w.g.wentBack {
+func (c *setup) checkOrder(w *world, n core.Notice) {
+	if w.g.told&told(n) == 0 && w.g.told>>(8*n.N) != 0 && !w.g.wentBack {
 		w.violate(ToldLate)
 	}
 }
+
+// told is the bit of a notice that the host has accepted. A store that goes back gives
+// numbers again.
+func told(n core.Notice) uint64 { return 1 << (8*(n.N-1) + uint64(n.Kind)) }
 
 // telling is the policy of a host that wants notices.
 func telling(most int) core.Policy {
@@ -205,6 +209,12 @@ func ended(w *world) {
 	w.ses[1].dead = true
 }
 
+// over begins with a link whose session has ended, and nobody knows.
+func over(w *world) {
+	linked("p1")(w)
+	w.ses[1].dead = true
+}
+
 // leftBehind begins with a candidate whose claim nobody pursues any more.
 func leftBehind(w *world) {
 	candidate(w)
@@ -221,6 +231,8 @@ func toReseal(w *world) {
 // imports.
 func tending() []*setup {
 	unlinks := put(core.Event{Kind: core.Unlink})
+	loses := put(core.Event{Kind: core.Lose, Pair: core.PairID{Session: "s1", Seq: 1}, Cause: sessionEnded})
+	warns := put(core.Event{Kind: core.Warn, Session: "s1", Warning: core.Early})
 	return []*setup{
 		{name: "two sweeps, one notice", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), tend(2)}, b: budget{unknown: 2, deaf: 1}},
 		{name: "two sweeps, notices, crash", policy: telling(3), begin: owing(linked("p1"), core.Ended, core.Made), programs: [3]program{tend(3), tend(3)}, b: budget{crash: 1, unknown: 1}},
@@ -235,6 +247,7 @@ func tending() []*setup {
 		{name: "late saves of notices", policy: telling(3), begin: owing(linked("p1"), core.Made), programs: [3]program{tend(2), tend(2)}, b: budget{lateSave: 1}},
 		{name: "a tombstone that owes notices", policy: telling(3), begin: owing(linked("p1"), core.Ended), old: true, programs: [3]program{tend(2), unlinks, tend(1)}, b: budget{unknown: 1, deaf: 1}},
 		{name: "the store goes back, notices", policy: telling(3), begin: owing(linked("p1"), core.Made), keeps: true, programs: [3]program{tend(2), call(1)}, b: budget{back: 1, kill: 1}},
+		{name: "the store goes back, two notices of a number", policy: telling(3), begin: over, keeps: true, programs: [3]program{loses, tend(2), warns}, b: budget{back: 1}},
 		{name: "unrecognized errors, notices", policy: telling(3), begin: linked("p1"), unknown: true, evidence: core.Evidence{Witnessed: true, Sick: 1}, programs: [3]program{call(3), tend(1)}, b: budget{kill: 1, unknown: 1}},
 		{name: "idle links", policy: telling(3), begin: linked("p1"), idle: true, programs: [3]program{tend(2), call(2)}, b: budget{lost: 1, unknown: 1, appWide: 1}},
 		{name: "idle links, two sweeps, crash", policy: telling(3), begin: linked("p1"), idle: true, programs: [3]program{tend(2), tend(2)}, b: budget{crash: 1, held: 1}},

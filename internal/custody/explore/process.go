@@ -344,7 +344,6 @@ func (w *world) alone(i int) bool {
 // notify delivers a notice to the host, unless others may have begun to.
 func (c *setup) notify(w *world, i int, say func(*world, move)) {
 	p := w.proc[i]
-	number := uint8(p.e.Notice.N) //nolint:gosec // a few
 	end := func(n *world, heard bool, m move) {
 		n.own(i).air = notSent
 		c.answer(n, i, core.Input{Kind: core.Notified, Heard: heard}, say, m)
@@ -357,10 +356,10 @@ func (c *setup) notify(w *world, i int, say func(*world, move)) {
 	case p.air == notSent:
 		c.checkTell(&n, i)
 		n.own(i).air = sent
-		say(&n, move{verb: tells, arg: number})
+		say(&n, move{verb: tells, arg: uint8(p.e.Notice.N)}) //nolint:gosec // a few
 	case p.air == sent:
-		c.checkOrder(&n, number)
-		n.g.told |= 1 << number
+		c.checkOrder(&n, p.e.Notice)
+		n.g.told |= told(p.e.Notice)
 		n.own(i).air = processed
 		say(&n, move{verb: accepts})
 		if w.b.deaf > 0 {

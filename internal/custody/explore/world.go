@@ -112,7 +112,7 @@ type ghost struct {
 	fault                              bool   // something that makes an outcome unknown
 	wentBack                           bool   // the store has lost writes
 	refused, void, ended, ok, replaced bits   // sets of sessions
-	told                               uint16 // the notices that the host has accepted, by number
+	told                               uint64 // the notices that the host has accepted, by number and kind
 	warned                             uint16 // the warnings that were given, by session and level
 	unread                             core.PairID
 	bad                                Rule

@@ -148,8 +148,10 @@ var all = []mutation{
 	{name: "a tombstone is forgotten with its notices", setup: "a tombstone that owes notices", edits: []edit{
 		{rows, "!hasPairs(p, r, e) && len(r.Notices) == 0", "!hasPairs(p, r, e)"}}},
 	{name: "a notice is gone before it is delivered", setup: "two sweeps, notices, crash", edits: []edit{
-		{notice, "func claimNotice(r *Record, e *Event) { r.Telling = Telling{e.Owner, e.Notice} }", "func claimNotice(r *Record, e *Event) {\n	at := r.Notices[0]\n	delivered(r, e)\n	r.Telling = Telling{e.Owner, at.N}\n}"},
+		{notice, "func claimNotice(r *Record, e *Event) { r.Telling = Telling{e.Owner, e.Notice.N} }", "func claimNotice(r *Record, e *Event) {\n	at := r.Notices[0]\n	delivered(r, e)\n	r.Telling = Telling{e.Owner, at.N}\n}"},
 		{tend, "	if len(r.Notices) == 0 || r.Notices[0].N != r.Telling.Notice {\n		return f.decide(p, in)\n	}\n	f.At = atNotify\n	return Effect{Kind: Notify, Notice: r.Notices[0]}", "	f.At = atNotify\n	return Effect{Kind: Notify, Notice: Notice{N: r.Telling.Notice}}"}}},
+	{name: "a delivery clears another notice of its number", setup: "the store goes back, two notices of a number", edits: []edit{
+		{notice, "	n.Tries, n.Also = o.Tries, o.Also\n	return n == o\n", "	return n.N == o.N\n"}}},
 	{name: "a claim on a notice is taken at once", setup: "two sweeps, one notice", edits: []edit{
 		{tend, "&& f.Sight.Telling.seenFor(r.Telling) < p.patience(Lease{})", "&& p.Notices < 0"}}},
 	{name: "a claim on a notice is never taken over", setup: "two sweeps, notices, crash", edits: []edit{

@@ -52,6 +52,7 @@ type debt struct {
 	id    string
 	n     uint64 // its number in the row
 	cause custody.Cause
+	last  bool // no other warning follows
 	taken bool
 	// replaced: another has taken its place, by the rules for that. fell: the store
 	// has lost it, and nobody has written it again; back: though a row shows the fact
@@ -120,15 +121,23 @@ func (t *told) wrote(p *process, before, after tokenstore.Record, epoch int) {
 			d.fell, d.back, d.replaced = false, false, false
 			continue
 		}
-		d := &debt{fact: fact{epoch, n.Kind}, id: n.ID, n: numberOf(n), cause: n.Cause, late: t.over, known: map[*process]time.Time{}}
+		d := &debt{fact: fact{epoch, n.Kind}, id: n.ID, n: numberOf(n), cause: n.Cause, last: n.Last, late: t.over, known: map[*process]time.Time{}}
 		d.was = a.known(p, d)
 		a.owed = append(a.owed, d)
 	}
 	for _, n := range was {
 		if d := a.debt(n.ID); !has(is, n.ID) && !d.taken {
-			d.replaced = len(is) == mostNotices || n.Kind == core.EndsSoon && slices.ContainsFunc(is, func(o custody.Notice) bool { return o.Kind == n.Kind })
+			d.replaced = len(is) == mostNotices || n.Kind == core.EndsSoon && slices.ContainsFunc(is, func(o custody.Notice) bool { return o.Kind == n.Kind }) || a.tookAs(d)
 		}
 	}
+}
+
+// tookAs reports whether the host has taken the same under another id: the store had lost
+// it, a process wrote it again, and another cleared it that had delivered the first.
+func (a *account) tookAs(d *debt) bool {
+	return slices.ContainsFunc(a.owed, func(o *debt) bool {
+		return o.taken && o.fact == d.fact && o.n == d.n && o.cause == d.cause && o.last == d.last
+	})
 }
 
 // is notes what the row shows now.

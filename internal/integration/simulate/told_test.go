@@ -139,6 +139,20 @@ func TestTold(t *testing.T) {
 			s.saves(s.other, linked, aMade(1).later())
 			s.takes(aMade(1).later())
 		}, tally{told: 1}},
+		"the store lost it, and it was cleared for the one that was told": {func(s *story) {
+			s.saves(s.one, linked, aMade(1))
+			s.takes(aMade(1))
+			s.goesBack(pending)
+			s.saves(s.other, linked, aMade(1).later())
+			s.saves(s.one, linked)
+		}, tally{told: 1}},
+		"the store lost it, and another of its number was cleared": {func(s *story) {
+			s.saves(s.one, linked, aMade(1))
+			s.takes(aMade(1))
+			s.goesBack(pending)
+			s.saves(s.other, relink, anEnd(1).later())
+			s.saves(s.one, relink)
+		}, tally{told: 1, untold: 1}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{began: time.Now()}
