@@ -199,10 +199,18 @@ func overlaid(root, work, name string, files map[string][]byte) (string, error) 
 	return overlay, os.WriteFile(overlay, text, 0o600)
 }
 
-// failedTest names the test that failed, or is "".
+var (
+	failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	crash   = regexp.MustCompile(`(?m)^(panic|fatal error): `)
+)
+
+// failedTest names the test that failed, or is "" if none ran.
 func failedTest(printed []byte) string {
-	if failed := regexp.MustCompile(`(?m)^--- FAIL: (\w+)`).FindSubmatch(printed); failed != nil {
+	if failed := failure.FindSubmatch(printed); failed != nil {
 		return string(failed[1])
+	}
+	if crash.Match(printed) {
+		return "the end of the test's process"
 	}
 	return ""
 }

@@ -26,6 +26,20 @@ func TestMutate(t *testing.T) {
 	}
 }
 
+// A mutation with which the tests' process ends is caught, and one that does not compile
+// shows nothing.
+func TestFailedTest(t *testing.T) {
+	for printed, want := range map[string]string{
+		"--- FAIL: TestEverySink (0.01s)\n    a_test.go:1: panic: of the host's\nFAIL\n":                          "TestEverySink",
+		"panic: nil pointer [recovered]\n\ngoroutine 7 [running]:\nFAIL\tgithub.com/betawerk/pkb-go/pkb\t0.1s\n":  "the end of the test's process",
+		"# github.com/betawerk/pkb-go/pkb\npkb/errors.go:1:1: declared and not used: err\nFAIL\t[build failed]\n": "",
+	} {
+		if got := failedTest([]byte(printed)); got != want {
+			t.Errorf("%q is found to be %q, want %q", printed, got, want)
+		}
+	}
+}
+
 // A mutation that does not exist must not count as caught, and a list that went
 // empty must not pass.
 func TestMutationsAreFound(t *testing.T) {
