@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -98,7 +99,7 @@ func (t *table) indexed(ctx context.Context, out io.Writer, statements []string,
 		for rows.Next() {
 			var line string
 			if err := rows.Scan(&line); err != nil {
-				return false, err
+				return false, errors.Join(err, rows.Close())
 			}
 			plan = append(plan, line)
 		}
