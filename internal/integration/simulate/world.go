@@ -320,7 +320,7 @@ func (w *world) bury(s *session, said []error) {
 	none = s.missed > maxMissed
 	limbo := min(time.Since(s.worked), w.untroubled()) > w.patience()
 	over := lost || none || limbo || s.dead && !w.design.ours
-	t := w.server.tally
+	t, unnamed := w.server.tally, false
 	switch {
 	case !over:
 	case s.dead:
@@ -330,14 +330,15 @@ func (w *world) bury(s *session, said []error) {
 	case lost && s.refused:
 		t.lost[byWording]++
 	default:
+		unnamed = true
+	}
+	unnamed = unnamed || over && s.dead && (errors.Is(all, errUnnamed) || none)
+	if unnamed {
 		t.unnamed++
 	}
 	if over && w.design.ours {
-		w.note(s, lost)
+		w.note(s, lost, unnamed, said)
 		w.mustHear(s, lost)
-	}
-	if over && s.dead && (errors.Is(all, errUnnamed) || none) {
-		t.unnamed++
 	}
 	if limbo && w.young > 0 && (s.dead || s.fell == nil) {
 		t.limbo++
@@ -361,10 +362,13 @@ func (w *world) mustHear(s *session, lost bool) {
 	}
 }
 
-// note records where a link was lost that can be kept, to be looked at with -world;
-// the server's lock is held.
-func (w *world) note(s *session, ended bool) {
+// note records where a link was lost that can be kept, or nobody knows why, to be looked
+// at with -world; the server's lock is held.
+func (w *world) note(s *session, ended, unnamed bool, said []error) {
 	why := ""
+	if unnamed {
+		why = fmt.Sprintf("unnamed, dead: %v, nobody served for %v, callers were told %v", s.dead, time.Since(s.worked), said)
+	}
 	for _, c := range columns[:3] {
 		if s.dead && s.killer == c.why {
 			why = c.name
