@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -633,6 +634,61 @@ func twoAtOnce(t *testing.T, w *town, s *tokenstore.Memory, same, linked bool, e
 	}
 	wantServed(t, ks[0], user, last)
 	wantServed(t, ks[1], user, last)
+	w.wantNoneAgain(t)
+}
+
+// A process that is cut off from its store with the response to a code saves it when it
+// is back, though the patient has approved again meanwhile, elsewhere. Where the server
+// has ended the first session with the second, nothing happens to the link: the check of
+// an authorization uses its token.
+func TestPatientApprovesAgainMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, ends := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the first session ends=%v", ends), func(t *testing.T) {
+			stage(t, func(t *testing.T, w *town, s *tokenstore.Memory) { approvesAgain(t, w, s, ends) })
+		})
+	}
+}
+
+func approvesAgain(t *testing.T, w *town, s *tokenstore.Memory, ends bool) {
+	var away atomic.Bool
+	first := w.replica(t, &hooked{Memory: s, before: func(context.Context, string, string) error {
+		if away.Load() {
+			return errDown
+		}
+		return nil
+	}})
+	second := w.replica(t, s)
+	w.disturb(func(_ context.Context, q question, serve func() reply) (reply, error) {
+		away.Store(away.Load() || q.session == "a" && !q.refresh)
+		return serve(), nil
+	})
+	if _, err := first.Approve(t.Context(), w.visit(user, "a")); err == nil {
+		t.Fatal("an authorization that is not saved is a link")
+	}
+	w.joins(t, second, user, "b")
+	if ends {
+		w.end("a", "API_SESSION_INVALID")
+		w.belongs("a", errors.New("API_SESSION_INVALID"))
+	}
+	time.Sleep(44 * time.Minute)
+	wantServed(t, second, user, "b")
+	away.Store(false)
+	time.Sleep(time.Minute)
+	want := map[bool]string{false: "a", true: "b"}[ends]
+	for range 12 {
+		_, _ = first.Token(t.Context(), user) // looks at what waits, in the background
+		time.Sleep(life / 2)
+	}
+	for _, k := range []*custody.Keeper{first, second} {
+		wantServed(t, k, user, want)
+	}
+	if r := recordOf(t, s, user); sessionOfPair(r.Pair) != want || r.Candidate != "" {
+		t.Errorf("the link is that of %q, and %q waits", r.Pair, r.Candidate)
+	}
+	if posts := w.posts("a"); ends && posts != 1 {
+		t.Errorf("the token of the session that has ended was presented %d times", posts)
+	}
 	w.wantNoneAgain(t)
 }
 
