@@ -52,7 +52,7 @@ func startWith(p *process, notify func(context.Context, custody.Notice) error) k
 			user, _ := split(refreshToken)
 			return endpoint.Refresh(context.WithValue(ctx, whose{}, p.world.session(user)), refreshToken, "PATIENT")
 		},
-		Verify: func(_ context.Context, c custody.Candidate) (string, error) { return "patient-of-" + c.User, nil },
+		Verify: p.verify,
 		Now:    p.clock.now, Logger: slog.New(slog.DiscardHandler),
 		HardMargin: 30 * time.Second, AssumedLife: tokenLife, PostTimeout: longLimit,
 		Foreseen: []custody.Cause{"session_expired"}, SessionLife: sessionLife, Warnings: [2]time.Duration{firstWarning, lastWarning}, Notify: notify, KeepWarm: keepWarm,
@@ -60,6 +60,14 @@ func startWith(p *process, notify func(context.Context, custody.Notice) error) k
 	o := &ours{Keeper: k, process: p}
 	o.tending.Go(func() { _ = k.Tend(p.ctx) })
 	return o
+}
+
+// verify asks PKB's API whose an authorization is.
+func (p *process) verify(_ context.Context, c custody.Candidate) (string, error) {
+	if p.world.server.replaced(c.User, c.AccessToken) {
+		return "", errors.New("401 API_SESSION_INVALID")
+	}
+	return "patient-of-" + c.User, nil
 }
 
 // records is the store of a process.

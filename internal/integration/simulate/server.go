@@ -398,6 +398,15 @@ func (p *post) stoodStill() bool {
 	return yes
 }
 
+// replaced reports whether the patient has approved again since an access token's
+// authorization, which has ended that.
+func (v *server) replaced(user, token string) bool {
+	_, pair := split(token)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return pair.epoch != v.sessions[user].epoch
+}
+
 // good reports whether PKB's API would take an access token.
 func (v *server) good(user, token string) bool {
 	_, pair := split(token)
