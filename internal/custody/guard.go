@@ -36,48 +36,51 @@ func (*TimeoutError) Unwrap() error { return context.DeadlineExceeded }
 // gets a result, and gets it at once when its context ends. A call that ignores its
 // context is abandoned, and counted while it runs.
 func guard[T any](k *Keeper, caller context.Context, limit time.Duration, of string, call func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
 	ctx, cancel := context.WithTimeout(caller, limit)
-	done := make(chan result, 1)
+	done := make(chan struct{}) // closed once value and err are set
+	var value T
+	var err error
 	go func() {
 		defer cancel()
-		r := result{err: &PanicError{Of: of}} // unless the call returns: it may panic, or call Goexit
+		returned := false // it may panic, or call Goexit
 		defer func() {
 			_ = recover()
-			done <- r
+			if !returned {
+				value, err = *new(T), &PanicError{Of: of}
+			}
+			close(done)
 		}()
-		value, err := call(ctx)
+		value, err = call(ctx)
 		examine(err)
-		r = result{value, err}
+		returned = true
 	}()
 	select {
-	case r := <-done:
-		return r.value, r.err
+	case <-done:
+		return value, err
 	case <-ctx.Done():
 	}
-	last := make(chan result, 1)
+	last := make(chan error, 1)
 	go func() {
 		deaf := time.NewTimer(deafAfter)
 		defer deaf.Stop()
 		select {
-		case r := <-done:
-			last <- r
+		case <-done:
+			last <- nil
 			return
 		case <-deaf.C:
 		}
 		k.abandoned.Add(1)
-		last <- result{err: &TimeoutError{Of: of}}
+		last <- &TimeoutError{Of: of}
 		<-done
 		k.abandoned.Add(-1)
 	}()
 	if err := caller.Err(); err != nil {
 		return *new(T), err
 	}
-	r := <-last
-	return r.value, r.err
+	if late := <-last; late != nil {
+		return *new(T), late
+	}
+	return value, err
 }
 
 // examine calls what callers will call of an error of the host's. Methods of a nil pointer
