@@ -35,8 +35,10 @@ var dialects = map[Dialect]struct {
 	// those for SQLite would compile each time. Those for PostgreSQL prepare by
 	// themselves, or must not, behind a pooler.
 	prepare bool
+	// together: the statements for several rows are in this dialect.
+	together bool
 }{
-	Postgres: {quote: `"`, numbered: true, skip: " ON CONFLICT (app_user_id) DO NOTHING"},
+	Postgres: {quote: `"`, numbered: true, skip: " ON CONFLICT (app_user_id) DO NOTHING", together: true},
 	MySQL:    {quote: "`", prepare: true},
 	SQLite:   {quote: `"`, skip: " ON CONFLICT (app_user_id) DO NOTHING", prepare: true},
 }

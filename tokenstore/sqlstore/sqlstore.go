@@ -14,6 +14,13 @@
 // while it waits for PKB. The statement itself compares and swaps, which makes a
 // write correct at every isolation level.
 //
+// On PostgreSQL, calls of Load that come while one is on its way are sent together, as
+// one statement for up to 32 rows, and so are those of Save whose record holds a lease,
+// as it does before a token is presented. None waits for longer than 5 ms for that. Such
+// a statement waits for no lock, and what it has not done is sent by itself. A Save that
+// gives a lease back, with the new tokens, always is: no other row delays it, or fails
+// with it.
+//
 // # What the database must promise
 //
 // Every later read sees an acknowledged write. So the *sql.DB must reach the
@@ -89,6 +96,9 @@ type Store struct {
 
 	load, insert, update, delete, exists, list, find, count, due, dueWithin, countWithin string
 
+	loadAll, leaseAll string // of together
+	loads, leases     together
+
 	mu   sync.Mutex
 	kept map[string]*sql.Stmt // prepared statements
 	// forgets: the server, or a proxy, has forgotten a prepared statement.
@@ -134,6 +144,8 @@ func New(db *sql.DB, c Config) (*Store, error) {
 	}
 	s := &Store{db: db, dialect: c.Dialect, bare: c.Table, schema: c.Schema, timeout: c.Timeout}
 	s.write()
+	s.writeTogether()
+	s.loads.send, s.leases.send = s.loadTogether, s.leaseTogether
 	return s, nil
 }
 
@@ -145,6 +157,21 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 
 // Load implements tokenstore.Store.
 func (s *Store) Load(ctx context.Context, appUserID string) (rec tokenstore.Record, err error) {
+	if !dialects[s.dialect].together {
+		return s.loadOne(ctx, appUserID)
+	}
+	e := &errand{rec: tokenstore.Record{AppUserID: appUserID}}
+	err = s.loads.do(ctx, e, func() (err error) {
+		e.rec, err = s.loadOne(ctx, appUserID)
+		return err
+	})
+	if err != nil {
+		return tokenstore.Record{}, err
+	}
+	return e.rec, nil
+}
+
+func (s *Store) loadOne(ctx context.Context, appUserID string) (rec tokenstore.Record, err error) {
 	err = s.do(ctx, "load", func(ctx context.Context) error {
 		rec, err = scan(s.queryRow(ctx, s.load, []byte(appUserID)))
 		return err
@@ -170,29 +197,40 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 	if rec.Version > math.MaxInt64-maxStep {
 		return tokenstore.Record{}, tokenstore.ErrConflict // never given out
 	}
-	statement, args := s.update, []any(nil)
 	if rec.Version == 0 {
 		// The first version of a new row is random, so that it differs from those of
 		// a row that was deleted.
-		statement, next.Version = s.insert, 1+random()>>2
-		args = values(next)
+		next.Version = 1 + random()>>2
 	} else {
 		// So is the step to the next one, so that a primary that was promoted
 		// without the last writes does not give their versions to others.
 		next.Version += 1 + random()%maxStep
-		args = append(values(next), []byte(rec.AppUserID), signed(rec.Version))
 	}
-	err = s.do(ctx, "save", func(ctx context.Context) error {
+	one := func() error { return s.saveOne(ctx, next, rec.Version) }
+	if row := s.lease(next); row != "" && rec.Version != 0 {
+		err = s.leases.do(ctx, &errand{rec: next, was: rec.Version, row: row}, one)
+	} else {
+		err = one()
+	}
+	if err != nil {
+		return tokenstore.Record{}, err
+	}
+	return next, nil
+}
+
+// saveOne inserts a record, or replaces a version of it.
+func (s *Store) saveOne(ctx context.Context, next tokenstore.Record, was uint64) error {
+	statement, args := s.insert, values(next)
+	if was != 0 {
+		statement, args = s.update, append(args, []byte(next.AppUserID), signed(was))
+	}
+	return s.do(ctx, "save", func(ctx context.Context) error {
 		n, err := s.exec(ctx, statement, args...)
 		if err == nil && n == 0 {
 			return tokenstore.ErrConflict
 		}
 		return err
 	})
-	if err != nil {
-		return tokenstore.Record{}, err
-	}
-	return next, nil
 }
 
 // maxStep is the most by which a version grows.
@@ -438,7 +476,7 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			return e
 		}
 		if limited.Err() != nil {
-			return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
+			return s.late(op, err)
 		}
 		if !errors.Is(e, ErrBusy) || try == tries {
 			return e
@@ -451,6 +489,11 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			wait.Stop()
 		}
 	}
+}
+
+// late is the error of a statement that got no response in time.
+func (s *Store) late(op string, err error) error {
+	return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
 }
 
 // maxText bounds the short texts of a record, in bytes: every column stores that

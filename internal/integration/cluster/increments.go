@@ -126,6 +126,7 @@ func increment(ctx context.Context, s tokenstore.Store, id string) (write, error
 			return write{}, err
 		}
 		r.Generation++
+		r.Lease.Owner = [...]string{"", "increment"}[r.Generation%2] // a store may send leases together
 		saved, err := s.Save(ctx, r)
 		if !errors.Is(err, tokenstore.ErrConflict) {
 			return write{saved.Generation, saved.Version, r.Version, time.Now()}, err

@@ -92,6 +92,7 @@ func life(ctx context.Context, s tokenstore.Store, id string, until time.Time) e
 	for n := 0; time.Now().Before(until); n++ {
 		r := tokenstore.Record{AppUserID: id, State: tokenstore.StateLinked, Environment: "sandbox", ClientID: id, PublicID: id}
 		for range 3 {
+			r.Lease.Owner = id // records with a lease may be sent together
 			next, err := s.Save(ctx, r)
 			if err != nil {
 				return err
@@ -99,7 +100,7 @@ func life(ctx context.Context, s tokenstore.Store, id string, until time.Time) e
 			if r, err = s.Load(ctx, id); err != nil {
 				return err
 			}
-			if r.Version != next.Version || r.PublicID != id || r.ClientID != id {
+			if r.Version != next.Version || r.PublicID != id || r.ClientID != id || r.Lease.Owner != id {
 				return fmt.Errorf("a read returned version %d of %q, and version %d of %q was written", r.Version, r.ClientID, next.Version, id)
 			}
 		}
