@@ -160,8 +160,8 @@ func (s *Store) Load(ctx context.Context, appUserID string) (rec tokenstore.Reco
 	if !dialects[s.dialect].together {
 		return s.loadOne(ctx, appUserID)
 	}
-	e := &errand{rec: tokenstore.Record{AppUserID: appUserID}}
-	err = s.loads.do(ctx, e, func() (err error) {
+	e := &errand{ctx: ctx, rec: tokenstore.Record{AppUserID: appUserID}}
+	err = s.loads.do(e, func() (err error) {
 		e.rec, err = s.loadOne(ctx, appUserID)
 		return err
 	})
@@ -208,7 +208,7 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 	}
 	one := func() error { return s.saveOne(ctx, next, rec.Version) }
 	if row := s.lease(next); row != "" && rec.Version != 0 {
-		err = s.leases.do(ctx, &errand{rec: next, was: rec.Version, row: row}, one)
+		err = s.leases.do(&errand{ctx: ctx, rec: next, was: rec.Version, row: row}, one)
 	} else {
 		err = one()
 	}

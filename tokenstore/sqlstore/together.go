@@ -22,13 +22,12 @@ import (
 )
 
 // Under load, a database spends more on statements and commits than on rows. So what
-// several callers want while some statements are on their way is sent together: the
-// rows to load, and the leases to take. What would be missed if it failed travels by
-// itself: no other row delays a save that has new tokens in it, or fails with it.
+// several callers want while a statement is on its way is sent together: the rows to
+// load, and the leases to take. What would be missed if it failed travels by itself: no
+// other row delays a save that has new tokens in it, or fails with it.
 const (
-	// alone is how many statements of a kind are sent by themselves at a time. What is
-	// wanted meanwhile waits for one of them to end, until it is for mostTogether rows,
-	// and for togetherAfter at most.
+	// alone is how many statements of a kind are on their way before others wait: for
+	// the end of one, or until there are mostTogether, and for togetherAfter at most.
 	alone         = 1
 	mostTogether  = 32
 	togetherAfter = 5 * time.Millisecond
@@ -37,14 +36,14 @@ const (
 // errand is a record that is to be loaded or saved, and then is as it was found or
 // written.
 type errand struct {
+	ctx  context.Context // of the caller
 	rec  tokenstore.Record
 	was  uint64 // the version that is replaced
 	row  string // of a save, as JSON
 	done bool
 }
 
-// together sends errands of a kind. Its statement does those that it can do at once,
-// for certain, and leaves the others alone.
+// together sends errands of a kind. A statement does those that it can do at once.
 type together struct {
 	send func(context.Context, []*errand) error
 
@@ -55,7 +54,6 @@ type together struct {
 
 // group is what one statement is for.
 type group struct {
-	ctx     context.Context // of the first, which ends for none of the others
 	errands []*errand
 	timer   *time.Timer
 	done    chan struct{}
@@ -64,16 +62,16 @@ type group struct {
 
 // do has an errand done, with one, or together with others. Of what another statement
 // has not done, one knows the reason.
-func (t *together) do(ctx context.Context, e *errand, one func() error) error {
-	g := t.join(ctx, e)
+func (t *together) do(e *errand, one func() error) error {
+	g := t.join(e)
 	if g == nil {
 		defer t.end()
 		return one()
 	}
 	select {
 	case <-g.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-e.ctx.Done():
+		return e.ctx.Err()
 	}
 	switch {
 	case errors.Is(g.err, ErrUnavailable):
@@ -85,7 +83,7 @@ func (t *together) do(ctx context.Context, e *errand, one func() error) error {
 }
 
 // join returns the group that an errand is in, or nil if it goes by itself.
-func (t *together) join(ctx context.Context, e *errand) *group {
+func (t *together) join(e *errand) *group {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.under < alone {
@@ -94,7 +92,7 @@ func (t *together) join(ctx context.Context, e *errand) *group {
 	}
 	g := t.next
 	if g == nil {
-		g = &group{ctx: context.WithoutCancel(ctx), done: make(chan struct{})}
+		g = &group{done: make(chan struct{})}
 		g.timer = time.AfterFunc(togetherAfter, func() {
 			t.mu.Lock()
 			defer t.mu.Unlock()
@@ -124,7 +122,11 @@ func (t *together) run(g *group) {
 	defer close(g.done)
 	defer func() { _ = recover() }() // of a driver: it panics again where its caller sees it
 	g.err = errors.New("the driver did not return")
-	g.err = t.send(g.ctx, g.errands)
+	// Nothing is sent for who has left. The first caller's context has the values, and
+	// ends for none of the others.
+	if here := slices.DeleteFunc(g.errands, func(e *errand) bool { return e.ctx.Err() != nil }); len(here) > 0 {
+		g.err = t.send(context.WithoutCancel(here[0].ctx), here)
+	}
 }
 
 // end is the end of a statement.
@@ -136,9 +138,9 @@ func (t *together) end() {
 	}
 }
 
-// writeTogether makes the statements for several rows. They have one parameter for
-// all, so that each is prepared once. The limit is for the planner, which would take
-// a list in JSON for a longer one, and read the whole table.
+// writeTogether makes the statements for several rows. Their parameters are lists, so
+// that each is one statement to prepare, however many rows it is for. The limit is for
+// the planner, which would take a list in JSON for a longer one, and read the whole table.
 func (s *Store) writeTogether() {
 	all, set := make([]string, len(columns)), make([]string, 0, len(columns))
 	for i, c := range columns {

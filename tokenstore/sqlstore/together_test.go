@@ -54,7 +54,7 @@ func newDesk() *desk {
 // bring brings an errand; held means that its statement does not return before the test
 // says so.
 func (d *desk) bring(ctx context.Context, id string, held bool) error {
-	return d.do(ctx, &errand{rec: tokenstore.Record{AppUserID: id}}, func() error {
+	return d.do(&errand{ctx: ctx, rec: tokenstore.Record{AppUserID: id}}, func() error {
 		d.mu.Lock()
 		d.one = append(d.one, id)
 		d.mu.Unlock()
@@ -259,6 +259,42 @@ func TestCallersLeave(t *testing.T) {
 			t.Errorf("by themselves (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// Nothing is sent for callers who leave before.
+func TestCallersLeaveBefore(t *testing.T) {
+	for _, stay := range []int{0, 2} {
+		t.Run(fmt.Sprint(stay, " stay"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk()
+				release := d.occupy(t)
+				ctx, leave := context.WithCancel(t.Context())
+				left := d.come(ctx, 3)
+				stays := d.come(t.Context(), stay)
+				leave()
+				for _, err := range left() {
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("a caller who left: %v", err)
+					}
+				}
+				release()
+				if err := errors.Join(stays()...); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				var want [][]string
+				if stay > 0 {
+					want = [][]string{{"0", "1"}}
+				}
+				if diff := cmp.Diff(want, d.many); diff != "" || d.under != 0 {
+					t.Errorf("%d on their way, together (-want +got):\n%s", d.under, diff)
+				}
+				if diff := cmp.Diff(heldOnly(), d.one); diff != "" {
+					t.Errorf("by themselves (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 // Only a save that takes or keeps a lease may travel with others: one that gives the
