@@ -84,4 +84,7 @@ func (s *Store) write() {
 	}
 	s.insert = "INSERT INTO " + s.table + " (" + all + ") VALUES (" + strings.Join(params, ", ") + ")" + d.skip
 	s.update = "UPDATE " + s.table + " SET " + strings.Join(set, ", ") + " WHERE app_user_id = " + param() + " AND version = " + param()
+	if d.together {
+		s.writeTogether()
+	}
 }

@@ -144,7 +144,6 @@ func New(db *sql.DB, c Config) (*Store, error) {
 	}
 	s := &Store{db: db, dialect: c.Dialect, bare: c.Table, schema: c.Schema, timeout: c.Timeout}
 	s.write()
-	s.writeTogether()
 	s.loads.send, s.leases.send = s.loadTogether, s.leaseTogether
 	return s, nil
 }
@@ -197,6 +196,7 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 	if rec.Version > math.MaxInt64-maxStep {
 		return tokenstore.Record{}, tokenstore.ErrConflict // never given out
 	}
+	row := "" // as JSON, if it may be sent with others
 	if rec.Version == 0 {
 		// The first version of a new row is random, so that it differs from those of
 		// a row that was deleted.
@@ -205,12 +205,13 @@ func (s *Store) Save(ctx context.Context, rec tokenstore.Record) (tokenstore.Rec
 		// So is the step to the next one, so that a primary that was promoted
 		// without the last writes does not give their versions to others.
 		next.Version += 1 + random()%maxStep
+		row = s.lease(next)
 	}
 	one := func() error { return s.saveOne(ctx, next, rec.Version) }
-	if row := s.lease(next); row != "" && rec.Version != 0 {
-		err = s.leases.do(&errand{ctx: ctx, rec: next, was: rec.Version, row: row}, one)
-	} else {
+	if row == "" {
 		err = one()
+	} else {
+		err = s.leases.do(&errand{ctx: ctx, rec: next, was: rec.Version, row: row}, one)
 	}
 	if err != nil {
 		return tokenstore.Record{}, err
@@ -319,24 +320,31 @@ func after(prefix string) []byte {
 func (s *Store) page(ctx context.Context, op, query string, args ...any) (page []tokenstore.Record, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		page = page[:0]
-		rows, err := s.query(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }() // rows.Err has the error
-		for rows.Next() {
+		return s.each(ctx, query, args, func(rows *sql.Rows) error {
 			r, err := scan(rows)
-			if err != nil {
-				return err
-			}
 			page = append(page, r)
-		}
-		return rows.Err()
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return page, nil
+}
+
+// each reads the rows that a query returns.
+func (s *Store) each(ctx context.Context, query string, args []any, read func(*sql.Rows) error) error {
+	rows, err := s.query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err has the error
+	for rows.Next() {
+		if err := read(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Count implements tokenstore.Counter.
@@ -455,6 +463,11 @@ const tries = 10
 // reports as undone (a deadlock, a serialization failure, a locked file), and never
 // what may have been done.
 func (s *Store) do(ctx context.Context, op string, f func(context.Context) error) error {
+	return s.attempt(ctx, op, tries, f)
+}
+
+// attempt is do with so many tries.
+func (s *Store) attempt(ctx context.Context, op string, tries int, f func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	for try := 1; ; try++ {
@@ -476,7 +489,7 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			return e
 		}
 		if limited.Err() != nil {
-			return s.late(op, err)
+			return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
 		}
 		if !errors.Is(e, ErrBusy) || try == tries {
 			return e
@@ -489,11 +502,6 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 			wait.Stop()
 		}
 	}
-}
-
-// late is the error of a statement that got no response in time.
-func (s *Store) late(op string, err error) error {
-	return &Error{Op: op, kind: ErrUnavailable, text: fmt.Sprintf("no response within %v", s.timeout), cause: err}
 }
 
 // maxText bounds the short texts of a record, in bytes: every column stores that

@@ -142,16 +142,15 @@ func (t *together) end() {
 // that each is one statement to prepare, however many rows it is for. The limit is for
 // the planner, which would take a list in JSON for a longer one, and read the whole table.
 func (s *Store) writeTogether() {
-	all, set := make([]string, len(columns)), make([]string, 0, len(columns))
-	for i, c := range columns {
-		all[i] = "l." + c
+	var set []string
+	for _, c := range columns {
 		if c != "app_user_id" {
 			set = append(set, c+" = n."+c)
 		}
 	}
-	s.loadAll = fmt.Sprintf(`SELECT %s FROM %s AS l
-		WHERE l.app_user_id IN (SELECT decode(id, 'hex') FROM json_array_elements_text(CAST($1 AS text)::json) AS id LIMIT %d)`,
-		strings.Join(all, ", "), s.table, mostTogether)
+	s.loadAll = fmt.Sprintf(`SELECT %s FROM %s
+		WHERE app_user_id IN (SELECT decode(id, 'hex') FROM json_array_elements_text(CAST($1 AS text)::json) AS id LIMIT %d)`,
+		strings.Join(columns, ", "), s.table, mostTogether)
 	// A row that another transaction has locked, or changed, is left out: nothing here
 	// waits for a lock.
 	s.leaseAll = fmt.Sprintf(`WITH n AS MATERIALIZED (
@@ -159,9 +158,9 @@ func (s *Store) writeTogether() {
 				json_populate_recordset(NULL::%[1]s, CAST($1 AS text)::json), unnest(string_to_array($2, ',')::bigint[])
 			) AS row LIMIT %[2]d
 		), free AS MATERIALIZED (
-			SELECT l.app_user_id FROM %[1]s AS l JOIN n ON l.app_user_id = n.app_user_id AND l.version = n.was FOR NO KEY UPDATE OF l SKIP LOCKED
+			SELECT n.* FROM %[1]s AS l JOIN n ON l.app_user_id = n.app_user_id AND l.version = n.was FOR NO KEY UPDATE OF l SKIP LOCKED
 		)
-		UPDATE %[1]s AS l SET %[3]s FROM n JOIN free ON free.app_user_id = n.app_user_id
+		UPDATE %[1]s AS l SET %[3]s FROM free AS n
 		WHERE l.app_user_id = n.app_user_id AND l.version = n.was RETURNING l.app_user_id, l.version`,
 		s.table, mostTogether, strings.Join(set, ", "))
 }
@@ -215,28 +214,7 @@ func (s *Store) leaseTogether(ctx context.Context, errands []*errand) error {
 
 // rows sends a statement once, and reads what it returns.
 func (s *Store) rows(ctx context.Context, op, statement string, args []any, read func(*sql.Rows) error) error {
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err := func() error {
-		rows, err := s.query(limited, statement, args...)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }() // rows.Err has the error
-		for rows.Next() {
-			if err := read(rows); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
-	}()
-	switch {
-	case err == nil:
-		return nil
-	case limited.Err() != nil:
-		return s.late(op, err)
-	}
-	return s.explain(op, err)
+	return s.attempt(ctx, op, 1, func(ctx context.Context) error { return s.each(ctx, statement, args, read) })
 }
 
 // lease returns a record that holds a lease as the JSON of its row, or "" if it has

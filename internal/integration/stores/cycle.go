@@ -151,9 +151,13 @@ func compare(total time.Duration, ours, theirs func() error) (perSecond, ratio f
 		}
 		o, t = append(o, a), append(t, b)
 	}
-	slices.Sort(o)
-	slices.Sort(t)
-	return o[turns/2], o[turns/2] / t[turns/2], nil
+	perSecond = median(o)
+	return perSecond, perSecond / median(t), nil
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
 }
 
 // count counts what the library's work sends through the driver.

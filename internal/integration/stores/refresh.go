@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -342,16 +341,15 @@ func (f *fleet) compare(ctx context.Context, out io.Writer, r *refreshes) error 
 
 // medians are those of several passes, each figure for itself.
 func medians(of []pass) pass {
-	median := func(figure func(pass) float64) float64 {
+	each := func(figure func(pass) float64) float64 {
 		var all []float64
 		for _, p := range of {
 			all = append(all, figure(p))
 		}
-		slices.Sort(all)
-		return all[len(all)/2]
+		return median(all)
 	}
 	return pass{
-		median(func(p pass) float64 { return p.perSecond }), median(func(p pass) float64 { return p.wal }), median(func(p pass) float64 { return p.cpu }),
+		each(func(p pass) float64 { return p.perSecond }), each(func(p pass) float64 { return p.wal }), each(func(p pass) float64 { return p.cpu }),
 	}
 }
 
@@ -362,8 +360,7 @@ func ratio(of, to []pass) float64 {
 	for i := range of {
 		all = append(all, of[i].perSecond/to[i].perSecond)
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	return median(all)
 }
 
 // hot prints which part of the updates has touched no index.

@@ -123,33 +123,40 @@ func TestDueReadsAnIndex(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			rows, err := db.QueryContext(t.Context(), explain+"SELECT * FROM pkb_links WHERE tend_at <= 1000000004000000 ORDER BY tend_at, app_user_id LIMIT 100")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer rows.Close()
-			var plan strings.Builder
-			for rows.Next() {
-				names, _ := rows.Columns()
-				values := make([]any, len(names))
-				for i := range values {
-					values[i] = new(sql.RawBytes)
-				}
-				if err := rows.Scan(values...); err != nil {
-					t.Fatal(err)
-				}
-				for _, v := range values {
-					fmt.Fprintf(&plan, "%s ", *v.(*sql.RawBytes))
-				}
-			}
-			if err := rows.Err(); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(plan.String(), "pkb_links_tend") {
-				t.Errorf("the plan is %s", &plan)
+			plan := strings.Join(lines(t, db, explain+"SELECT * FROM pkb_links WHERE tend_at <= 1000000004000000 ORDER BY tend_at, app_user_id LIMIT 100"), " ")
+			if !strings.Contains(plan, "pkb_links_tend") {
+				t.Errorf("the plan is %s", plan)
 			}
 		})
 	}
+}
+
+// lines are the rows that a query returns, as text.
+func lines(t *testing.T, db *sql.DB, query string, args ...any) (all []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values, into := make([]string, len(names)), make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, strings.Join(values, " "))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // Ten replicas that start at once, under names of the host's own.

@@ -48,7 +48,7 @@ func (w Way) Behind(ctx context.Context, dsn, pooler string, row *Row, crowd tim
 
 // Open opens a database as a host does, and tries it.
 func (w Way) Open(ctx context.Context, dsn string, dialect sqlstore.Dialect, row *Row, crowd time.Duration) error {
-	db, err := sql.Open(w.Name, with(dsn, w.Param))
+	db, err := sql.Open(w.Name, w.DSN(dsn))
 	if err != nil {
 		return err
 	}
@@ -56,13 +56,13 @@ func (w Way) Open(ctx context.Context, dsn string, dialect sqlstore.Dialect, row
 	return errors.Join(row.Try(ctx, db, dialect, crowd), db.Close())
 }
 
-// with adds a parameter to a DSN.
-func with(dsn, param string) string {
+// DSN adds the way's parameter to a DSN.
+func (w Way) DSN(dsn string) string {
 	switch {
-	case param == "":
+	case w.Param == "":
 		return dsn
 	case strings.Contains(dsn, "?"):
-		return dsn + "&" + param
+		return dsn + "&" + w.Param
 	}
-	return dsn + "?" + param
+	return dsn + "?" + w.Param
 }
